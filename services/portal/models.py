@@ -487,6 +487,7 @@ class CancellationRequestRow(InAccount, Base):
     """`open`, `approved`, `declined`, or `overtaken`: the subscription ends, or has ended, anyway."""
     asked_at: Mapped[dt.datetime]
     decided_at: Mapped[dt.datetime | None]
+    """Of one that is open: when it was approved by a business that observed before the end was planned."""
     business_told_at: Mapped[dt.datetime | None]
     carried_out_at: Mapped[dt.datetime | None]
     """When billing planned the end."""

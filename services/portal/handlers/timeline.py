@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.cancelling import Step
 from services.portal.handlers import link_report
-from services.portal.handlers.cancelling import step_of
+from services.portal.handlers.cancellation_steps import step_of
 from services.portal.models import (
     ActivityRow,
     CancellationRequestRow,
@@ -193,9 +193,12 @@ def _request_steps(row: CancellationRequestRow, now: dt.datetime) -> list[Timeli
     if row.decided_at is not None:
         if row.status == "overtaken":
             text = f"{about} needs no answer any more: the subscription ends anyway, or is not this customer's"
+        elif row.status == "open":
+            text = f"the business approved {about}, and began to observe before the end was planned: it is asked again once it is live"
         else:
             text = f"the business has {row.status} {about}"
-        steps.append(_step(row.decided_at, f"cancellation_{row.status}", text, **more))
+        what = "reopened" if row.status == "open" else row.status
+        steps.append(_step(row.decided_at, f"cancellation_{what}", text, **more))
     steps += _by_hand_steps(row, about)
     if row.carried_out_at is not None:
         ends = f", it ends at {in_words(row.ends_at)}" if row.ends_at else ""

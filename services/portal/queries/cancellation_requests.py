@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from services.portal.models import BusinessRow, CancellationRequestRow, CustomerRow, SubscriptionRow
 from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import StripeId
+from shared.mode import OBSERVE
 from shared.statements import is_object
 
 
@@ -103,14 +104,28 @@ def request_with_people(
     return None if row is None else (row[0], row[1], row[2], row[3])
 
 
-def due_request(session: Session, now: dt.datetime) -> CancellationRequestRow | None:
+def _asked_of_nobody(installation_observes: bool) -> ColumnElement[bool]:
+    """Whether a request is open whose business observes: nobody can answer it now, so nobody is asked."""
+    theirs = exists().where(
+        CustomerRow.id == CancellationRequestRow.customer_pk,
+        BusinessRow.id == CustomerRow.business_pk,
+        BusinessRow.mode == OBSERVE,
+    )
+    is_open = CancellationRequestRow.status == "open"
+    return is_open if installation_observes else is_open & theirs
+
+
+def due_request(
+    session: Session, now: dt.datetime, installation_observes: bool = False
+) -> CancellationRequestRow | None:
     """The request whose next step is due first, locked for this worker alone. One on an account that is connected no more waits
-    until it is again."""
+    until it is again; what a business that observes would be asked waits until it is live."""
     return session.scalars(
         select(CancellationRequestRow)
         .where(
             CancellationRequestRow.next_try_at <= now,
             ~is_disconnected(CancellationRequestRow.account),
+            ~_asked_of_nobody(installation_observes),
         )
         .order_by(CancellationRequestRow.next_try_at)
         .limit(1)
@@ -118,12 +133,15 @@ def due_request(session: Session, now: dt.datetime) -> CancellationRequestRow | 
     ).one_or_none()
 
 
-def waiting_requests(session: Session) -> tuple[int, dt.datetime | None]:
+def waiting_requests(
+    session: Session, installation_observes: bool = False
+) -> tuple[int, dt.datetime | None]:
     """How many requests wait for a step of ours, and since when the oldest of them."""
     count, oldest = session.execute(
         select(func.count(), func.min(CancellationRequestRow.asked_at)).where(
             CancellationRequestRow.next_try_at.is_not(None),
             ~is_disconnected(CancellationRequestRow.account),
+            ~_asked_of_nobody(installation_observes),
             # Of these it is the business's turn, and they only wait to be reminded of.
             CancellationRequestRow.by_hand_told_at.is_(None)
             | CancellationRequestRow.carried_out_at.is_not(None),

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Request
 from services.portal.adapters.billing import RpcBilling
 from services.portal.adapters.notifier import RpcMail
 from services.portal.domain.cancelling import Decision
-from services.portal.handlers import cancelling
+from services.portal.handlers import cancellation_steps, cancelling
 from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import ERRANDS, REQUESTS_AGE, REQUESTS_WAITING
@@ -27,7 +27,6 @@ from services.portal.web.entrypoints import (
     utc_now,
 )
 from services.portal.web.responses import answer, choose_for_business, locale_for, redirect
-from shared.contracts.rpc.errors import BusinessObserves
 from shared.contracts.rpc.portal import CancellationLinks
 from shared.nameko_ext.http_answers import Reply
 from shared.nameko_ext.loops import Waker, loop
@@ -133,8 +132,9 @@ class Cancelling(PortalEntrypoints):
     def cancellation_links(self, request_id: str) -> CancellationLinks:
         """Where the business answers an open request.
 
-        Secrets: ask for them when the mail is sent, and store or log them nowhere. RequestClosed when the request is answered or the subscription ends anyway.
+        Secrets: ask for them when the mail is sent, and store or log them nowhere. What follows a colon in `request_id` tells mails about one request apart, and is ignored. RequestClosed when the request is answered or the subscription ends anyway.
         """
+        request_id, _, _ = request_id.partition(":")
         with self.db.reading() as session:
             cancelling.open_links_of(session, request_id)
         links = self.wiring.request_links
@@ -146,22 +146,22 @@ class Cancelling(PortalEntrypoints):
     @loop(poll=5.0)
     def carry_out_requests(self) -> bool:
         """One step that is due for a request: tell the business, plan the end, tell the customer."""
-        now = utc_now()
+        now, observes = utc_now(), self.wiring.observes
         with self.db.transaction() as session:
-            step_to_do = cancelling.lease_step(session, now)
-            waiting, oldest = cancellation_requests.waiting_requests(session)
+            step_to_do = cancellation_steps.lease_step(session, now, installation_observes=observes)
+            waiting, oldest = cancellation_requests.waiting_requests(session, observes)
         REQUESTS_WAITING.set(waiting)
         REQUESTS_AGE.set((now - oldest).total_seconds() if oldest else 0)
         if step_to_do is None:
             return False
-        done = cancelling.run_errand(step_to_do, RpcBilling(self.billing), RpcMail(self.notifier))
+        done = cancellation_steps.run_errand(
+            step_to_do, RpcBilling(self.billing), RpcMail(self.notifier)
+        )
         with self.db.transaction() as session:
-            tries = cancelling.finish_errand(session, step_to_do, done, utc_now())
+            tries = cancellation_steps.finish_errand(session, step_to_do, done, utc_now())
         ERRANDS.labels(step_to_do.step.value, done.problem or "ok").inc()
         if done.problem is not None:
-            # Approved before the business began to observe, it waits until that is live.
-            waits = done.problem == BusinessObserves.__name__
-            say = log.error if tries >= LOUD_AFTER and not waits else log.warning
+            say = log.error if tries >= LOUD_AFTER else log.warning
             say(
                 "step for a request failed",
                 request_id=step_to_do.request_id,

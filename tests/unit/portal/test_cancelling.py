@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from services.portal.domain.cancelling import (
     may_ask,
 )
 from services.portal.domain.snapshot import Asked, Snapshot, Subscription
-from services.portal.handlers import cancelling
+from services.portal.handlers import cancellation_steps, cancelling, modes
 from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.events import handle
 from services.portal.models import CancellationRequestRow, SubscriptionRow
@@ -34,6 +36,7 @@ from services.portal.ports import (
 )
 from services.portal.queries import account_states, billing_sync, cancellation_requests, page
 from services.portal.queries import subscriptions as queries
+from services.portal.service import PortalService
 from shared import events
 from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
@@ -74,6 +77,8 @@ class Neighbours:
     """Billing and the notifier: remember what had an effect, or are away."""
 
     away: bool = False
+    observe: bool = False
+    """Billing refuses an end: the business observes."""
     ended: dict[str, str] = field(default_factory=dict)
     dashboard_url: str | None = None
     """Set: Stripe lets only the business plan an end, there."""
@@ -93,6 +98,8 @@ class Neighbours:
     ) -> PlannedEnd:
         if self.away:
             raise BillingUnavailable("RpcTimeout")
+        if self.observe:
+            raise BillingUnavailable("BusinessObserves")
         if self.dashboard_url is not None:
             return PlannedEnd(dashboard_url=self.dashboard_url)
         self.ended[subscription_id] = idempotency_key
@@ -142,10 +149,10 @@ def request(session: Session) -> CancellationRequestRow:
 def work(session: Session, neighbours: Neighbours, now: dt.datetime = NOW) -> list[Step]:
     """Do all that is due, as the loop does; which steps those were."""
     steps = []
-    while step_to_do := cancelling.lease_step(session, now):
+    while step_to_do := cancellation_steps.lease_step(session, now):
         steps.append(step_to_do.step)
-        done = cancelling.run_errand(step_to_do, neighbours, neighbours)
-        cancelling.finish_errand(session, step_to_do, done, now)
+        done = cancellation_steps.run_errand(step_to_do, neighbours, neighbours)
+        cancellation_steps.finish_errand(session, step_to_do, done, now)
         session.flush()
     return steps
 
@@ -313,14 +320,90 @@ def test_a_request_on_an_account_that_is_let_go_waits_quietly(
     assert work(session, neighbours, ahead(days=9)) == [Step.TELL_BUSINESS]
 
 
+def mode(session: Session, mode: str, at: dt.datetime) -> None:
+    modes.set_mode(session, "sunrise", mode, False, at)
+    session.flush()
+
+
+def approved(session: Session, customer_id: str, neighbours: Neighbours) -> str:
+    """A request that was approved, with nothing done for it yet."""
+    ask(session, customer_id)
+    work(session, neighbours)
+    request_id = request(session).request_id
+    cancelling.decide(session, request_id, Decision.APPROVE, NOW)
+    session.flush()
+    return request_id
+
+
+def test_an_end_that_was_approved_before_observing_is_asked_for_again(
+    session: Session, customer_id: str
+) -> None:
+    """Billing refuses it while the business observes. Months later, once that is live, somebody approves again or nothing ends; in
+    between nobody is asked, nobody is alarmed, and no answer counts."""
+    neighbours = Neighbours(observe=True)
+    request_id = approved(session, customer_id, neighbours)
+    mode(session, "observe", ahead(minutes=1))
+    assert work(session, neighbours, ahead(minutes=2)) == [Step.CANCEL]
+    row = request(session)
+    assert (row.status, row.tries, row.last_error) == ("open", 0, None)
+    assert work(session, neighbours, ahead(days=60)) == []
+    assert cancellation_requests.waiting_requests(session) == (0, None)
+    again = cancelling.decide(session, request_id, Decision.APPROVE, ahead(days=60))
+    assert again is not None
+    assert again[1] is False
+    neighbours.observe = False
+    mode(session, "live", ahead(days=61))
+    assert work(session, neighbours, ahead(days=61)) == [Step.TELL_BUSINESS]
+    assert neighbours.ended == {}
+    first, second = [context["request_id"] for _, kind, context in neighbours.mails]
+    assert first == request_id != second, "one mail a request id"
+    assert second.partition(":")[0] == request_id
+    cancelling.decide(session, request_id, Decision.APPROVE, ahead(days=62))
+    assert work(session, neighbours, ahead(days=62)) == [Step.CANCEL, Step.TELL_CUSTOMER]
+    assert neighbours.ended == {"sub_1": request_id}
+
+
+def test_an_end_that_nobody_tried_while_the_business_observed_is_asked_for_again(
+    session: Session, customer_id: str
+) -> None:
+    """Billing was away all the time; the line alone tells that the approval is from before it."""
+    neighbours = Neighbours(away=False)
+    approved(session, customer_id, neighbours)
+    mode(session, "observe", ahead(minutes=1))
+    mode(session, "live", ahead(minutes=2))
+    assert work(session, neighbours, ahead(minutes=3)) == [Step.TELL_BUSINESS]
+    assert (request(session).status, neighbours.ended) == ("open", {})
+
+
+def test_an_installation_that_observes_asks_nobody(session: Session, customer_id: str) -> None:
+    """A request of just before waits; afterwards the business is asked as ever."""
+    ask(session, customer_id)
+    lease = cancellation_steps.lease_step
+    assert lease(session, ahead(days=9), installation_observes=True) is None
+    assert cancellation_requests.waiting_requests(session, True) == (0, None)
+    assert work(session, Neighbours(), ahead(days=9)) == [Step.TELL_BUSINESS]
+
+
+def test_links_are_found_by_the_id_of_a_further_mail(session: Session, customer_id: str) -> None:
+    """What follows the colon tells mails apart, not requests."""
+    ask(session, customer_id)
+    found: Any = PortalService()
+    found.db = SimpleNamespace(reading=lambda: nullcontext(session))
+    found.wiring = SimpleNamespace(
+        request_links=SimpleNamespace(url=lambda request_id, _: request_id)
+    )
+    request_id = request(session).request_id
+    assert found.cancellation_links(f"{request_id}:after-20260101").approve == request_id
+
+
 def test_a_worker_that_died_in_a_step_is_replaced(session: Session, customer_id: str) -> None:
     """The lease runs out and the step is done by another, with the same request as its key."""
     ask(session, customer_id)
-    taken = cancelling.lease_step(session, NOW)
+    taken = cancellation_steps.lease_step(session, NOW)
     assert taken is not None
     session.flush()
-    assert cancelling.lease_step(session, NOW) is None
-    again = cancelling.lease_step(session, NOW + cancelling.LEASE)
+    assert cancellation_steps.lease_step(session, NOW) is None
+    again = cancellation_steps.lease_step(session, NOW + cancellation_steps.LEASE)
     assert again is not None
     assert (again.request_id, again.step) == (taken.request_id, taken.step)
 

@@ -14,7 +14,12 @@ from structlog.testing import capture_logs
 from portico.checks.portal import check_whose
 from portico.cli.findings import Level
 from services.portal.domain.linking import REFERENCE_AGE
-from services.portal.handlers import cancelling, customers, importing, link_report
+from services.portal.handlers import (
+    cancellation_steps,
+    customers,
+    importing,
+    link_report,
+)
 from services.portal.handlers import timeline as story
 from services.portal.handlers.events import handle
 from services.portal.models import (
@@ -536,7 +541,7 @@ def test_what_was_asked_about_another_ones_subscription_is_not_carried_out(
     link(session, vera, "cus_2")
     request = session.scalars(select(CancellationRequestRow)).one()
     assert (request.status, request.next_try_at) == ("overtaken", None)
-    assert cancelling.lease_step(session, NOW) is None
+    assert cancellation_steps.lease_step(session, NOW) is None
 
 
 def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, vera: str) -> None:

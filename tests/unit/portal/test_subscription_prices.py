@@ -21,7 +21,8 @@ from services.portal.domain.subscribed import (
     to_ask_about,
 )
 from services.portal.handlers import resolved_links
-from services.portal.handlers.cancelling import Request, describe
+from services.portal.handlers.cancellation_steps import describe
+from services.portal.handlers.cancelling import Request
 from services.portal.handlers.events import handle
 from services.portal.models import Base, SubscriptionRow
 from services.portal.ports import BillingUnavailable, PriceSeen

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from services.portal.domain.cancelling import Decision, Step
-from services.portal.handlers import cancelling, timeline
-from services.portal.handlers.cancelling import Done, PendingStep
+from services.portal.handlers import cancellation_steps, cancelling, timeline
+from services.portal.handlers.cancellation_steps import Done, PendingStep
 from services.portal.handlers.events import handle
 from services.portal.models import ActivityRow, CancellationRequestRow
 from services.portal.ports import PlannedEnd
@@ -136,7 +136,7 @@ def request_row(session: Session, vera: str) -> CancellationRequestRow:
 
 def done(session: Session, step: Step, at: dt.datetime, **outcome: Any) -> None:
     step_done = PendingStep("r" * 22, step, "cus_1", "sub_1", "c", {}, "kind")
-    cancelling.finish_errand(session, step_done, Done(**outcome), at)
+    cancellation_steps.finish_errand(session, step_done, Done(**outcome), at)
 
 
 REQUEST = (
@@ -177,6 +177,17 @@ def test_a_request_to_cancel_is_told_from_its_beginning_to_its_end(
         "cancellation_carried_out",
         "cancellation_answered",
     ]
+
+
+def test_an_approval_of_before_observing_is_told(
+    session: Session, vera: str, request_row: CancellationRequestRow
+) -> None:
+    """It was given, and ends nothing: the business is asked again."""
+    done(session, Step.TELL_BUSINESS, ago(hours=2))
+    cancelling.decide(session, "r" * 22, Decision.APPROVE, ago(hours=1))
+    done(session, Step.CANCEL, ago(minutes=59), problem="BusinessObserves")
+    steps = dict(words(story(session, customer_id=vera), *REQUEST, "cancellation_reopened"))
+    assert "asked again once it is live" in steps["cancellation_reopened"]
 
 
 def test_a_request_that_needs_no_answer_any_more(

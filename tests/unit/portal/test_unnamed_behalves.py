@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from portico.checks.portal import check_whose
 from services.portal.domain.cancelling import Step
 from services.portal.handlers import (
-    cancelling,
+    cancellation_steps,
     customers,
     host_events,
     link_report,
@@ -202,7 +202,7 @@ def test_stripe_is_asked_with_the_behalf_that_it_knows(session: Session, dana: s
         )
     )  # fmt: skip
     session.flush()
-    step = cancelling.lease_step(session, NOW)
+    step = cancellation_steps.lease_step(session, NOW)
     assert step is not None
     assert (step.step, step.stripe_customer) == (Step.CANCEL, OF_STRIPE)
 
