@@ -209,7 +209,8 @@ def _conclude(mode: BusinessMode, business: str, accepted: int, *, left: int, as
     if mode.observed:
         say(
             f"The line of {mode.name} is drawn at {line} (UTC), and it observes on: the whole installation does, by MODE=observe. Set "
-            f"MODE=live {EVERYWHERE}."
+            f"MODE=live {EVERYWHERE}. What happens until then is observed, and stays so: to leave nothing out, let {mode.name} observe by itself "
+            f"first (portico observe --business {business}), and go live once MODE=live is set."
         )
     else:
         say(

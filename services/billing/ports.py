@@ -33,7 +33,8 @@ class BusinessMode:
     """Its line; None: it has drawn none."""
 
     def acts_on(self, wished_at: dt.datetime) -> bool:
-        """Whether Stripe is written to for what was wished at this moment: not for what was wished before the line."""
+        """Whether Stripe is written to for what was wished at this moment: not for what was wished before the line. Stripe's
+        moments are whole seconds: of the line's own second all counts as before, for good."""
         return not self.observes and (self.live_since is None or wished_at >= self.live_since)
 
 

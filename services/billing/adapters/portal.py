@@ -25,7 +25,8 @@ class PortalBusinesses:
         self.all_observe = all_observe
 
     def modes(self, customers: Sequence[StripeCustomer]) -> list[BusinessMode]:
-        """See `Businesses.modes`. A portal that knows no modes is of a release in which all were live."""
+        """See `Businesses.modes`. A portal that knows no modes is of a release in which all were live: rolled back to it while
+        somebody observes, it lets charge (docs/upgrading.md)."""
         if self.all_observe:
             return [BusinessMode(observes=True)] * len(customers)
         asked = [

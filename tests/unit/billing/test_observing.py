@@ -417,6 +417,8 @@ def test_the_line_counts_from_its_moment_on() -> None:
     """What was wished before is left alone; without a line nothing is."""
     line = BusinessMode(live_since=NOW)
     assert line.acts_on(NOW)
+    within = BusinessMode(live_since=NOW.replace(microsecond=300_000))
+    assert not within.acts_on(NOW.replace(microsecond=0)), "Stripe says only the second"
     assert not line.acts_on(NOW - dt.timedelta(seconds=1))
     assert BusinessMode().acts_on(NOW - dt.timedelta(days=99))
     assert not BusinessMode(observes=True, live_since=NOW).acts_on(NOW)
