@@ -19,6 +19,7 @@ from services.notifier.queries.leases import FreshLeases
 from shared import events
 from shared.contracts.accounts import Account, StripeId, in_account, stripe_customer
 from shared.contracts.invoices import owed
+from shared.contracts.rpc.portal import TOLD_AT_ENROLMENT
 from shared.events import Event
 
 DUPLICATE: Final = "duplicate: acted upon before"
@@ -155,10 +156,6 @@ def customer_deleted(
     return f"{suppressed.total()} suppressed"
 
 
-FRESH: Final = dt.timedelta(hours=1)
-"""How old a failure may be that is still told of when its customer is enrolled: their first payment may be what failed."""
-
-
 def customer_linked(
     session: Session, event: Event[events.CustomerLinkChanged], now: dt.datetime
 ) -> str:
@@ -167,7 +164,8 @@ def customer_linked(
     All that waited goes into one email, and an email that was given up since nobody knew the customer is due again if its
     invoice is still owed. Whether it is, and what is told, is looked at before it goes out, as always.
 
-    Enrolment from Stripe mails nobody about what is past: it may bring thousands at once. Only what has just failed goes out.
+    Enrolment from Stripe mails nobody about what is past: it may bring thousands at once. Only what has just failed goes out. For a
+    sender that is here first the portal's answer says so, too (`live_since` of an enrolled customer).
     """
     data = event.data
     customer = stripe_customer(data.account, data.stripe_customer_id, data.on_behalf_of)
@@ -178,7 +176,7 @@ def customer_linked(
         return "nothing has waited for this customer"
     invoices_open = incident_queries.lock_open_incidents(session, (), waits)
     if data.evidence == "enrolled":
-        waiting.give_up_older(session, customer, now - FRESH, now)
+        waiting.give_up_older(session, customer, now - TOLD_AT_ENROLMENT, now)
         return f"{waiting.wake_for_customer(session, customer, (), now)} looked at again"
     asked_for = {id for id, one in invoices_open.items() if owed(one) and not one.last_mailed_at}
     woken = waiting.wake_for_customer(session, customer, asked_for, now)

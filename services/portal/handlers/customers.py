@@ -33,6 +33,7 @@ from shared.contracts.rpc.errors import (
     UnknownCustomer,
 )
 from shared.contracts.rpc.portal import (
+    TOLD_AT_ENROLMENT,
     BusinessArguments,
     CustomerArguments,
     LinkedCustomer,
@@ -320,7 +321,7 @@ class ContactDetails(CustomerProfile):
     disconnected: bool = False
     """The Stripe account of their business is connected no more."""
     live_since: dt.datetime | None = None
-    """The business's line; None: it has drawn none."""
+    """From when on they are mailed unasked: the business's line, or an hour before they were enrolled, what is later; None: from ever."""
 
 
 def contacts(
@@ -374,6 +375,8 @@ def known(person: ContactDetails | None) -> ContactDetails:
 
 
 def _person(row: Row[Any]) -> ContactDetails:
+    enrolled = row.enrolled_since and row.enrolled_since - TOLD_AT_ENROLMENT
+    lines = [line for line in (row.b_live_since, enrolled) if line is not None]
     return ContactDetails(
         customer_id=row.c_public_id,
         external_id=row.c_external_id,
@@ -384,5 +387,5 @@ def _person(row: Row[Any]) -> ContactDetails:
         sender_email=row.b_sender_email,
         next_appointment=row.next_appointment,
         disconnected=bool(row.disconnected),
-        live_since=row.b_live_since,
+        live_since=max(lines, default=None),
     )

@@ -39,12 +39,28 @@ _NEXT: Final = (
 DISCONNECTED: Final = is_disconnected(_customer.c.account).label("disconnected")
 """Whether nothing is to be paid or mailed through us, since the customer's account is connected no more."""
 
+_ENROLLED: Final = (
+    select(func.max(_word.c.noted_at, type_=UtcDateTime()))
+    .where(
+        _word.c.account == _customer.c.account,
+        _word.c.stripe_customer_id == _customer.c.platform_stripe_customer_id,
+        _word.c.source == Source.ENROLLED,
+        _word.c.customer_ref == _customer.c.public_id,
+    )
+    .correlate(_customer)
+    .scalar_subquery()
+    .label("enrolled_since")
+)
+"""When this Stripe customer was enrolled as the customer. The evidence of it goes with them when the host claims them; their
+`enrolled_at` does not."""
+
 # Built once: SQLAlchemy remembers the compiled form of a statement by the object. Two halves, so that each has its
 # own unique index to go by.
 _CONTACT: Final = select(
     *(column.label(f"c_{column.name}") for column in _customer.c),
     *(column.label(f"b_{column.name}") for column in _business.c),
     _NEXT,
+    _ENROLLED,
     DISCONNECTED,
 ).join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
 _CONTACTS: Final = union_all(

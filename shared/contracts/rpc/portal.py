@@ -297,6 +297,10 @@ class ReminderPolicy(Answer, frozen=True, kw_only=True):
     quiet_until: str | None = None
 
 
+TOLD_AT_ENROLMENT: Final = dt.timedelta(hours=1)
+"""How old a failure may be that is still told of when its customer is enrolled: their first payment may be what failed."""
+
+
 class ContactBusiness(Business, frozen=True, kw_only=True):
     """The business in whose name a customer is written to."""
 
@@ -309,7 +313,8 @@ class ContactBusiness(Business, frozen=True, kw_only=True):
     observed: bool = False
     """It observes, or the installation does: it and its customers get no mail that nobody asked for."""
     live_since: dt.datetime | None = None
-    """The line that it has drawn: no mail that nobody asked for is sent of what happened before; null: it has drawn none."""
+    """The line that it has drawn: no mail that nobody asked for is sent of what happened before; null: it has drawn none. For a
+    customer who was enrolled from Stripe, claimed by the host since or not, an hour before that, where it is later."""
     charged_as: str | None = None
     """What a statement of the customer's bank calls its charges; null: not said."""
 

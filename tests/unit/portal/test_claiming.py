@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from collections.abc import Callable
 
@@ -9,11 +10,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.portal import serializers
 from services.portal.handlers import (
     appointments,
     customers,
     importing,
     link_report,
+    modes,
     proposals,
     resolved_links,
 )
@@ -28,7 +31,7 @@ from services.portal.models import (
 )
 from services.portal.tokens.links import Claim
 from shared import events
-from shared.contracts.accounts import OWN
+from shared.contracts.accounts import OWN, StripeCustomer
 from shared.contracts.rpc.errors import InvalidArgument, LinkReplaced
 from shared.contracts.rpc.portal import AppointmentArgument, CustomerLine
 from tests.unit.portal.builders import (
@@ -36,6 +39,7 @@ from tests.unit.portal.builders import (
     REFERENCES,
     add_business,
     add_customer,
+    ago,
     ahead,
     checkout,
     enrol,
@@ -113,6 +117,41 @@ def test_a_claim_leaves_one_row_and_its_links_work(
         assert seen_now is not None
         assert seen_now.customer_id == row.public_id
         assert resolved_links.current(seen_now, Claim(enrolled, 1)) is seen_now
+
+
+def told_since(session: Session) -> dt.datetime | None:
+    """From when on failures of the Stripe customer are mailed, as the notifier is told."""
+    session.flush()
+    asked = customers.Asked(StripeCustomer(OWN, "cus_1"), None)
+    (person,) = customers.contacts(session, [asked], NOW)
+    assert person is not None
+    return serializers.contact(person, "link", "Portico").business.live_since
+
+
+@pytest.mark.parametrize("known_before", [False, True])
+@pytest.mark.parametrize("claim", WAYS)
+def test_who_was_enrolled_is_mailed_nothing_of_before_nor_after_a_claim(
+    session: Session, claim: Callable[[Session], None], known_before: bool
+) -> None:
+    """Whoever asks first, before the notifier has heard of the enrolment or of the claim: only what has just failed is told of. A line of
+    the business that is later holds."""
+    if known_before:
+        add_customer(session, "c1", email="c1@example.com")
+    make_enrolled(session)
+    assert told_since(session) == ago(hours=1)
+    claim(session)
+    assert told_since(session) == ago(hours=1)
+    modes.set_mode(session, "sunrise", "live", False, ago(days=9))
+    assert told_since(session) == ago(hours=1)
+    modes.set_mode(session, "sunrise", "observe", False, NOW)
+    modes.set_mode(session, "sunrise", "live", False, NOW)
+    assert told_since(session) == NOW
+
+
+def test_a_customer_of_the_hosts_is_told_of_what_is_older(session: Session) -> None:
+    """Nothing was enrolled: what waited for the host's word goes."""
+    by_upsert(session)
+    assert told_since(session) is None
 
 
 @pytest.mark.parametrize("claim", WAYS)
