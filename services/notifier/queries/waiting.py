@@ -49,7 +49,7 @@ def waiting_as(session: Session, stripe_customer: StripeCustomer) -> set[StripeC
 def give_up_older(
     session: Session, stripe_customer: StripeCustomer, before: dt.datetime, now: dt.datetime
 ) -> None:
-    """Give up what has waited for this Stripe customer since before a moment; it is due again if somebody else speaks of them. The
+    """Give up what has waited for this Stripe customer since before a moment; it is looked at again if somebody else speaks of them. The
     customer's open incidents are locked."""
     rows = session.scalars(
         select(Notification)

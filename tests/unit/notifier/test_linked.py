@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.sending import Unavailable
-from services.notifier.domain.vocabulary import Reason
+from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.models import Notification
 from services.notifier.workflows import sending
 from shared import events as contract
@@ -67,13 +68,33 @@ def test_all_that_waited_is_one_email_at_once(stranger: House) -> None:
 
 def test_enrolment_mails_nobody_about_what_is_past(stranger: House) -> None:
     """Whom an import enrols hears nothing of failures that nobody could tell them of, however long it is waited; what fails from then
-    on is told. If the host claims them later, what they still owe is told as of anybody whom it registers."""
+    on is told."""
     meet(stranger, linked(evidence="enrolled"))
     assert wait_in_vain(stranger, days=3) == []
     assert stranger.mailer.inbox == []
     stranger.hear(failed(invoice_id="in_3", number="SUN-3"))
     assert "sent" in wait_in_vain(stranger, days=1)
     assert "SUN-3" in stranger.mailer.inbox[0].text
+
+
+@pytest.mark.parametrize("first", ["sender", "news"])
+def test_what_is_past_goes_neither_by_a_race_nor_by_a_claim(stranger: House, first: str) -> None:
+    """The portal's answer draws the enrolled a line. A sender may ask before the enrolment is heard of; and the host's claim, which has all
+    that was given up looked at again, keeps the line."""
+    known = a_contact()
+    line = stranger.clock() - dt.timedelta(hours=1)
+    known = replace(known, business=replace(known.business, live_since=line))
+    stranger.portal.people["cus_1"] = known
+    if first == "news":
+        stranger.hear(linked(evidence="enrolled"))
+    wait_in_vain(stranger, days=3)
+    stranger.hear(linked(event_id="link_2", evidence="enrolled"))
+    stranger.hear(linked(event_id="link_3"))
+    wait_in_vain(stranger, days=3)
+    assert stranger.mailer.inbox == []
+    assert Status.OBSERVED in {row.status for row in stranger.rows()}
+    stranger.hear(failed(invoice_id="in_3", number="SUN-3", occurred_at=stranger.clock()))
+    assert "sent" in wait_in_vain(stranger, days=1)
 
 
 def test_a_failure_of_a_moment_ago_is_told_to_whom_is_enrolled(house: House) -> None:
