@@ -118,7 +118,8 @@ class AccountHolder:
         compares = self._compared is None or now >= self._compared + COMPARED_EVERY
         if before == keys and not compares:
             return 0
-        gone, back = set((before or keys) - keys), set(keys - (before or keys))
+        known = keys if before is None else before
+        gone, back = set(known - keys), set(keys - known)
         with self._database.transaction() as session:
             if compares:
                 rows = queries.keyed_accounts(session)

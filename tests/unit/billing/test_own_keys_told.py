@@ -103,6 +103,21 @@ def test_an_account_that_is_connected_loses_nothing_with_its_key(
     assert [name for name in all_told(database) if name[0] == OTHER] == [THERE, THERE, GONE, THERE]
 
 
+def test_the_only_key_that_works_again_is_told_at_once(
+    database: Transactions, tmp_path: Path
+) -> None:
+    """A process that told of no key knows that there was none: it need not compare to see that one came."""
+    with database.transaction() as session:
+        accounts.connect(session, OTHER, livemode=False, now=NOW)
+    one = replica(database, keyed(tmp_path, OTHER))
+    assert round_of(one) == 0
+    with database.transaction() as session:
+        accounts.disconnect(session, OTHER, SOON)
+    assert round_of(one, at=SOON) == 1
+    assert one.directory.why_not_served(OTHER) is None
+    assert all_told(database)[-1] == THERE
+
+
 def test_nothing_is_told_by_who_could_not_read_yet(tmp_path: Path) -> None:
     """A process that knows no account may not say that they are gone."""
     one = replica(Transactions(None), keyed(tmp_path, OTHER))  # type: ignore[arg-type]
