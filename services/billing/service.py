@@ -350,7 +350,13 @@ class BillingService(
         if wish is None:
             return "no card"
         if refusal is not None:
-            recovery.keep(self.database, wish, holder=secrets.token_hex(8), clock=_now)
+            recovery.keep(
+                self.database,
+                wish,
+                livemode=directory.livemode(OWN),
+                holder=secrets.token_hex(8),
+                clock=_now,
+            )
             return "not served"
         self._recover(recovery.recover, wish, wish.account)
         return "done"
@@ -373,7 +379,9 @@ class BillingService(
         for change in recovery.due(self.database, account, _now()):
             if directory.why_not_served(account) is not None:
                 if directory.read:
-                    recovery.put_off(self.database, change, _now())
+                    recovery.put_off(
+                        self.database, change, _now(), livemode=directory.livemode(OWN)
+                    )
                 continue
             try:
                 self._recover(recovery.resume, change, account)

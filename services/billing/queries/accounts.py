@@ -123,6 +123,23 @@ def keyed_accounts(
     ]
 
 
+def is_let_in(session: Session, account: Account, *, livemode: bool) -> bool:
+    """Whether some replica serves the account, or will in seconds, as far as the rows say. Nobody changes what they say before this
+    transaction has ended: what it writes down to wait is seen by whoever lets the account in."""
+    rows = (
+        session.execute(
+            select(table.state, table.livemode)
+            .where(table.account == account)
+            .with_for_update(read=True)
+        ).one_or_none()
+        for table in (StripeAccount, KeyedAccount)
+    )
+    return any(
+        row is not None and row.state != AccountState.DISCONNECTED and row.livemode == livemode
+        for row in list(rows)
+    )
+
+
 def own_keys_gone(session: Session, gone: Collection[Account], now: dt.datetime) -> int:
     """Tell the others of accounts whose own key was taken away, each once, whoever has told it; how many were told.
 

@@ -30,7 +30,7 @@ from services.billing.domain.platform_limits import may_change
 from services.billing.handlers import kept_methods
 from services.billing.handlers.dashboard import subscription_page
 from services.billing.ports import Businesses, BusinessMode, PaymentGateway
-from services.billing.queries import inbox, payment_method_changes, payment_tries
+from services.billing.queries import accounts, inbox, payment_method_changes, payment_tries
 from services.billing.workflows.card_tries import CardTries
 from services.billing.workflows.change_plans import ChangePlanner, Plan, Run
 from services.billing.workflows.customer_lease import CustomerLease, lease_of
@@ -50,7 +50,8 @@ PAUSES: Final = tuple(dt.timedelta(seconds=pause) for pause in (20, 60, 300, 900
 MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
 """Reasons of invoices that Stripe makes, and begins to collect, by itself."""
 NOT_SERVED_PAUSE: Final = dt.timedelta(hours=1)
-"""How often it is looked whether an account is served again; letting it in ends the wait at once."""
+"""How often it is looked whether an account is served again; letting it in ends the wait at once. So one that is let in, which this
+process only hasn't seen yet, has no pause: nobody would end it."""
 MOST_DUE: Final = 100
 """Accounts, or changes of one, that one look for work finds: more than there are customers in somebody's hands."""
 
@@ -113,12 +114,19 @@ def recover(
 
 
 def keep(
-    database: Transactions, wish: Wish, *, holder: str, clock: Callable[[], dt.datetime]
+    database: Transactions,
+    wish: Wish,
+    *,
+    livemode: bool,
+    holder: str,
+    clock: Callable[[], dt.datetime],
 ) -> None:
-    """Let a wish wait whose account is not served: it is carried out if that is let in again. Raises CustomerBusy as `recover` does."""
+    """Let a wish wait whose account this process does not serve: it is carried out once that is let in again, or at once by who knows
+    already that it is. `livemode`: the mode of our key. Raises CustomerBusy as `recover` does."""
     with lease_of(database, wish.customer, holder, clock) as lease, lease.kept() as session:
+        let_in = accounts.is_let_in(session, wish.account, livemode=livemode)
         change = _join(session, wish, clock())
-        if change is not None and change.closed_at is None:
+        if change is not None and change.closed_at is None and not let_in:
             payment_method_changes.postpone(session, change.name, clock() + NOT_SERVED_PAUSE)
 
 
@@ -136,10 +144,12 @@ def due(database: Transactions, account: Account, now: dt.datetime) -> list[Stri
         return payment_method_changes.due_changes(session, account, now, MOST_DUE)
 
 
-def put_off(database: Transactions, change: StripeId, now: dt.datetime) -> None:
-    """Let a change wait whose account is not served: it goes on if that is let in again."""
+def put_off(database: Transactions, change: StripeId, now: dt.datetime, *, livemode: bool) -> None:
+    """Let a change wait whose account this process does not serve: it goes on once that is let in again. Where it is already it stays
+    due, for this process or another one. `livemode`: the mode of our key."""
     with database.transaction() as session:
-        payment_method_changes.postpone(session, change, now + NOT_SERVED_PAUSE)
+        if not accounts.is_let_in(session, change.account, livemode=livemode):
+            payment_method_changes.postpone(session, change, now + NOT_SERVED_PAUSE)
 
 
 def resume(

@@ -32,7 +32,7 @@ from services.billing.domain.reads import ReadKey, ReadTally
 from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.queries import reconciliation
-from services.billing.queries.accounts import connect, disconnect
+from services.billing.queries.accounts import connect, disconnect, own_keys_back
 from services.billing.queries.payment_method_changes import close_change
 from services.billing.rpc import operations
 from services.billing.service import BillingService
@@ -490,7 +490,7 @@ def test_nothing_is_charged_on_an_account_that_shut_us_out(
 
 def test_a_change_that_is_erased_while_it_is_put_off_is_no_error(database: Transactions) -> None:
     """Whoever is forgotten has nothing that waits."""
-    recovery.put_off(database, StripeId(Account("acct_1"), "evt_1"), NOW)
+    recovery.put_off(database, StripeId(Account("acct_1"), "evt_1"), NOW, livemode=False)
     with database.transaction() as session:
         close_change(session, StripeId(OWN, "evt_1"), "done", NOW)
         assert session.scalars(select(PaymentMethodChange)).all() == []
@@ -520,6 +520,32 @@ def test_a_card_that_comes_while_its_account_is_shut_out_waits_for_it(
     billing.accounts.refresh(dt.datetime.now(dt.UTC))
     assert resumes(billing)
     assert gateway.invoices["in_1"].status == "paid"
+
+
+@pytest.mark.parametrize("livemode", [False, True])
+@pytest.mark.parametrize("way", Way)
+def test_a_card_does_not_wait_an_hour_for_a_process_that_has_not_seen_its_account_let_in(
+    billing: Any, gateway: FakePaymentGateway, database: Transactions, way: Way, livemode: bool
+) -> None:
+    """Its directory is seconds old, its file of keys maybe more: it leaves the card due, whether it hears of it or finds it; of an account
+    that is let in in the other mode it puts it off."""
+    other = Account("acct_1")
+    gateway.account = other
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD))
+    now = dt.datetime.now(dt.UTC)
+    billing.accounts.refresh(now - dt.timedelta(seconds=5))
+    with database.transaction() as session:
+        if way is Way.CONNECTED:
+            connect(session, other, livemode=livemode, now=now)
+        else:
+            own_keys_back(session, [other], now, livemode=livemode)
+    data = PaymentMethodChanged(account=other, stripe_customer_id="cus_1", payment_method_id=GOOD)
+    event = Event(id="evt_1/c", occurred_at=NOW, correlation_id="evt_1", data=data)
+    assert billing.on_event(event) == "not served"
+    due = [] if livemode else [StripeId(other, "evt_1")]
+    assert recovery.due(database, other, dt.datetime.now(dt.UTC)) == due
+    assert resumes(billing) is False
+    assert recovery.due(database, other, dt.datetime.now(dt.UTC)) == due
 
 
 def test_each_account_is_reconciled_in_its_turn(
