@@ -367,9 +367,9 @@ class BillingService(
         accounts at a time, since one's Stripe may be slow, and of each one by one."""
         turns = self.recovering
         for account in recovery.accounts_due(self.database, _now(), beside=turns.in_hand):
-            if not turns.wait_for_place(PLACE_SECONDS):
-                break
-            turns.begin(account)
+            if not turns.begin(account):
+                # Who is due first may be another one by then.
+                return turns.wait_for_place(PLACE_SECONDS)
         return False
 
     @turn(wakes="resume_recoveries")

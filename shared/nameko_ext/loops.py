@@ -30,8 +30,8 @@ _told: dict[str, float] = {}
 """When each reason for which the database is away was told last, by any loop of the process."""
 
 
-def _tell_away(reason: str, loop: str) -> None:
-    """Once for all loops, which all find the same, and again after the longest pause."""
+def tell_away(reason: str, loop: str) -> None:
+    """Once for all loops and turns, which all find the same, and again after the longest pause."""
     now = time.monotonic()
     if now - _told.get(reason, -LONGEST_PAUSE_SECONDS) >= LONGEST_PAUSE_SECONDS:
         _told[reason] = now
@@ -100,7 +100,7 @@ class Loop(Entrypoint):
             return bool(result), False
         LOOP_FAILURES.labels(self.container.service_name, self.method_name).inc()
         if isinstance(exc_info[1], DatabaseUnavailable):
-            _tell_away(str(exc_info[1]), self.method_name)
+            tell_away(str(exc_info[1]), self.method_name)
         else:
             log.error("background round failed", loop=self.method_name, exc_info=exc_info)
         return False, True

@@ -1,6 +1,7 @@
 """Work for many accounts, some at a time and one piece an account: one whose vendor is slow holds up its own work alone.
 
-A loop finds what is due and begins turns; each is a worker of the container, so shutting down waits for it like for any request.
+A loop finds what is due and begins turns; each is a worker of the container, so shutting down waits for it like for any request, and
+none begins from then on.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
-from shared.contracts.accounts import account_shown
+from shared.contracts.accounts import OWN, account_shown
+from shared.database import DatabaseUnavailable
 from shared.nameko_ext.container import ACCOUNT
-from shared.nameko_ext.loops import Loop
+from shared.nameko_ext.loops import Loop, tell_away
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -23,7 +25,7 @@ log = get_logger(__name__)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 PLACES: Final = 8
-"""Accounts that are worked for at a time."""
+"""Accounts beside the own one that are worked for at a time; the own one has a place of its own, so that none of them holds it up."""
 
 
 class Turn(Entrypoint):
@@ -31,8 +33,9 @@ class Turn(Entrypoint):
     returns True there may be more to do, and the loop is run again at once."""
 
     def __init__(self, wakes: str = "", most: int = PLACES, **kwargs: Any) -> None:
-        """`wakes` names the loop, `most` is how many accounts may be worked for at a time."""
+        """`wakes` names the loop, `most` is how many accounts beside the own one may be worked for at a time."""
         self._wakes, self._most = wakes, most
+        self._stopping = False
         self._in_hand: set[str] = set()
         self._left = Event()
         super().__init__(**kwargs)
@@ -42,22 +45,28 @@ class Turn(Entrypoint):
         """The accounts that are worked for now; it changes with them."""
         return self._in_hand
 
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake_waiting()
+
     def wait_for_place(self, seconds: float) -> bool:
-        """Whether a turn may begin, now or within so many seconds."""
+        """Whether a turn of an account beside the own one may begin, now or within so many seconds."""
         with eventlet.Timeout(seconds, False):
-            while len(self._in_hand) >= self._most:
+            while self._is_full() and not self._stopping:
                 self._left.wait()
-        return len(self._in_hand) < self._most
+        return not self._stopping and not self._is_full()
 
     def begin(self, account: str, *args: Any) -> bool:
-        """Work for an account, and return at once. False: it is worked for already, or there is no place."""
-        if account in self._in_hand or len(self._in_hand) >= self._most:
+        """Work for an account, and return at once. False: it is worked for already, there is no place, or the process stops."""
+        if self._stopping or account in self._in_hand or (account != OWN and self._is_full()):
             return False
         self._in_hand.add(account)
 
         def done(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
             self._leave(account)
-            if exc_info is not None:
+            if exc_info is not None and isinstance(exc_info[1], DatabaseUnavailable):
+                tell_away(str(exc_info[1]), self.method_name)
+            elif exc_info is not None:
                 log.error(
                     "a turn failed",
                     turn=self.method_name,
@@ -78,8 +87,14 @@ class Turn(Entrypoint):
             return False
         return True
 
+    def _is_full(self) -> bool:
+        return len(self._in_hand - {OWN}) >= self._most
+
     def _leave(self, account: str) -> None:
         self._in_hand.discard(account)
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
         left, self._left = self._left, Event()
         left.send()
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.billing.domain.changes import OBSERVED, UNASKED, Change, Wish
 from services.billing.models import PaymentMethodChange, PaymentMethodChangeEvent
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import OWN, Account, StripeId
 from shared.statements import among_objects, is_object
 
 
@@ -176,7 +176,8 @@ def _update(session: Session, change: StripeId, **values: Any) -> None:
 def accounts_due(
     session: Session, now: dt.datetime, beside: Collection[str], limit: int
 ) -> list[Account]:
-    """Accounts with open changes that somebody has to go on with, without those in `beside`: who has waited longest first."""
+    """Accounts with open changes that somebody has to go on with, without those in `beside`: the own one, which has a place of its own,
+    then who has waited longest."""
     found = session.scalars(
         select(PaymentMethodChange.account)
         .where(
@@ -185,7 +186,7 @@ def accounts_due(
             PaymentMethodChange.account.not_in(beside),
         )
         .group_by(PaymentMethodChange.account)
-        .order_by(func.min(PaymentMethodChange.due_at))
+        .order_by(PaymentMethodChange.account != OWN, func.min(PaymentMethodChange.due_at))
         .limit(limit)
     )
     return [Account(account) for account in found]

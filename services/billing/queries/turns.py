@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import and_, case, or_, select, update
+from sqlalchemy import and_, case, delete, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from services.billing.domain.accounts import AccountState
@@ -119,6 +119,15 @@ def take_turn(session: Session, turn: Turn, now: dt.datetime) -> bool:
         .execution_options(synchronize_session=False)
     ).all()
     return bool(taken)
+
+
+def give_back(session: Session, account: Account) -> None:
+    """A turn that was taken and not begun: it is due at once, for whoever takes it."""
+    session.execute(
+        delete(Reconciliation)
+        .where(Reconciliation.account == account, Reconciliation.name == TRIED)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def all_missed(session: Session, now: dt.datetime) -> None:

@@ -84,7 +84,8 @@ class Reconciling:
             beside=turns.in_hand,
         )
         while turns.wait_for_place(PLACE_SECONDS) and (found := next(due, None)) is not None:
-            turns.begin(*found)
+            if not turns.begin(*found):
+                connected.give_back(self.database, found[0])
         return False
 
     @turn()

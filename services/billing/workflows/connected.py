@@ -74,6 +74,12 @@ def due(
             yield turn.account, way
 
 
+def give_back(database: Transactions, account: Account) -> None:
+    """Leave to another process, or to the next start, an account of which this one took the turn, and can't begin it."""
+    with database.transaction() as session:
+        turns.give_back(session, account)
+
+
 def note_causes(
     database: Transactions, gateway: PaymentGateway, directory: Directory, now: dt.datetime
 ) -> None:

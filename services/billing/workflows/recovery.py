@@ -133,7 +133,7 @@ def keep(
 def accounts_due(
     database: Transactions, now: dt.datetime, *, beside: Collection[str] = frozenset()
 ) -> list[Account]:
-    """Accounts with changes that wait for somebody to go on with them, without those in `beside`: who has waited longest first."""
+    """Accounts with changes that wait for somebody to go on with them, without those in `beside`: the own one, then who has waited longest."""
     with database.reading() as session:
         return payment_method_changes.accounts_due(session, now, beside, MOST_DUE)
 

@@ -20,6 +20,7 @@ from werkzeug.wrappers import Request, Response
 from services.billing import service
 from services.billing.adapters.stripe.breaker import FAILURES, Breaker
 from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
+from services.billing.domain.changes import Wish
 from services.billing.domain.errors import (
     StripeBusy,
     StripeKeyRefused,
@@ -33,7 +34,7 @@ from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.queries import reconciliation
 from services.billing.queries.accounts import connect, disconnect, own_keys_back
-from services.billing.queries.payment_method_changes import close_change
+from services.billing.queries.payment_method_changes import close_change, open_change
 from services.billing.rpc import operations
 from services.billing.service import BillingService
 from services.billing.web import store_batch
@@ -618,6 +619,44 @@ def test_of_each_account_one_change_of_card_is_gone_on_with_in_a_round(
     asked.clear()
     assert resumes(billing) is True
     assert asked == [OWN, other]
+
+
+def test_a_process_that_stops_leaves_what_it_would_have_begun_to_others(
+    billing: Any, gateway: FakePaymentGateway, database: Transactions
+) -> None:
+    """A hundred cards would take longer than it is waited for; a reconciliation whose turn was taken is given back."""
+    keyed = Account("acct_1")
+    known = [KnownAccount(keyed, Way.OWN_KEY, AccountState.CONNECTED, False)]
+    billing.accounts = SimpleNamespace(directory=Directory(livemode=False, accounts=known))
+    billing.settings.stripe_read_pool = 10_000
+    billing.gateways = SimpleNamespace(at=lambda account: gateway)
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD))
+    for account in (OWN, keyed):
+        wish = Wish(account, "evt_1", "customer.updated", "cus_1", GOOD, "", NOW)
+        with database.transaction() as session:
+            open_change(session, wish, NOW)
+    billing.recovering.stop()
+    assert billing.resume_recoveries() is False
+    assert recovery.accounts_due(database, dt.datetime.now(dt.UTC)) == [OWN, keyed]
+    billing.reconciled.stop()
+    billing.reconciled.wait_for_place = lambda seconds: True  # it stops while the turn is taken
+    assert billing.reconcile_accounts() is False
+    billing.reconciled = at_once(billing, "reconcile_account")
+    begun: list[Account] = []
+    billing.reconcile_account = lambda account, way: begun.append(account)
+    assert billing.reconcile_accounts() is False
+    assert begun == [keyed]
+
+
+def test_the_own_accounts_cards_go_before_those_of_others(database: Transactions) -> None:
+    """It has a place of its own; of the others who has waited longest."""
+    moments = {"acct_1": 2, "acct_2": 1, OWN: 3}
+    with database.transaction() as session:
+        for account, minute in moments.items():
+            wish = Wish(Account(account), "evt_1", "customer.updated", "cus_1", GOOD, "", NOW)
+            open_change(session, wish, NOW + dt.timedelta(minutes=minute))
+    later = NOW + dt.timedelta(hours=1)
+    assert recovery.accounts_due(database, later) == [OWN, "acct_2", "acct_1"]
 
 
 def test_reads_that_could_not_be_stored_are_not_lost(billing: Any, database: Transactions) -> None:

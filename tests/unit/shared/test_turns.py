@@ -11,6 +11,8 @@ from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from structlog.testing import capture_logs
 
+from shared.contracts.accounts import OWN
+from shared.database import DatabaseUnavailable
 from shared.nameko_ext.container import ACCOUNT
 from shared.nameko_ext.loops import Loop
 from shared.nameko_ext.turns import Turn, Turns
@@ -47,7 +49,7 @@ class House:
         def run() -> None:
             try:
                 handle_result(None, gate.wait(), None)
-            except LookupError as error:
+            except Exception as error:
                 handle_result(None, None, (type(error), error, None))
 
         eventlet.spawn(run)
@@ -56,8 +58,8 @@ class House:
         self.gates.pop(account).send(result)
         eventlet.sleep(0)
 
-    def fail(self, account: str) -> None:
-        self.gates.pop(account).send_exception(LookupError("no such thing"))
+    def fail(self, account: str, error: Exception | None = None) -> None:
+        self.gates.pop(account).send_exception(error or LookupError("no such thing"))
         eventlet.sleep(0)
 
 
@@ -108,6 +110,47 @@ def test_work_that_fails_gives_its_place_back_and_names_its_account() -> None:
         ("a turn failed", "work", "acct_1")
     ]
     assert (list(house.turn.in_hand), house.woken) == ([], 0)
+
+
+def test_a_database_that_is_away_is_told_once_for_all_turns() -> None:
+    """Every turn of every account finds the same, and none needs a trace."""
+    house = House()
+    reason = "server closed the connection in test_turns"
+    with capture_logs() as lines:
+        for account in ("acct_1", "acct_2", "acct_3"):
+            house.turn.begin(account)
+            house.fail(account, DatabaseUnavailable(reason))
+    assert [(line["log_level"], line["reason"], "exc_info" in line) for line in lines] == [
+        ("warning", reason, False)
+    ]
+    assert house.woken == 0
+
+
+def test_the_own_account_has_a_place_of_its_own() -> None:
+    """However many others are slow, it begins, and it takes none of theirs."""
+    house = House()
+    for account in ("acct_1", OWN, "acct_2"):
+        assert house.turn.begin(account) is True
+    assert house.turn.begin("acct_3") is False
+    house.end(OWN)
+    assert house.turn.begin("acct_3") is False
+    assert house.turn.begin(OWN) is True
+
+
+def test_a_process_that_stops_begins_nothing_more() -> None:
+    """Neither is a place waited for: who waits for one is told that there is none, also where one becomes free."""
+    house = House()
+    house.turn.begin("acct_1")
+    house.turn.begin("acct_2")
+    waiting = eventlet.spawn(house.turn.wait_for_place, 60)
+    eventlet.sleep(0)
+    house.turn.stop()
+    with eventlet.Timeout(1):
+        assert waiting.wait() is False
+    house.end("acct_1")
+    assert [house.turn.begin("acct_3"), house.turn.begin(OWN)] == [False, False]
+    assert house.turn.wait_for_place(60) is False
+    assert set(house.turn.in_hand) == {"acct_2"}
 
 
 def test_the_log_of_a_turn_names_its_account() -> None:
