@@ -10,6 +10,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, Protocol, TypeVar
 
 import eventlet
@@ -26,7 +27,10 @@ from shared.telemetry import get_logger
 log = get_logger(__name__)
 
 KEPT_PART: Final = 8
-"""One place in so many is kept for accounts without their share, once there is more than one account."""
+"""One place in so many is kept for accounts without their share, while there is more than one account."""
+SEVERAL_SECONDS: Final = 900.0
+"""For so long after it sent for one account and then for another a process is one with several: a second account that has an email once
+in a while costs no place for ever."""
 BEHIND_PART: Final = 4
 """While events wait that are not written down yet, emails of several accounts have one place in so many: an event's account is not known
 before it is read, so in front of a flood's emails goes reading what came after it."""
@@ -59,12 +63,17 @@ class Sender(Entrypoint):
         self.busy = 0
         self.accounts: Counter[str] = Counter()
         """How many are under way of each Stripe account."""
-        self.first_account: str | None = None
-        self.several = False
-        """Whether this process has sent for more accounts than one."""
+        self._last_account: str | None = None
+        self._changed_at: float | None = None
+        """When this process last sent for another account than just before, by the monotonic clock."""
         self.wake_at: int | None = None
         """How few of them may be under way before the loop is run again; None: nothing is known to wait."""
         super().__init__(**kwargs)
+
+    @property
+    def several(self) -> bool:
+        """Whether this process has sent for more accounts than one lately."""
+        return self._changed_at is not None and monotonic() < self._changed_at + SEVERAL_SECONDS
 
     def span(self, worker_ctx: Any) -> tracing.Span:
         """The span of one try to send, in the trace of what asked for it."""
@@ -81,9 +90,9 @@ class Sender(Entrypoint):
         self.busy += 1
         account = leased.account
         self.accounts[account] += 1
-        if self.first_account is None:
-            self.first_account = account
-        self.several = self.several or account != self.first_account
+        if self._last_account not in (None, account):
+            self._changed_at = monotonic()
+        self._last_account = account
         said = {KEY: leased.correlation_id, ACCOUNT: leased.account}
         thread = {name: text for name, text in said.items() if text}
 
@@ -168,12 +177,16 @@ class SendSlots:
             return 0
         busy, wake_at = self._entrypoint.busy, self._entrypoint.wake_at
         room = self._room() if keep else self._size
+        if busy >= room:
+            # The room may have shrunk since they began: what finds no place now is waited for, and looked for.
+            self._entrypoint.wake_at = self._size // 2
+            return 0
         if wake_at is not None and busy > min(wake_at, max(1, room // 2)):
             return 0
-        return max(0, room - busy)
+        return room - busy
 
     def _room(self) -> int:
-        """The places for what has been due longest, whoever's it is: all, once there are several accounts without those for others."""
+        """The places for what has been due longest, whoever's it is: all, while there are several accounts without those for others."""
         if not self._entrypoint.several:
             return self._size
         if self._is_behind():

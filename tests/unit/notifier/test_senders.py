@@ -10,6 +10,7 @@ import eventlet
 import pytest
 from eventlet.event import Event
 
+from services.notifier import senders
 from services.notifier.domain.kinds import Kind
 from services.notifier.queries.leases import Leased
 from services.notifier.senders import Sender, SendSlots, run_concurrently
@@ -320,6 +321,40 @@ def test_while_events_wait_fresh_emails_that_fill_the_few_places_have_others_loo
     assert reserved == 2
     office.places.fill(reserved, [EMAIL] * 2)
     assert office.places.for_others(START) is not None
+
+
+@pytest.mark.parametrize("asks", ["reserve", "free"])
+def test_when_the_room_shrinks_below_what_is_under_way_others_are_looked_for(asks: str) -> None:
+    """Nothing more was due when these began; what is written down from then on finds no place, unless it is another account's."""
+    office = behind_with_two_accounts()
+    office.is_behind = False
+    assert office.lease(due=6) == 6
+    office.is_behind = True
+    if asks == "reserve":
+        assert office.places.reserve(START, 3) == 0
+    else:
+        assert office.places.free(START, keep=True) == 0
+    others = office.places.for_others(START)
+    assert others is not None
+    assert (others.free, others.accounts) == (2, {""})
+    for _ in range(2):
+        office.container.end_one()
+    assert office.loop.woken == 1, "and once half of all places are free they are looked for again"
+
+
+def test_a_second_account_that_sends_no_more_costs_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One email of it costs a place for minutes, and not until the process ends."""
+    office = busy_with_two_accounts()
+    for _ in range(7):
+        office.container.end_one()
+    now = senders.monotonic()
+    office.places.note_lease(7, 0)
+    monkeypatch.setattr(senders, "monotonic", lambda: now + senders.SEVERAL_SECONDS - 1)
+    assert office.places.free(START, keep=True) == 7
+    monkeypatch.setattr(senders, "monotonic", lambda: now + senders.SEVERAL_SECONDS)
+    assert office.places.free(START, keep=True) == 8
 
 
 def test_with_one_account_events_that_wait_take_no_place() -> None:
