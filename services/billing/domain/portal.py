@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from services.billing.domain.accounts import Way
 from services.billing.domain.errors import InvalidRequest
 
 
@@ -40,11 +41,12 @@ class PortalConfiguration:
     application: str | None = None
     """The app or platform that made it, `ca_…`; None: the account itself did, or it was learnt before that was kept."""
 
-    def is_named(self, key: str, our_application: str | None) -> bool:
-        """Whether it is the one that we know by this key. Another platform that runs Portico, too, gives its own on the same account the
-        same names. `our_application` is what the account knows us as; None: not known, and then the key has to do."""
-        anothers = None not in (self.application, our_application)
-        return self.key == key and not (anothers and self.application != our_application)
+    def is_named(self, key: str, way: Way | None, our_application: str | None) -> bool:
+        """Whether it is the one that we made, on an account that we act on this `way`, and know by this key. Another platform that runs
+        Portico, too, or the account itself, gives its own the same names. `our_application` is STRIPE_CLIENT_ID, `ca_…`: without it
+        nothing tells what we made on a connected account. What is made with an account's own key is the account's (None)."""
+        ours = {our_application} - {None} if way is Way.CONNECTED else {our_application, None}
+        return self.key == key and self.application in ours
 
     def allows(self, feature: str) -> bool:
         return dict(self.may).get(feature, False)

@@ -65,6 +65,17 @@ def recorded(
     )
 
 
+def recorded_under(session: Session, account: Account, key: str, livemode: bool) -> str | None:
+    """The id of the configuration that is recorded under a key."""
+    return session.scalar(
+        select(StoredConfiguration.configuration_id).where(
+            StoredConfiguration.account == account,
+            StoredConfiguration.key == key,
+            StoredConfiguration.livemode == livemode,
+        )
+    )
+
+
 def record_configuration(
     session: Session,
     account: Account,

@@ -193,12 +193,12 @@ def ensure_configuration(
     policy: PortalPolicy | None = None,
     now: dt.datetime,
 ) -> PortalConfiguration:
-    """Find our configuration at Stripe by its key, or make it, and record it. Safe to call twice, or by two.
+    """Find our configuration at Stripe by its key, or the one that is recorded, or make it, and record it. Safe to call twice, or by two.
 
     With a `policy` an existing one is changed to follow it; without, it stays as it is, and a new one is
     conservative.
     """
-    configuration = gateway.find_configuration(key)
+    configuration = gateway.find_configuration(key) or _recorded(database, gateway, key)
     if configuration is None:
         configuration = gateway.create_configuration(key, policy or PortalPolicy())
     elif policy is not None and not configuration.follows(policy):
@@ -210,6 +210,21 @@ def ensure_configuration(
         )
         portal_queries.learn(session, gateway.account, configuration, now)
     return configuration
+
+
+def _recorded(
+    database: Transactions, gateway: PaymentGateway, key: str
+) -> PortalConfiguration | None:
+    """What we have made, also where Stripe does not tell that it was us; None: nothing, or it is not to be used any more."""
+    with database.reading() as session:
+        recorded = portal_queries.recorded_under(session, gateway.account, key, gateway.livemode)
+    if recorded is None:
+        return None
+    try:
+        found = gateway.configuration(recorded)
+    except PortalConfigurationMissing:
+        return None
+    return found if found.active else None
 
 
 def configuration_in_use(

@@ -252,7 +252,11 @@ class FakePaymentGateway:
     def find_configuration(self, key: str) -> PortalConfiguration | None:
         self._enter("find_configuration")
         return next(
-            (one for one in self.configurations.values() if one.is_named(key, self.application)),
+            (
+                one
+                for one in self.configurations.values()
+                if one.is_named(key, self.way, self.application)
+            ),
             None,
         )
 
@@ -285,7 +289,7 @@ class FakePaymentGateway:
                 ("subscription_pause", policy.pause),
                 ("subscription_update", False),
             ),
-            application=self.application,
+            application=self.application if self.way is Way.CONNECTED else None,
         )
         self.configurations[configuration_id] = made
         return made

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from services.billing.domain.accounts import Way
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.paying import Customer
 from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSource
@@ -189,29 +190,57 @@ def test_making_a_configuration_twice_makes_one(
 
 
 @pytest.mark.parametrize(
-    ("maker", "ours", "taken"),
+    ("way", "maker", "ours", "taken"),
     [
-        ("ca_theirs", "ca_ours", False),
-        ("ca_ours", "ca_ours", True),
-        (None, "ca_ours", True),
-        ("ca_theirs", None, True),
+        (Way.CONNECTED, "ca_theirs", "ca_ours", False),
+        (Way.CONNECTED, "ca_ours", "ca_ours", True),
+        (Way.CONNECTED, None, "ca_ours", False),
+        (Way.CONNECTED, "ca_theirs", None, False),
+        (Way.CONNECTED, None, None, False),
+        (Way.OWN_KEY, "ca_theirs", None, False),
+        (Way.OWN_KEY, "ca_theirs", "ca_ours", False),
+        (Way.OWN_KEY, "ca_ours", "ca_ours", True),
+        (Way.OWN_KEY, None, "ca_ours", True),
+        (None, "ca_theirs", None, False),
+        (None, None, None, True),
+        (None, None, "ca_ours", True),
     ],
 )
 def test_what_another_platform_made_is_not_ours(
     database: Transactions,
     gateway: FakePaymentGateway,
+    way: Way | None,
     maker: str | None,
     ours: str | None,
     taken: bool,
 ) -> None:
-    """It may run Portico, too, and give its configuration the same key: it is neither used nor changed. Whoever doesn't know its own
-    name goes by the key."""
-    gateway.application = maker
-    theirs = gateway.create_configuration("default", PortalPolicy(cancel=True))
+    """It, or the account itself, may run Portico, too, and give its configuration the same key: it is neither used nor changed, also
+    where nobody can tell whose it is."""
+    gateway.way = way
+    theirs = replace(
+        gateway.create_configuration("default", PortalPolicy(cancel=True)), application=maker
+    )
+    gateway.configurations[theirs.id] = theirs
     gateway.application = ours
     used = ensure_configuration(database, gateway, "default", policy=PortalPolicy(), now=NOW)
     assert (used.id == theirs.id) is taken
     assert gateway.configurations[theirs.id].allows("subscription_cancel") is not taken
+
+
+def test_what_we_made_where_nobody_can_tell_is_made_once(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """On a connected account without STRIPE_CLIENT_ID what is recorded is ours, until it is gone."""
+    gateway.way, gateway.application = Way.CONNECTED, None
+    first = ensure_configuration(database, gateway, "default", now=NOW)
+    allowing = PortalPolicy(cancel=True)
+    second = ensure_configuration(database, gateway, "default", policy=allowing, now=NOW)
+    assert (second.id, second.follows(allowing)) == (first.id, True)
+    gateway.configurations[first.id] = replace(second, active=False)
+    third = ensure_configuration(database, gateway, "default", now=NOW)
+    assert third.id != first.id
+    del gateway.configurations[third.id]
+    assert ensure_configuration(database, gateway, "default", now=NOW).id != third.id
 
 
 @pytest.mark.parametrize("maker", [None, "ca_theirs", {"id": "ca_theirs", "object": "application"}])
@@ -415,7 +444,7 @@ def test_what_the_dashboard_allows_is_learnt_from_events_without_asking(
     assert may_cancel(database, gateway) is False
     deliver(database, told("updated", first, 3))
     assert may_cancel(database, gateway) is False
-    stranger = dataclasses.replace(first, id="bpc_stranger", is_default=False, updated=9)
+    stranger = replace(first, id="bpc_stranger", is_default=False, updated=9)
     deliver(database, told("updated", stranger, 4))
     with database.reading() as session:
         assert portal_queries.permissions(session, StripeId(OWN, "bpc_stranger")) is None

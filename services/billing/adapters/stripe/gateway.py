@@ -266,7 +266,7 @@ class StripeGateway:
             found = self._click.billing_portal.configurations.list({"active": True, "limit": PAGE})
             for one in found.auto_paging_iter():
                 configuration = to_configuration(one)
-                if configuration.is_named(key, self.application):
+                if configuration.is_named(key, self.way, self.application):
                     return configuration
         return None
 
