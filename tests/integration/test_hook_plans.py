@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
 from local.servers import PostgreSQL
+from services.notifier.domain.hook_shares import Rotation
 from services.notifier.domain.hooks import HookPolicy
 from services.notifier.handlers import hooks
 from services.notifier.queries import hook_deliveries, hook_events
@@ -83,3 +84,32 @@ def _forget(session: Session) -> None:
 def test_no_whole_table_is_read(notifier: Engine, work: Callable[[Session], Any]) -> None:
     """There are few endpoints; of everything else there is much."""
     assert full_scans(notifier, work, {"hook_endpoints"}) == []
+
+
+MANY_ENDPOINTS = (
+    "INSERT INTO hook_endpoints (endpoint_id, business_id, url, event_types, enabled, generation, created_at, failures) "
+    "SELECT 'whe_of_' || n, 'business-' || lpad(n::text, 5, '0'), 'https://hooks.example.com/', '[]', true, 1, now(), 0 "
+    "FROM generate_series(1, 10000) AS n",
+    "INSERT INTO hook_deliveries (endpoint_id, hook_event_id, status, due_at, attempts, created_at) "
+    "SELECT 'whe_of_' || n, 'evh_' || of_one, 'pending', now(), 1, now() FROM generate_series(1, 10000) AS n, generate_series(1, 10) AS of_one",
+    "ANALYZE",
+)
+
+
+def test_whose_turn_it_is_is_found_by_indexes_among_many_endpoints(
+    notifier: Engine, postgres: PostgreSQL
+) -> None:
+    """Ten thousand businesses have an endpoint, and at each ten events are due, as after an outage: neither all endpoints nor all that is
+    due is read, wherever the turn is."""
+    with postgres.connection("hook_plans") as connection, connection.cursor() as cursor:
+        for statement in MANY_ENDPOINTS:
+            cursor.execute(statement)
+    later = NOW + dt.timedelta(hours=1)
+    for after in ("", "business-05000", "business-10000"):
+        rotation = Rotation()
+        rotation.after = after
+
+        def lease(session: Session, rotation: Rotation = rotation) -> None:
+            assert hook_deliveries.lease_due(session, later, 8, HookPolicy(), {}, rotation=rotation)
+
+        assert full_scans(notifier, lease, set()) == []

@@ -21,6 +21,14 @@ class Slow(NamedTuple):
 NOBODY_SLOW: Final = Slow()
 
 
+class Rotation:
+    """Whose turn it is, of the businesses: those after the one that had it last, in the order of their ids, and then from the first on."""
+
+    def __init__(self) -> None:
+        self.after = ""
+        """The business that had its turn last; empty: begin with the first."""
+
+
 class HookShares:
     """What is on its way from this process, by owner: the business, or where an endpoint is the installation's own, the endpoint.
 
@@ -29,6 +37,7 @@ class HookShares:
 
     def __init__(self, places: int, per_owner: int) -> None:
         self.under_way: Counter[str] = Counter()
+        self.rotation = Rotation()
         self._per_owner = per_owner
         self._full: set[str] = set()
         self._for_slow = max(1, places // 2)

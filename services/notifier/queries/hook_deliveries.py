@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.hook_events import HostEvent
-from services.notifier.domain.hook_shares import NOBODY_SLOW, Slow
+from services.notifier.domain.hook_shares import NOBODY_SLOW, Rotation, Slow
 from services.notifier.domain.hooks import DeliveryStatus, HookPolicy
 from services.notifier.models import HookAttempt, HookDelivery, HookEndpoint, HookEvent
 from services.notifier.queries import hook_endpoints
@@ -57,37 +59,27 @@ def lease_due(
     policy: HookPolicy,
     under_way: Mapping[str, int],
     slow: Slow = NOBODY_SLOW,
+    rotation: Rotation | None = None,
 ) -> list[HookLease]:
     """Take up to `limit` due deliveries, of each endpoint the oldest first, and of no owner so many that the others wait.
     `under_way`: how many of each owner are on their way from this process. `slow`: who has no more than the rest of a common share.
+    `rotation`: whose turn it is, and then whose it is next.
 
     The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
     """
-    due = exists().where(
-        HookDelivery.endpoint_id == HookEndpoint.endpoint_id, _PENDING, HookDelivery.due_at <= now
-    )
     full = {id for id, count in under_way.items() if count >= policy.per_owner}
     if slow.places <= 0:
         full |= slow.owners
-    waiting = session.scalars(
-        select(HookEndpoint)
-        .where(
-            HookEndpoint.enabled,
-            or_(HookEndpoint.paused_until.is_(None), HookEndpoint.paused_until <= now),
-            _OWNER.not_in(full),
-            due,
-        )
-        # One of each owner's before anybody's second, by lot.
-        .order_by(
-            func.row_number().over(partition_by=_OWNER, order_by=func.random()), func.random()
-        )
-        .limit(limit)
-    ).all()
+    rotation = rotation or Rotation()
+    waiting = _waiting(session, now, limit, full, rotation.after)
+    owners = len({_owner(endpoint) for endpoint in waiting})
     taken: list[HookLease] = []
     shares, left_for_slow = Counter(under_way), slow.places
     for number, endpoint in enumerate(waiting):
         left = limit - len(taken)
         owner = _owner(endpoint)
+        if endpoint.business_id is not None and number < owners:
+            rotation.after = endpoint.business_id
         most = min(max(1, left // (len(waiting) - number)), policy.per_owner - shares[owner])
         if owner in slow.owners:
             most = min(most, left_for_slow)
@@ -104,6 +96,41 @@ def lease_due(
         if owner in slow.owners:
             left_for_slow -= len(found)
     return taken
+
+
+def _waiting(
+    session: Session, now: dt.datetime, limit: int, full: Collection[str], after: str
+) -> list[HookEndpoint]:
+    """Up to `limit` endpoints at which something is due, one of each owner's before anybody's second, of owners that are not `full`: of
+    the businesses those whose turn it is after this one's, in order; among them, by lot, the installation's own, which are few."""
+    business = HookEndpoint.business_id
+    due = (
+        HookEndpoint.enabled,
+        or_(HookEndpoint.paused_until.is_(None), HookEndpoint.paused_until <= now),
+        _OWNER.not_in(full),
+        exists().where(
+            HookDelivery.endpoint_id == HookEndpoint.endpoint_id,
+            _PENDING,
+            HookDelivery.due_at <= now,
+        ),
+    )
+    turns: list[str | None] = []
+    for among in (business > after, business <= after):
+        if len(turns) < limit:
+            found = select(business).where(*due, among).group_by(business).order_by(business)
+            turns += session.scalars(found.limit(limit - len(turns)))
+    businesses: dict[str | None, list[HookEndpoint]] = {one: [] for one in turns}
+    for endpoint in session.scalars(select(HookEndpoint).where(*due, business.in_(turns))):
+        businesses[endpoint.business_id].append(endpoint)
+    own = session.scalars(select(HookEndpoint).where(*due, business.is_(None))).all()
+    for endpoints in businesses.values():
+        random.shuffle(endpoints)
+    lots = [None] * len(businesses) + [[endpoint] for endpoint in own]
+    random.shuffle(lots)
+    in_turn = iter(businesses.values())
+    ordered = [next(in_turn) if mine is None else mine for mine in lots]
+    rounds = zip_longest(*ordered)
+    return [one for each in rounds for one in each if one is not None][:limit]
 
 
 def _owner(endpoint: HookEndpoint) -> str:

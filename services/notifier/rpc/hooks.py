@@ -139,7 +139,7 @@ class Hooks:
             return False
         shares = self.hooks.shares
         slow = shares.slow(time.monotonic())
-        leased = sending.lease(self._hook_desk(), free, shares.under_way, slow)
+        leased = sending.lease(self._hook_desk(), free, shares.under_way, slow, shares.rotation)
         self.hook_places.note_lease(free, len(leased))
         for one in leased:
             shares.took(one.owner)

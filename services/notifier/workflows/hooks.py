@@ -18,7 +18,7 @@ from typing import Final
 
 from services.notifier.domain.hook_addresses import BadUrl, read_url
 from services.notifier.domain.hook_events import body_of
-from services.notifier.domain.hook_shares import NOBODY_SLOW, Slow
+from services.notifier.domain.hook_shares import NOBODY_SLOW, Rotation, Slow
 from services.notifier.domain.hook_signing import Signer
 from services.notifier.domain.hooks import OBSERVED, Answered, HookPolicy
 from services.notifier.handlers import hooks, observed_hooks
@@ -109,11 +109,17 @@ def _settle(
 
 
 def lease(
-    desk: HookContext, limit: int, under_way: Mapping[str, int], slow: Slow = NOBODY_SLOW
+    desk: HookContext,
+    limit: int,
+    under_way: Mapping[str, int],
+    slow: Slow = NOBODY_SLOW,
+    rotation: Rotation | None = None,
 ) -> list[HookLease]:
-    """Take up to `limit` deliveries that are due, of each owner its share."""
+    """Take up to `limit` deliveries that are due, of each owner its share, and of the businesses whose turn it is."""
     with desk.db.transaction() as session:
-        return hook_deliveries.lease_due(session, desk.now(), limit, desk.policy, under_way, slow)
+        return hook_deliveries.lease_due(
+            session, desk.now(), limit, desk.policy, under_way, slow, rotation
+        )
 
 
 def send_one(desk: HookContext, lease: HookLease) -> tuple[str, Answered]:

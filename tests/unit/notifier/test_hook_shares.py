@@ -12,6 +12,7 @@ from services.notifier.domain.hook_shares import (
     SLOW_MILLISECONDS,
     SLOW_SECONDS,
     HookShares,
+    Rotation,
 )
 from services.notifier.domain.hooks import HookPolicy
 from services.notifier.models import Base, HookEndpoint
@@ -94,8 +95,36 @@ def test_a_business_with_twenty_endpoints_has_one_share(db: Transactions) -> Non
     assert {one.owner for one in begin(db, shares)} == {"sunrise"}
 
 
+def test_each_business_has_its_turn_before_anybodys_next(db: Transactions) -> None:
+    """Whatever is due at the others, and however many endpoints they have; the installation's own have theirs among them."""
+    names = [f"shop{number}" for number in range(5)]
+    for name in names:
+        endpoints(db, name, 3)
+    rotation = Rotation()
+
+    def turns(limit: int) -> list[str]:
+        with db.transaction() as session:
+            leased = hook_deliveries.lease_due(
+                session, NOW, limit, HookPolicy(), {}, rotation=rotation
+            )
+        return [one.owner for one in leased]
+
+    assert [turns(2) for _ in range(5)] == [
+        ["shop0", "shop1"],
+        ["shop2", "shop3"],
+        ["shop4", "shop0"],
+        ["shop1", "shop2"],
+        ["shop3", "shop4"],
+    ]
+    endpoints(db, None, 4)
+    seen = Counter(owner for _ in range(9) for owner in turns(1))
+    assert max(seen[name] for name in names) - min(seen[name] for name in names) <= 1
+    while not any(owner.startswith("whe_None_") for owner in turns(1)):
+        pass
+
+
 def test_a_business_with_one_endpoint_is_not_behind_one_with_twenty(db: Transactions) -> None:
-    """Lots are drawn among owners."""
+    """Turns are the owners'."""
     endpoints(db, "mallory", 20)
     endpoints(db, "sunrise", 1)
     with db.transaction() as session:
