@@ -10,8 +10,8 @@ from tests.bench.fairness import STRIPES, beside, settle
 from tests.bench.system import System, running
 
 FLOOD = 500
-QUIET = 400
-"""Customers of the other account: one of them fails four times a second, for as long as the flood takes."""
+QUIET = 450
+"""Customers of the other account: one of them fails four times a second, for as long as the flood is waited for."""
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def system() -> Iterator[System]:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("stripe", STRIPES)
 def test_another_accounts_mails_do_not_wait_behind_a_flood(system: System, stripe: str) -> None:
-    """However fast this machine is: half of them, at least, need no more than half of what the flood's own do. In a queue that is one
-    for all they would need as long."""
+    """However fast this machine is, and however busy: half of them, at least, need no more than half of what the flood's own do, and nine of
+    ten less than the flood's last. In a queue that is one for all they would need as long."""
     found = beside(system, FLOOD, STRIPES[stripe], quiet_most=QUIET)
     assert found.quiet.p50 < found.loud.p50 / 2
-    assert found.quiet.at(100) < found.loud.at(100)
+    assert found.quiet.at(90) < found.loud.at(100)
