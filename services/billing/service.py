@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import secrets
-from collections.abc import Callable
 from typing import Any, Final
 
 from nameko.extensions import DependencyProvider
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 
-from services.billing.adapters.portal import PortalBusinesses
 from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.adapters.stripe.oauth import StripeConnect
-from services.billing.domain.errors import PortalUnavailable, StripeKeyRefused
 from services.billing.domain.per_account import PerAccount
 from services.billing.handlers import cancelling, inbox, invoices
 from services.billing.queries import outbox, platform_refusals
@@ -26,12 +22,12 @@ from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.importing import Importing
 from services.billing.rpc.invoice_reports import Looking
 from services.billing.rpc.operations import Operations
-from services.billing.rpc.reconciling import PLACE_SECONDS, Reconciling
+from services.billing.rpc.reconciling import Reconciling
+from services.billing.rpc.recovering import Recovering
 from services.billing.settings import Settings
 from services.billing.web import Webhooks, store_batch
-from services.billing.workflows import portal, reconciling, recovery
-from services.billing.workflows.customer_lease import CustomerBusy
-from shared.contracts.accounts import OWN, Account, account_shown
+from services.billing.workflows import portal, reconciling
+from shared.contracts.accounts import OWN, account_shown
 from shared.contracts.deadlines import BILLING_WAITS_FOR_PORTAL, STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import (
     CollectedInvoice,
@@ -42,15 +38,13 @@ from shared.contracts.rpc.billing import (
     PortalFlow,
     PortalSession,
 )
-from shared.contracts.rpc.errors import InvalidArgument, StripeUnavailable
-from shared.events import Event, PaymentMethodChanged
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.batching import Batched
-from shared.nameko_ext.consumer import Permanent, consume
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import RpcClient, audited_rpc, rpc
-from shared.nameko_ext.turns import Turns, turn
+from shared.nameko_ext.turns import Turns
 from shared.retention import prune_round
 from shared.telemetry import get_logger
 
@@ -60,11 +54,6 @@ OUTBOX_PENDING = Gauge("portico_outbox_pending", "Events that wait to be publish
 BREAKER_OPEN = Gauge(
     "portico_stripe_breaker_open",
     "1 while clicks are answered without asking Stripe, which did not answer lately, else 0",
-)
-CARD_RETRIES = Counter(
-    "portico_card_retries_total",
-    "Tries to pay an open invoice with a new card, by what came of them",
-    ["outcome"],
 )
 RECONCILED_AT = Gauge(
     "portico_last_reconciliation_timestamp_seconds",
@@ -136,7 +125,14 @@ def _now() -> dt.datetime:
 
 
 class BillingService(
-    Webhooks, Looking, Operations, StripeAccounts, Connecting, Reconciling, Importing
+    Webhooks,
+    Looking,
+    Operations,
+    StripeAccounts,
+    Connecting,
+    Reconciling,
+    Importing,
+    Recovering,
 ):
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
@@ -176,11 +172,6 @@ class BillingService(
     def prune(self) -> bool:
         """Forget what only proves that something was done long ago."""
         return prune_round(self.database, RULES, _now())
-
-    @property
-    def businesses(self) -> PortalBusinesses:
-        """Whose businesses only observe."""
-        return PortalBusinesses(self.portal, all_observe=self.settings.observes)
 
     # -- others ask ---------------------------------------------------------------------------------------
 
@@ -332,95 +323,3 @@ class BillingService(
             log.info("evidence told again", events=told)
             self.wake_relay()
         return False
-
-    # -- the loop closes ----------------------------------------------------------------------------------
-
-    @consume
-    def on_event(self, event: Event) -> str:
-        """A new card: pay what is open with it, or note what would be paid where the business observes. What Stripe or the portal
-        can't tell now, and what is of an account that isn't served now, `resume_recoveries` goes on with."""
-        if not isinstance(event.data, PaymentMethodChanged):
-            raise Permanent(f"billing does not consume {event.type}")
-        directory = self.accounts.directory
-        refusal = directory.why_not_served(event.data.account)
-        if refusal is not None and not directory.read:
-            raise StripeUnavailable("which accounts are connected could not be read yet")
-        with self.database.reading() as session:
-            wish = recovery.wish_of(session, event.correlation_id, event.occurred_at, event.data)
-        if wish is None:
-            return "no card"
-        if refusal is not None:
-            recovery.keep(
-                self.database,
-                wish,
-                livemode=directory.livemode(OWN),
-                holder=secrets.token_hex(8),
-                clock=_now,
-            )
-            return "not served"
-        self._recover(recovery.recover, wish, wish.account)
-        return "done"
-
-    @loop(poll=5.0)
-    def resume_recoveries(self) -> bool:
-        """Go on with changes of card that wait: for the hour's end, for Stripe or the portal, or because a process died. Of several
-        accounts at a time, since one's Stripe may be slow, and of each one by one."""
-        turns = self.recovering
-        for account in recovery.accounts_due(self.database, _now(), beside=turns.in_hand):
-            if not turns.begin(account):
-                # Who is due first may be another one by then.
-                return turns.wait_for_place(PLACE_SECONDS)
-        return False
-
-    @turn(wakes="resume_recoveries")
-    def resume_recovery(self, account: Account) -> bool:
-        """Go on with one change of card of an account; True when there may be more."""
-        directory = self.accounts.directory
-        for change in recovery.due(self.database, account, _now()):
-            if directory.why_not_served(account) is not None:
-                if directory.read:
-                    recovery.put_off(
-                        self.database, change, _now(), livemode=directory.livemode(OWN)
-                    )
-                continue
-            try:
-                self._recover(recovery.resume, change, account)
-            except CustomerBusy:
-                continue
-            return True
-        return False
-
-    def _recover(
-        self, work: Callable[..., recovery.Report], subject: Any, account: Account
-    ) -> None:
-        try:
-            report = work(
-                self.database,
-                self.gateways.at(account),
-                subject,
-                businesses=self.businesses,
-                holder=secrets.token_hex(8),
-                clock=_now,
-            )
-        except (StripeUnavailable, StripeKeyRefused, PortalUnavailable) as error:
-            say = log.error if isinstance(error, StripeKeyRefused) else log.warning
-            say(
-                "new card not tried to the end",
-                subject=str(subject),
-                error=type(error).__name__,
-                reason=str(error),
-                **account_shown(account),
-            )
-            return
-        for payment in report.payments.values():
-            CARD_RETRIES.labels(payment.outcome.value).inc()
-        log.info(
-            "new card tried",
-            run=report.run.value,
-            change_id=report.change_id,
-            **account_shown(account),
-            pointed=len(report.pointed),
-            not_pointed=report.not_pointed,
-            kept=len(report.kept),
-            outcomes={invoice: str(one.outcome) for invoice, one in report.payments.items()},
-        )
