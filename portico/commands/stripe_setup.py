@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portico.cli.context import FINDING, OK
+from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop
 from portico.cli.output import print_json
 from portico.commands.billing import AsJson, stripe_errors, stripe_settings
 from portico.env_file import (
@@ -117,7 +117,11 @@ def _put_secret(env_file: Path, setting: str, secret_file: Path) -> None:
     before = read_env_file(env_file).get(setting, "").split(",")
     older = [one for one in before if one and not one.startswith(NO_SECRET_YET)]
     secrets = ",".join([secret_file.read_text().strip(), *older])
-    replace(env_file, changed_text(env_file.read_text("utf-8"), {setting: secrets}))
+    try:
+        replace(env_file, changed_text(env_file.read_text("utf-8"), {setting: secrets}))
+    except BadEnvFile as error:
+        kept = f"the endpoint is made, and its signing secret is in {secret_file}: put it into {setting}"
+        raise Stop(UNAVAILABLE, f"{error}; {kept}") from None
     secret_file.unlink()
 
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from portico.checks.answers import look
 from portico.cli.context import CliContext
 from portico.cli.findings import Level
-from portico.env_file import changed_text, read_env_file
+from portico.commands import stripe_setup
+from portico.env_file import BadEnvFile, changed_text, read_env_file
 from portico.interview import NO_SECRET_YET
 from portico.main import app
 from services.billing.settings import load
@@ -166,6 +167,26 @@ def test_the_webhook_secret_comes_into_the_file(made: Path) -> None:
     assert secrets[0] != secrets[1]
     assert made.stat().st_mode & 0o777 == 0o600
     assert not list(made.parent.glob("*whsec*"))
+
+
+def test_a_secret_that_has_no_place_any_more_is_kept(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full by the time that Stripe has told it: it says where the secret is, and the settings are whole."""
+    before = made.read_text()
+
+    def full(file: Path, text: str) -> None:
+        raise BadEnvFile(f"{file} can't be written: No space left on device")
+
+    monkeypatch.setattr(stripe_setup, "replace", full)
+    url = "http://127.0.0.1:8003/webhooks/stripe"
+    words = ("--env-file", str(made), "stripe", "setup", "--url", url, "--into", str(made))
+    done = portico(*words)
+    assert done.exit_code == 3
+    (kept,) = made.parent.glob("*.whsec")
+    assert f"its signing secret is in {kept}: put it into STRIPE_WEBHOOK_SECRETS" in done.output
+    assert kept.read_text().startswith("whsec_")
+    assert made.read_text() == before
 
 
 def test_no_endpoint_is_made_whose_secret_has_no_place(base: str, made: Path) -> None:
