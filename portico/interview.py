@@ -6,17 +6,26 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
 
 from portico.checks.settings import SERVICES
 from portico.cli.findings import Finding, Level, finding, tell
 from portico.cli.output import agree, prompt
 from portico.env_file import is_misread
+from portico.server_urls import (
+    has_hidden_password,
+    hosts_of,
+    user_of,
+    with_password,
+    without_password,
+)
 
 NO_SECRET_YET: Final = "whsec_unset_"  # noqa: S105
 """How the stand-in for a webhook secret begins, which lets nobody in until `portico stripe setup` has made the endpoint."""
 FIRM: Final = frozenset(
-    {"settings", "stripe-key", "sendgrid-key", "database-owner", "database-shared", "misread"}
+    {
+        *("settings", "misread", "url", "stripe-key", "stripe-stand-in", "sendgrid-key"),
+        *("database-owner", "database-shared"),
+    }
 )
 """Findings with which an answer is of no use at all. With any other it may be kept, and what is wrong put right later."""
 
@@ -161,11 +170,14 @@ class Interview:
 
 def _ask_url(question: Question, default: str | None) -> str:
     """A URL and its password, which is not shown."""
-    shown, there = _without_password(default or "")
+    if default and has_hidden_password(default):
+        words = f"{question.words}, the whole URL (it is not shown) [Enter: the one that is there]"
+        return prompt(words, default, hidden=True)
+    shown, there = without_password(default or "")
     typed = prompt(question.words, shown or None)
-    bare, typed_password = _without_password(typed)
-    user = _user(typed)
-    if typed_password or not user:
+    bare, typed_password = without_password(typed)
+    user = user_of(typed)
+    if typed_password or not user or has_hidden_password(typed):
         return typed
     same = there if bare == shown else ""
     enter = "the one that is there" if same else "none"
@@ -174,31 +186,11 @@ def _ask_url(question: Question, default: str | None) -> str:
     )
     if not password:
         return default if same and default else typed
-    return _with_password(typed, password)
-
-
-def _user(url: str) -> str:
-    return unquote(url.partition("://")[2].partition("/")[0].rpartition("@")[0])
-
-
-def _without_password(url: str) -> tuple[str, str]:
-    """The URL without its password, and the password as it stands there."""
-    scheme, sign, rest = url.partition("://")
-    place, slash, path = rest.partition("/")
-    who, at, hosts = place.rpartition("@")
-    user, _, password = who.partition(":")
-    return f"{scheme}{sign}{user}{at}{hosts}{slash}{path}", password
-
-
-def _with_password(url: str, password: str) -> str:
-    scheme, _, rest = url.partition("://")
-    user, _, more = rest.partition("@")
-    return f"{scheme}://{user}:{quote(password, safe='')}@{more}"
+    return with_password(typed, password)
 
 
 def _beside(portal: str | None, question: Question) -> str | None:
     """The usual URL of a database, on the server where the portal's is."""
     if portal is None or question.default is None or not portal.startswith("postgres"):
         return question.default
-    hosts = urlsplit(portal).netloc.rpartition("@")[2]
-    return question.default.replace("127.0.0.1:5432", hosts)
+    return question.default.replace("127.0.0.1:5432", hosts_of(portal))

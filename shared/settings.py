@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from shared.known_secrets import is_guessable, is_published
 
@@ -32,6 +32,11 @@ PAIR = re.compile(
     r"^[ \t]*[\w.!#$%&'*+^`|~-]+[ \t]*=[\x20\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$", re.ASCII
 )
 """A header as OpenTelemetry writes one: any printable characters but `"`, `,`, `;` and a backslash."""
+
+
+UNREADABLE: Final = (
+    "is no URL that can be read: in a password write # as %23, / as %2F, @ as %40, [ as %5B"
+)
 
 
 class SettingsError(Exception):
@@ -67,6 +72,17 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _split(url: str, *, port: bool = False) -> SplitResult:
+    """Raises ValueError, without the text that urlsplit's quotes: a password may be in it. `port`: it is looked at, too."""
+    try:
+        parts = urlsplit(url)
+        if port:
+            _ = parts.port
+    except ValueError:
+        raise ValueError(UNREADABLE) from None
+    return parts
 
 
 class Reader:
@@ -180,7 +196,7 @@ class Reader:
         """An absolute URL without a slash at its end."""
 
         def parse(text: str) -> str:
-            parts = urlsplit(text)
+            parts = _split(text)
             if parts.scheme not in schemes or not parts.netloc:
                 raise ValueError(f"is not a URL that starts with {' or '.join(schemes)}://")
             return text.rstrip("/")
@@ -195,7 +211,7 @@ class Reader:
         def parse(text: str) -> tuple[str, ...]:
             parts = [part.strip() for part in text.split(",") if part.strip()]
             for part in parts:
-                if urlsplit(part).scheme not in ("http", "https") or not urlsplit(part).netloc:
+                if _split(part).scheme not in ("http", "https") or not _split(part).netloc:
                     raise ValueError(f"has an entry that is no http(s) URL: {part!r}")
             return tuple(part.rstrip("/") for part in parts)
 
@@ -313,7 +329,7 @@ class Reader:
         """`AMQP_URI`: where RabbitMQ is. A `Secret`, since it usually carries a password."""
 
         def parse(text: str) -> Secret:
-            if urlsplit(text).scheme not in ("amqp", "amqps", "pyamqp", "embedded"):
+            if _split(text, port=True).scheme not in ("amqp", "amqps", "pyamqp", "embedded"):
                 raise ValueError("does not start with amqp:// or amqps://")
             return Secret(text)
 
@@ -397,7 +413,7 @@ def _password(url: str) -> str:
 
 def _hosts_as_query(url: str) -> str:
     """Several hosts in the place where SQLAlchemy looks for them: `?host=one:5432&host=two:5432`."""
-    parts = urlsplit(url)
+    parts = _split(url)
     user, at, hosts = parts.netloc.rpartition("@")
     if "," not in hosts:
         return url

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from portico.checks import billing, broker, databases, notifier, portal
 from portico.checks.settings import SERVICES, STAND_INS, load, settings_findings
@@ -28,7 +32,7 @@ READS_AND_WRITES: Final = (
 
 def look(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
     """What can be seen of a setting among all that are known so far: its form, and, where that is right, the world."""
-    wrong = list(form(name, known))
+    wrong = list(form(name, known)) or list(_beside(name, known))
     yield from wrong
     if not wrong and name in CHECKS:
         yield from CHECKS[name](known)
@@ -36,9 +40,36 @@ def look(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
 
 def form(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
     """What is wrong with the form of a setting, as the service that reads it would say at its start."""
-    for one in _settings(_reader_of(name), known)[1]:
+    settings, problems = _settings(_reader_of(name), known)
+    for one in problems:
         if one.text.split()[1] == name:
             yield finding("form", one.code, one.text.partition(": ")[2], one.remedy)
+    if settings is not None and name in SERVER_URLS and _is_torn(name, settings):
+        yield finding(
+            "form",
+            "url",
+            f"{name} can't be read as it is meant: a character of its password stands for something else, or its port is no number",
+            "in the password write # as %23, / as %2F, ? as %3F, @ as %40, : as %3A",
+        )
+
+
+def _is_torn(name: str, settings: Any) -> bool:
+    """Whether what connects with this URL finds another server in it than the one that is meant, or none."""
+    try:
+        if name == "AMQP_URI":
+            parts = urlsplit(settings.amqp_uri.reveal())
+            return "@" in parts.path + parts.query + parts.fragment
+        return "@" in (make_url(settings.database_url.reveal()).host or "")
+    except (ValueError, ArgumentError):
+        return True
+
+
+def _beside(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
+    """Other settings, which nobody may be asked for, without which this one can't be looked at."""
+    if name in CHECKS:
+        for one in _settings(_reader_of(name), known)[1]:
+            text = f"{name} can't be looked at: {one.text.partition(': ')[2]}"
+            yield finding("form", "settings-beside", text, one.remedy)
 
 
 def public_url(known: Mapping[str, str]) -> Iterator[Finding]:
@@ -132,6 +163,8 @@ def database(service: str) -> Check:
 
     return check
 
+
+SERVER_URLS: Final = frozenset({"AMQP_URI", *(f"{one.upper()}_DATABASE_URL" for one in SERVICES)})
 
 CHECKS: Final[Mapping[str, Check]] = {
     "PUBLIC_URL": public_url,

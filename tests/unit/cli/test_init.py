@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from portico.checks.answers import form
+from portico.checks.answers import form, look
 from portico.checks.settings import SERVICES, load
 from portico.cli.context import CliContext
 from portico.cli.findings import Finding, finding, ok, unknown
 from portico.env_file import read_env_file
+from portico.interview import FIRM
 from portico.main import app
 from tests.fixtures.unpublished import PASSWORD, SENDGRID_KEY, STRIPE_LIVE_KEY, STRIPE_TEST_KEY
 
@@ -157,6 +158,66 @@ def test_a_wrong_form_is_told_and_asked_again(portico: Dialogue, world: World) -
     ):
         assert said in done.output
     assert "Keep it all the same" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "torn"),
+    [
+        ("AMQP_URI", f"amqp://portico:{PASSWORD}/x@127.0.0.1:5672/portico"),
+        ("AMQP_URI", f"amqp://portico:{PASSWORD}#x@127.0.0.1:5672/portico"),
+        ("AMQP_URI", "amqp://portico:12/x@127.0.0.1:5672/portico"),
+        ("AMQP_URI", f"amqp://portico:[{PASSWORD}@127.0.0.1:5672/portico"),
+        ("AMQP_URI", f"amqp://portico:{PASSWORD}℀@127.0.0.1:5672/portico"),
+        ("PORTAL_DATABASE_URL", f"postgresql://portal:{PASSWORD}@x:y@127.0.0.1:5432/portal"),
+        ("PORTAL_DATABASE_URL", f"postgresql://portal:{PASSWORD}@x@127.0.0.1:5432/portal"),
+        ("PORTAL_DATABASE_URL", f"postgresql://portal:{PASSWORD}/x@one:5432,two:5432/portal"),
+    ],
+)
+def test_a_password_that_tears_its_url_is_told_and_not_shown(name: str, torn: str) -> None:
+    """Pasted as it is: what is wrong, and how to write it, without a part of it; the interview goes on."""
+    (told,) = look(name, {name: torn})
+    assert told.code in FIRM
+    text = f"{told.text} {told.remedy}"
+    assert "# as %23, / as %2F" in text
+    assert not [one for one in (PASSWORD, "x@", "12", "℀") if one in text]
+
+
+def test_a_setting_beside_that_is_wrong_is_named() -> None:
+    """Nobody is asked for it, and with it nothing can be looked at: that ends no interview."""
+    (told,) = look("STRIPE_API_KEY", {"STRIPE_API_KEY": STRIPE_TEST_KEY, "STRIPE_API_BASE": "ftp"})
+    assert told.text.startswith("STRIPE_API_KEY can't be looked at: STRIPE_API_BASE is not a URL")
+    assert told.code not in FIRM
+
+
+def test_no_password_is_in_a_question(portico: Dialogue, tmp_path: Path) -> None:
+    """Neither that of a URL as it was pasted, nor its halves in the next two, nor one in the query: that URL is asked for hidden."""
+    file = tmp_path / "portico.env"
+    for url in (
+        f"postgresql://portal:S3cr/{PASSWORD}@db/portal",
+        f"postgresql://db/portal?user=portal&password=S3cr{PASSWORD}",
+    ):
+        file.write_text(
+            "".join(
+                f"{name}={value}\n"
+                for name, value in {**OF_SCRIPTS, "PORTAL_DATABASE_URL": url}.items()
+                if name not in ("BILLING_DATABASE_URL", "NOTIFIER_DATABASE_URL")
+            )
+        )
+        enter = [""] if "?" in url else ["", ""]
+        typed = answers(
+            STRIPE_API_KEY=[""],
+            SENDGRID_API_KEY=[""],
+            AMQP_URI=["", ""],
+            PORTAL_DATABASE_URL=enter,
+            BILLING_DATABASE_URL=["", PASSWORD],
+        )
+        done = portico("init", "--change", typed=typed)
+        assert done.exit_code == 0, done.output
+        assert "S3cr" not in done.output
+        made = read_env_file(file)
+        assert made["PORTAL_DATABASE_URL"] == url
+        assert made["BILLING_DATABASE_URL"] == f"postgresql://billing:{PASSWORD}@db/billing"
+        assert made["NOTIFIER_DATABASE_URL"] == "postgresql://notifier@db/notifier"
 
 
 def test_a_key_that_stripe_refuses_is_asked_for_again(

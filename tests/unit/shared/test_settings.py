@@ -179,3 +179,22 @@ def test_true_in_many_words(text):
 def test_blank_is_unset():
     """An empty variable counts as not set (compose files and charts leave such behind)."""
     assert read({"N": "  "}, lambda r: r.integer("N", meaning="m", default=7)) == 7
+
+
+@pytest.mark.parametrize("password", ["[hunter2", "hunter2℀", "hunter2/x"])
+def test_a_url_that_can_not_be_read_is_not_quoted(password):
+    """What the library says of it has a part of the password in it; ours says how to write one."""
+    for name, read_it, url in (
+        ("AMQP_URI", Reader.amqp_uri, f"amqp://u:{password}@h/v"),
+        (
+            "D_DATABASE_URL",
+            lambda reader: reader.database_url("d"),
+            f"postgresql://u:{password}@h,i/d",
+        ),
+    ):
+        if name == "D_DATABASE_URL" and "/" in password:
+            continue  # which SQLAlchemy reads
+        with pytest.raises(SettingsError, match="# as %23") as caught:
+            read({name: url}, read_it)
+        assert "hunter2" not in str(caught.value)
+        assert "℀" not in str(caught.value)
