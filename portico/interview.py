@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,7 @@ from portico.server_urls import (
     with_password,
     without_password,
 )
+from shared.terminal import say
 
 NO_SECRET_YET: Final = "whsec_unset_"  # noqa: S105
 """How the stand-in for a webhook secret begins, which lets nobody in until `portico stripe setup` has made the endpoint."""
@@ -73,12 +74,16 @@ QUESTIONS: Final = (
 )
 
 
+def _is_live(key: str) -> bool:
+    return key.split("_")[1:2] == ["live"]
+
+
 def made_by_machine(known: Mapping[str, str]) -> dict[str, str]:
     """The settings that nobody has to think of, those that are known left out. Keys that are there must stay: without them every link,
     and every secret of a host's, is dead."""
     made = {
         "API_ADDRESS": "127.0.0.1:8003",
-        "API_MODE": "live" if known["STRIPE_API_KEY"].split("_")[1:2] == ["live"] else "test",
+        "API_MODE": "live" if _is_live(known["STRIPE_API_KEY"]) else "test",
         "STRIPE_WEBHOOK_SECRETS": NO_SECRET_YET + secrets.token_hex(24),
         "PORTAL_LINK_KEYS": secrets.token_hex(32),
         "ADDRESS_HASH_KEY": secrets.token_hex(32),
@@ -87,12 +92,20 @@ def made_by_machine(known: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in made.items() if not known.get(name)}
 
 
+MADE: Final = tuple(made_by_machine({"STRIPE_API_KEY": ""}))
+"""Their names."""
+
+
 @dataclass
 class Interview:
     """Asks the questions. `known` is what the environment, or the file that is changed, says already."""
 
     look: Look
     known: dict[str, str]
+    before: Mapping[str, str] = field(default_factory=dict)
+    """What the file that is changed says, as far as no option says it."""
+    elsewhere: Collection[str] = ()
+    """Settings that the file takes from files of their own: nobody is asked for them, and they stay there."""
     answers: dict[str, str] = field(default_factory=dict)
     troubles: list[Finding] = field(default_factory=list)
     """What speaks against the answers that nobody was asked about."""
@@ -100,9 +113,17 @@ class Interview:
     def by_asking(self) -> dict[str, str]:
         """Every answer, from a terminal; each is asked until it is good, or kept knowingly."""
         for question in QUESTIONS:
+            if question.name in self.elsewhere:
+                say(f"{question.name} stays in the file that {question.name}_FILE names.")
+                self.answers[question.name] = self.known[question.name]
+                list(self._look_at(question, self.known[question.name]))
+                continue
             default = self._default(question)
             while True:
                 answer = self._ask(question, default)
+                if not answer and not question.optional:  # blanks alone
+                    tell(_unset(question))
+                    continue
                 bad = list(self._look_at(question, answer))
                 if not bad:
                     break
@@ -120,21 +141,35 @@ class Interview:
             answer = self._default(question)
             if answer is None:
                 if not question.optional:
-                    text = f"{question.name} is not set"
-                    self.troubles.append(finding("form", "settings", text, question.words))
+                    self.troubles.append(_unset(question))
                     tell(self.troubles[-1])
                 continue
             self.troubles += self._look_at(question, answer)
             self.answers[question.name] = answer
         return self.answers
 
+    def is_of_other_mode(self) -> bool:
+        """Whether the key is live and that of the file that is changed is a test key, or the other way round."""
+        old, new = self.before.get("STRIPE_API_KEY"), self.answers.get("STRIPE_API_KEY")
+        return bool(old and new) and _is_live(old or "") != _is_live(new or "")
+
+    def outdated(self) -> set[str]:
+        """What went with a key of the other mode: asked for, or made, anew. A shell that has read the file says the same as that."""
+        if not self.is_of_other_mode():
+            return set()
+        return {
+            name
+            for name in ("MODE", "API_MODE")
+            if name not in self.elsewhere and self.known.get(name) == self.before.get(name)
+        }
+
     def _default(self, question: Question) -> str | None:
         """What is there, or what is usual."""
-        if there := self.known.get(question.name):
+        there = self.known.get(question.name)
+        if there and question.name not in self.outdated():
             return there
         if question.name == "MODE":
-            live = self.answers.get("STRIPE_API_KEY", "").split("_")[1:2] == ["live"]
-            return "observe" if live else "live"
+            return "observe" if _is_live(self.answers.get("STRIPE_API_KEY", "")) else "live"
         if question.name in ("BILLING_DATABASE_URL", "NOTIFIER_DATABASE_URL"):
             return _beside(self.answers.get("PORTAL_DATABASE_URL"), question)
         return question.default
@@ -151,7 +186,7 @@ class Interview:
         """Tell what is seen of an answer; gives what speaks against it."""
         if not answer and question.optional:
             return
-        if is_misread(answer):
+        if is_misread(answer) and question.name not in self.elsewhere:
             found: Iterable[Finding] = [
                 finding(
                     "form",
@@ -166,6 +201,10 @@ class Interview:
             tell(one)
             if one.level in (Level.FINDING, Level.UNKNOWN):
                 yield one
+
+
+def _unset(question: Question) -> Finding:
+    return finding("form", "settings", f"{question.name} is not set", question.words)
 
 
 def _ask_url(question: Question, default: str | None) -> str:

@@ -18,7 +18,7 @@ from services.billing.domain.paying import is_live_key
 from services.notifier.adapters.sendgrid.account import SendGridAccount
 from shared.contracts.accounts import OWN
 from shared.contracts.rpc.errors import BillingError
-from shared.settings import Secret, SettingsError
+from shared.settings import Secret, SettingsError, is_loopback
 
 Check = Callable[[Mapping[str, str]], Iterator[Finding]]
 """Looks at one answer, among all that is known so far by setting's name."""
@@ -40,6 +40,15 @@ def look(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
 
 def form(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
     """What is wrong with the form of a setting, as the service that reads it would say at its start."""
+    if name == "STRIPE_API_KEY" and is_live_key(known[name]) and _plays_stripe(known):
+        names = [one for one in STAND_IN_BASES if known.get(one)]
+        yield finding(
+            "form",
+            "stripe-stand-in",
+            f"a live key, but STRIPE_API_BASE ({known['STRIPE_API_BASE']}) is a stand-in for Stripe",
+            f"take {', '.join(names)} out of the env file and the environment, then start again; or give a test key",
+        )
+        return
     settings, problems = _settings(_reader_of(name), known)
     for one in problems:
         if one.text.split()[1] == name:
@@ -51,6 +60,14 @@ def form(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
             f"{name} can't be read as it is meant: a character of its password stands for something else, or its port is no number",
             "in the password write # as %23, / as %2F, ? as %3F, @ as %40, : as %3A",
         )
+
+
+def _plays_stripe(known: Mapping[str, str]) -> bool:
+    base = known.get("STRIPE_API_BASE")
+    try:
+        return base is not None and (urlsplit(base).scheme == "http" or is_loopback(base))
+    except ValueError:  # no URL at all, which is told by itself
+        return False
 
 
 def _is_torn(name: str, settings: Any) -> bool:
@@ -164,6 +181,7 @@ def database(service: str) -> Check:
     return check
 
 
+STAND_IN_BASES: Final = ("STRIPE_API_BASE", "SENDGRID_API_BASE", "PORTAL_SESSION_ORIGINS")
 SERVER_URLS: Final = frozenset({"AMQP_URI", *(f"{one.upper()}_DATABASE_URL" for one in SERVICES)})
 
 CHECKS: Final[Mapping[str, Check]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -23,13 +24,15 @@ from portico.env_file import (
     replace,
     write_new,
 )
-from portico.interview import NO_SECRET_YET, QUESTIONS, Interview, made_by_machine
+from portico.interview import MADE, NO_SECRET_YET, QUESTIONS, Interview, made_by_machine
 from shared.settings import Reader, is_loopback
 from shared.terminal import say
 
 DEFAULT: Final = Path("portico.env")
 CARRIED: Final = ("STRIPE_API_BASE", "SENDGRID_API_BASE", "PORTAL_SESSION_ORIGINS")
 """Settings that nobody is asked for, and that come into the file where the environment has them."""
+NAMES: Final = (*(question.name for question in QUESTIONS), *CARRIED, *MADE)
+"""Settings that are read, each by itself or by the file that NAME_FILE names."""
 HEADING: Final = """\
 # The settings of Portico's three services, made by `portico init`. Keys and passwords are among them: for its owner's eyes alone.
 # Read alike by `portico --env-file`, by systemd (EnvironmentFile=) and by `docker --env-file`. All there are: docs/settings.md
@@ -47,7 +50,8 @@ def init(  # noqa: PLR0913  (an option each)
         typer.Option(
             "--change",
             help="Go through a file that is there: what it has is suggested; keys that a machine made, and whatever is not asked for, "
-            "stay. The one before is kept beside it.",
+            "stay, whatever the environment says. With a key of the other mode, live or test, MODE is asked for anew. The one before "
+            "is kept beside it.",
         ),
     ] = False,
     yes: Annotated[
@@ -81,7 +85,8 @@ def init(  # noqa: PLR0913  (an option each)
 
     Asks for the public address, Stripe's and SendGrid's key, the sender, broker and databases. Keys and passwords are not shown, and
     no option takes them: for scripts they are in the environment, as NAME or in a file that NAME_FILE names, and so may be every other
-    setting. The file is made with mode 0600, whole or not at all, and never over another one. Then it says what is next.
+    setting; where a file that is changed has a NAME_FILE, that stays. The file is made with mode 0600, whole or not at all, and never
+    over another one. Then it says what is next.
 
     Example: portico init --env-file portico.env
     """
@@ -93,13 +98,13 @@ def init(  # noqa: PLR0913  (an option each)
             USAGE,
             "there is no terminal to ask at: say --yes, with the settings in the environment (docs/cli.md, portico init)",
         )
-    told = {"PUBLIC_URL": public_url, "MAIL_FROM": mail_from, "MODE": mode, **_played_by(sandbox)}
-    known = {
-        **(read_env_file(file) if change else {}),
-        **_of_environment(desk.environ),
-        **{name: value for name, value in told.items() if value},
-    }
-    interview = Interview(desk.look or _look, known)
+    options = {"PUBLIC_URL": public_url, "MAIL_FROM": mail_from, "MODE": mode}
+    told = {name: value.strip() for name, value in options.items() if value and value.strip()}
+    told |= _played_by(sandbox)
+    there = _of_file(file) if change else Changed()
+    known = there.together(_read(desk.environ), told)
+    unsaid = {name: value for name, value in there.values.items() if name not in told}
+    interview = Interview(desk.look or _look, known, unsaid, there.elsewhere)
     if yes:
         answers = interview.without_asking()
         _must_be_well(interview, unchecked=unchecked)
@@ -108,10 +113,12 @@ def init(  # noqa: PLR0913  (an option each)
             answers = interview.by_asking()
         except typer.Abort:
             raise Stop(128 + signal.SIGINT, "\nNothing was written.") from None
-    values = {name: value for name, value in {**known, **answers}.items() if value}
+    kept = {name: value for name, value in known.items() if name not in interview.outdated()}
+    values = {name: value for name, value in {**kept, **answers}.items() if value}
     values |= made_by_machine(values)
-    _write(file, before, values)
-    for line in _next(file, values):
+    written = {name: value for name, value in values.items() if name not in there.elsewhere}
+    _write(file, before, written)
+    for line in _next(file, values, new_endpoint=interview.is_of_other_mode()):
         say(line)
 
 
@@ -138,20 +145,50 @@ def _before(file: Path, *, change: bool) -> str | None:
     return file.read_text("utf-8")
 
 
-def _of_environment(environ: Mapping[str, str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Changed:
+    """What is in the file that is changed; empty where a new one is made."""
+
+    file: Path = DEFAULT
+    values: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: frozenset[str] = frozenset()
+    """Settings for which the file has a NAME_FILE: their values are in other files, and stay there."""
+
+    def together(self, environ: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
+        """With the environment's and the options': those win for what is asked for, the file for what is not. Raises Stop where another
+        value is said for one that is elsewhere."""
+        stay = {name: one for name in (*MADE, *CARRIED) if (one := self.values.get(name))}
+        known = {**self.values, **environ, **stay, **told}
+        for name in self.elsewhere:
+            if known[name] != self.values[name]:
+                raise Stop(
+                    USAGE,
+                    f"{name} is given, and {self.file} takes it from the file that {name}_FILE names: change that one, or take "
+                    f"{name}_FILE out of {self.file}; nothing was written",
+                )
+        return known
+
+
+def _of_file(file: Path) -> Changed:
+    """Raises SettingsError where a file that it names can't be read."""
+    lines = read_env_file(file)
+    elsewhere = frozenset(name for name in NAMES if lines.get(f"{name}_FILE", "").strip())
+    others = {name: one for name, one in lines.items() if name.removesuffix("_FILE") not in NAMES}
+    return Changed(file, {**others, **_read(lines)}, elsewhere)
+
+
+def _read(environ: Mapping[str, str]) -> dict[str, str]:
     """Our settings as they are set, each by itself or by the file that it names. Raises SettingsError."""
     reader = Reader(environ)
-    names = [question.name for question in QUESTIONS] + list(CARRIED)
-    names += made_by_machine({"STRIPE_API_KEY": ""})
     found = {
-        name: reader.text(name, meaning="a setting", example="…", default="") for name in names
+        name: reader.text(name, meaning="a setting", example="…", default="") for name in NAMES
     }
     reader.done()
     return {name: value for name, value in found.items() if value}
 
 
 def _played_by(sandbox: str | None) -> dict[str, str]:
-    return dict.fromkeys(CARRIED, sandbox.rstrip("/")) if sandbox else {}
+    return dict.fromkeys(CARRIED, sandbox.strip().rstrip("/")) if sandbox else {}
 
 
 def _must_be_well(interview: Interview, *, unchecked: bool) -> None:
@@ -178,12 +215,12 @@ def _write(file: Path, before: str | None, values: Mapping[str, str]) -> None:
         raise Stop(USAGE, str(error)) from None
 
 
-def _next(file: Path, values: Mapping[str, str]) -> Iterator[str]:
-    """What is to be done now, in order."""
+def _next(file: Path, values: Mapping[str, str], *, new_endpoint: bool) -> Iterator[str]:
+    """What is to be done now, in order. An endpoint is of one mode, as the key is."""
     yield "Next:"
     yield "  1. the tables, with these settings in the environment:"
     yield from (f"       python -m services.{service} migrate" for service in SERVICES)
-    if values["STRIPE_WEBHOOK_SECRETS"].startswith(NO_SECRET_YET):
+    if new_endpoint or values["STRIPE_WEBHOOK_SECRETS"].startswith(NO_SECRET_YET):
         yield "  2. Stripe's webhook endpoint; until then nothing that Stripe sends is taken:"
         yield from (f"       {line}" for line in _endpoint(file, values))
     else:

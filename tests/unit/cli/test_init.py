@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from portico.checks.answers import form, look
+from portico.checks.answers import look
 from portico.checks.settings import SERVICES, load
-from portico.cli.context import CliContext
-from portico.cli.findings import Finding, finding, ok, unknown
+from portico.cli.findings import finding, ok, unknown
 from portico.env_file import read_env_file
 from portico.interview import FIRM
-from portico.main import app
+from tests.fixtures.init_dialogue import OF_SCRIPTS, WORDS, Dialogue, World, answers, dialogue
 from tests.fixtures.unpublished import PASSWORD, SENDGRID_KEY, STRIPE_LIVE_KEY, STRIPE_TEST_KEY
-
-Dialogue = Callable[..., Any]
-SECRETS = (STRIPE_LIVE_KEY, STRIPE_TEST_KEY, SENDGRID_KEY, PASSWORD)
-OF_SCRIPTS = {
-    "STRIPE_API_KEY": STRIPE_LIVE_KEY,
-    "SENDGRID_API_KEY": SENDGRID_KEY,
-    "AMQP_URI": f"amqp://portico:{PASSWORD}@127.0.0.1:5672/portico",
-    **{
-        f"{one.upper()}_DATABASE_URL": f"postgresql://{one}:{PASSWORD}@127.0.0.1:5432/{one}"
-        for one in SERVICES
-    },
-}
-WORDS = ("--yes", "--public-url", "https://me.example.com", "--mail-from", "pay@example.com")
-
-
-class World:
-    """What is outside: all is well with every answer, but for what a test says of one."""
-
-    def __init__(self) -> None:
-        self.says: dict[str, list[list[Finding]]] = {}
-        """By setting, what is found of the first answer, the second, and so on; the last holds for all further ones."""
-        self.seen: list[tuple[str, str]] = []
-
-    def look(self, name: str, known: Mapping[str, str]) -> Iterable[Finding]:
-        self.seen.append((name, known[name]))
-        wrong = list(form(name, known))
-        if wrong:
-            return wrong
-        rounds = self.says.get(name, [[ok("test", "fine", f"{name} is fine")]])
-        return rounds.pop(0) if len(rounds) > 1 else rounds[0]
 
 
 @pytest.fixture
@@ -55,43 +21,8 @@ def world() -> World:
 
 
 @pytest.fixture
-def portico(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dialogue]:
-    """Run `portico` at a terminal where these lines are typed; no secret is ever on it."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(
-        *words: str,
-        typed: Iterable[str] = (),
-        environ: Mapping[str, str] | None = None,
-        terminal: bool = True,
-    ) -> Any:
-        desk = CliContext(environ or {}, at_terminal=lambda: terminal, look=world.look)
-        text = "".join(f"{line}\n" for line in typed)
-        done = CliRunner().invoke(app, list(words), input=text, obj=desk, env={"COLUMNS": "200"})
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        shown = done.output
-        assert not [one for one in SECRETS if one in shown]
-        return done
-
-    return run
-
-
-def answers(**changes: list[str]) -> list[str]:
-    """What is typed, question by question; a test changes what is typed at one."""
-    usual = {
-        "PUBLIC_URL": ["https://me.example.com"],
-        "STRIPE_API_KEY": [STRIPE_LIVE_KEY],
-        "MODE": [""],
-        "SENDGRID_API_KEY": [SENDGRID_KEY],
-        "MAIL_FROM": ["billing@mail.example.com"],
-        "SENDGRID_WEBHOOK_PUBLIC_KEY": [""],
-        "AMQP_URI": ["", PASSWORD],
-        "PORTAL_DATABASE_URL": ["postgresql://portal@db.example.com:5433/portal", f"{PASSWORD}/@"],
-        "BILLING_DATABASE_URL": ["", PASSWORD],
-        "NOTIFIER_DATABASE_URL": ["", ""],
-    }
-    return [line for lines in (usual | changes).values() for line in lines]
+def portico(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dialogue:
+    return dialogue(world, tmp_path, monkeypatch)
 
 
 def test_a_few_answers_make_settings_with_which_every_service_starts(
@@ -189,37 +120,6 @@ def test_a_setting_beside_that_is_wrong_is_named() -> None:
     assert told.code not in FIRM
 
 
-def test_no_password_is_in_a_question(portico: Dialogue, tmp_path: Path) -> None:
-    """Neither that of a URL as it was pasted, nor its halves in the next two, nor one in the query: that URL is asked for hidden."""
-    file = tmp_path / "portico.env"
-    for url in (
-        f"postgresql://portal:S3cr/{PASSWORD}@db/portal",
-        f"postgresql://db/portal?user=portal&password=S3cr{PASSWORD}",
-    ):
-        file.write_text(
-            "".join(
-                f"{name}={value}\n"
-                for name, value in {**OF_SCRIPTS, "PORTAL_DATABASE_URL": url}.items()
-                if name not in ("BILLING_DATABASE_URL", "NOTIFIER_DATABASE_URL")
-            )
-        )
-        enter = [""] if "?" in url else ["", ""]
-        typed = answers(
-            STRIPE_API_KEY=[""],
-            SENDGRID_API_KEY=[""],
-            AMQP_URI=["", ""],
-            PORTAL_DATABASE_URL=enter,
-            BILLING_DATABASE_URL=["", PASSWORD],
-        )
-        done = portico("init", "--change", typed=typed)
-        assert done.exit_code == 0, done.output
-        assert "S3cr" not in done.output
-        made = read_env_file(file)
-        assert made["PORTAL_DATABASE_URL"] == url
-        assert made["BILLING_DATABASE_URL"] == f"postgresql://billing:{PASSWORD}@db/billing"
-        assert made["NOTIFIER_DATABASE_URL"] == "postgresql://notifier@db/notifier"
-
-
 def test_a_key_that_stripe_refuses_is_asked_for_again(
     portico: Dialogue, world: World, tmp_path: Path
 ) -> None:
@@ -281,29 +181,15 @@ def test_a_file_that_is_there_stays(portico: Dialogue, world: World, tmp_path: P
     assert (file.read_text(), world.seen) == ("PORTAL_LINK_KEYS=precious\n", [])
 
 
-def test_a_change_asks_with_what_is_there_and_keeps_every_key(
-    portico: Dialogue, tmp_path: Path
-) -> None:
-    """Enter keeps an answer, passwords and keys too; what a machine made stays, else every link were dead; the file before is kept."""
-    portico("init", typed=answers())
-    file = tmp_path / "portico.env"
-    with file.open("a") as stream:
-        stream.write("LOG_LEVEL=DEBUG\n")
-    before = file.read_text()
-    enter = {name: [""] for name in ("PUBLIC_URL", "STRIPE_API_KEY", "MODE", "SENDGRID_API_KEY")}
-    urls = {
-        name: ["", ""]
-        for name in ("AMQP_URI", *(f"{one.upper()}_DATABASE_URL" for one in SERVICES))
-    }
-    done = portico(
-        "init", "--change", typed=answers(**enter, MAIL_FROM=["new@mail.example.com"], **urls)
-    )
+def test_a_blank_is_no_answer(portico: Dialogue, tmp_path: Path) -> None:
+    """Typed, it is asked again; as an option, it is as if it were not there."""
+    done = portico("init", typed=answers(PUBLIC_URL=[" ", "https://me.example.com"]))
     assert done.exit_code == 0, done.output
-    after = read_env_file(file)
-    (kept,) = [one for one in tmp_path.iterdir() if one != file]
-    assert kept.read_text() == before
-    assert kept.stat().st_mode & 0o777 == file.stat().st_mode & 0o777 == 0o600
-    assert after == read_env_file(kept) | {"MAIL_FROM": "new@mail.example.com"}
+    assert "PUBLIC_URL is not set" in done.output
+    done = portico("init", "--env-file", "1.env", *WORDS, "--public-url", " ", environ=OF_SCRIPTS)
+    assert done.exit_code == 1
+    assert "PUBLIC_URL is not set" in done.output
+    assert not (tmp_path / "1.env").exists()
 
 
 def test_without_a_terminal_nobody_is_asked(portico: Dialogue, tmp_path: Path) -> None:
