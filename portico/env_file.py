@@ -45,6 +45,11 @@ def read_env_file(path: Path, option: str = "--env-file") -> dict[str, str]:
     return found
 
 
+def text_of(path: Path) -> str:
+    """What stands in the file, its line ends among it."""
+    return path.read_bytes().decode("utf-8")
+
+
 def _setting(line: str) -> tuple[str, str | None]:
     """A line's name and value, without the pair of quotes around it; None where there is no =."""
     name, equals, value = line.strip().removeprefix("export ").partition("=")
@@ -133,7 +138,7 @@ def keep_copy(file: Path, now: dt.datetime) -> Path:
     file = _real(file)
     kept = file.with_name(f"{file.name}.{now:%Y%m%dT%H%M%SZ}")
     with _named_errors(kept):
-        _put(_beside(file, file.read_text("utf-8")), kept)
+        _put(_beside(file, text_of(file)), kept)
     return kept
 
 
@@ -177,7 +182,7 @@ def _beside(file: Path, text: str, like: os.stat_result | None = None) -> Path:
 
 def _fill(descriptor: int, made: Path, text: str, like: os.stat_result | None) -> None:
     try:
-        with open(descriptor, "w", encoding="utf-8") as stream:
+        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
             if like is not None:
                 own = os.fstat(descriptor)
                 if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid):

@@ -154,7 +154,7 @@ class Interview:
         return bool(old and new) and _is_live(old or "") != _is_live(new or "")
 
     def outdated(self) -> set[str]:
-        """What went with a key of the other mode: asked for, or made, anew. A shell that has read the file says the same as that."""
+        """What went with a key of the other mode: asked for, or made, anew."""
         if not self.is_of_other_mode():
             return set()
         return {

@@ -22,6 +22,7 @@ from portico.env_file import (
     must_be_writable,
     read_env_file,
     replace,
+    text_of,
     write_new,
 )
 from portico.interview import MADE, NO_SECRET_YET, QUESTIONS, Interview, made_by_machine
@@ -49,9 +50,9 @@ def init(  # noqa: PLR0913  (an option each)
         bool,
         typer.Option(
             "--change",
-            help="Go through a file that is there: what it has is suggested; keys that a machine made, and whatever is not asked for, "
-            "stay, whatever the environment says. With a key of the other mode, live or test, MODE is asked for anew. The one before "
-            "is kept beside it.",
+            help="Go through a file that is there: what it has is suggested; MODE, keys that a machine made, and whatever is not asked "
+            "for, stay, whatever the environment says. With a key of the other mode, live or test, MODE is asked for anew. The one "
+            "before is kept beside it.",
         ),
     ] = False,
     yes: Annotated[
@@ -92,7 +93,7 @@ def init(  # noqa: PLR0913  (an option each)
     """
     desk = context_of(ctx)
     file = env_file or (ctx.parent and ctx.parent.params.get("env_file")) or DEFAULT
-    before = _before(file, change=change)
+    _look_at_place(file, change=change)
     if not yes and not desk.at_terminal():
         raise Stop(
             USAGE,
@@ -116,8 +117,7 @@ def init(  # noqa: PLR0913  (an option each)
     kept = {name: value for name, value in known.items() if name not in interview.outdated()}
     values = {name: value for name, value in {**kept, **answers}.items() if value}
     values |= made_by_machine(values)
-    written = {name: value for name, value in values.items() if name not in there.elsewhere}
-    _write(file, before, written)
+    _write(file, there.changes(values), change=change)
     for line in _next(file, values, new_endpoint=interview.is_of_other_mode()):
         say(line)
 
@@ -128,21 +128,17 @@ def _look(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
     yield from look(name, known)
 
 
-def _before(file: Path, *, change: bool) -> str | None:
-    """The text of the file that is changed; None where there is none yet. Raises Stop before anybody has typed anything."""
+def _look_at_place(file: Path, *, change: bool) -> None:
+    """Raises Stop, before anybody has typed anything, where the file can't be made."""
     try:
         must_be_writable(file)
     except BadEnvFile as error:
         raise Stop(USAGE, str(error)) from None
-    if not change:
-        if file.is_symlink() or file.exists():
-            raise Stop(
-                USAGE,
-                f"{file} is there already, and stays as it is: --change goes through it, --env-file names another",
-            )
-        return None
-    read_env_file(file)
-    return file.read_text("utf-8")
+    if not change and (file.is_symlink() or file.exists()):
+        raise Stop(
+            USAGE,
+            f"{file} is there already, and stays as it is: --change goes through it, --env-file names another",
+        )
 
 
 @dataclass(frozen=True)
@@ -155,9 +151,10 @@ class Changed:
     """Settings for which the file has a NAME_FILE: their values are in other files, and stay there."""
 
     def together(self, environ: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
-        """With the environment's and the options': those win for what is asked for, the file for what is not. Raises Stop where another
-        value is said for one that is elsewhere."""
-        stay = {name: one for name in (*MADE, *CARRIED) if (one := self.values.get(name))}
+        """With the environment's and the options': those win for what is asked for, the file for what is not. It wins for MODE too, but
+        over the option: a shell that has read it before would let nobody observe, or go live, again. Raises Stop where another value is
+        said for one that is elsewhere."""
+        stay = {name: one for name in ("MODE", *MADE, *CARRIED) if (one := self.values.get(name))}
         known = {**self.values, **environ, **stay, **told}
         for name in self.elsewhere:
             if known[name] != self.values[name]:
@@ -167,6 +164,14 @@ class Changed:
                     f"{name}_FILE out of {self.file}; nothing was written",
                 )
         return known
+
+    def changes(self, values: Mapping[str, str]) -> dict[str, str]:
+        """What is to be written. What is not stays as it is in the file by then: its webhook secret may have come meanwhile."""
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in self.elsewhere and value != self.values.get(name)
+        }
 
 
 def _of_file(file: Path) -> Changed:
@@ -202,14 +207,14 @@ def _must_be_well(interview: Interview, *, unchecked: bool) -> None:
         )
 
 
-def _write(file: Path, before: str | None, values: Mapping[str, str]) -> None:
+def _write(file: Path, values: Mapping[str, str], *, change: bool) -> None:
     try:
-        if before is None:
+        if not change:
             write_new(file, HEADING + changed_text("", values))
             say(f"\n{file} is written, readable for you alone.")
         else:
             kept = keep_copy(file, dt.datetime.now(dt.UTC))
-            replace(file, changed_text(before, values))
+            replace(file, changed_text(text_of(file), values))
             say(f"\n{file} is changed; what it was before is in {kept}.")
     except BadEnvFile as error:
         raise Stop(USAGE, str(error)) from None

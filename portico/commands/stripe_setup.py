@@ -16,6 +16,7 @@ from portico.env_file import (
     must_be_writable,
     read_env_file,
     replace,
+    text_of,
 )
 from portico.interview import NO_SECRET_YET
 from shared.terminal import say
@@ -118,7 +119,7 @@ def _put_secret(env_file: Path, setting: str, secret_file: Path) -> None:
     older = [one for one in before if one and not one.startswith(NO_SECRET_YET)]
     secrets = ",".join([secret_file.read_text().strip(), *older])
     try:
-        replace(env_file, changed_text(env_file.read_text("utf-8"), {setting: secrets}))
+        replace(env_file, changed_text(text_of(env_file), {setting: secrets}))
     except BadEnvFile as error:
         kept = f"the endpoint is made, and its signing secret is in {secret_file}: put it into {setting}"
         raise Stop(UNAVAILABLE, f"{error}; {kept}") from None

@@ -21,6 +21,7 @@ from portico.env_file import (
     must_be_writable,
     read_env_file,
     replace,
+    text_of,
     write_new,
 )
 
@@ -149,10 +150,12 @@ def test_a_file_that_is_replaced_is_whole_private_and_kept(tmp_path: Path) -> No
     file.write_text("A=1\n")
     file.chmod(0o644)
     link.symlink_to(file)
+    file.write_bytes(b"A=1\n#\r\n")
     kept = keep_copy(link, NOW)
     replace(link, "A=2\n")
     assert kept == file.with_name("real.env.20261130T081500Z")
-    assert (kept.read_text(), file.read_text(), link.is_symlink()) == ("A=1\n", "A=2\n", True)
+    assert (kept.read_bytes(), text_of(kept)) == (b"A=1\n#\r\n", "A=1\n#\r\n")
+    assert (file.read_text(), link.is_symlink()) == ("A=2\n", True)
     assert [one.stat().st_mode & 0o777 for one in (kept, file)] == [0o600, 0o640]
     assert len(list(tmp_path.rglob("*"))) == 4
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
 from portico.checks.settings import SERVICES, load
+from portico.cli.findings import Finding
 from portico.commands.init import CARRIED
 from portico.env_file import changed_text, read_env_file
 from portico.interview import MADE, NO_SECRET_YET
@@ -89,19 +91,20 @@ def test_a_shell_that_knows_older_or_other_keys_changes_none(
     file = tmp_path / "portico.env"
     shell = read_env_file(file)
     assert shell["STRIPE_WEBHOOK_SECRETS"].startswith(NO_SECRET_YET)
+    assert shell["MODE"] == "observe"
     whsec = f"whsec_{PASSWORD}"
     base = "https://stripe-proxy.example.com"
-    change = {"STRIPE_WEBHOOK_SECRETS": whsec, "STRIPE_API_BASE": base}
+    change = {"STRIPE_WEBHOOK_SECRETS": whsec, "STRIPE_API_BASE": base, "MODE": "live"}
     file.write_text(changed_text(file.read_text(), change))
     before = file.read_text()
     others = {name: f"other-{name}" for name in MADE} | dict.fromkeys(CARRIED, "https://other")
     for environ in (shell, {**shell, **others, "SENDGRID_API_BASE": ""}):
-        done = portico("init", "--change", *WORDS, "--mode", "live", environ=environ)
+        done = portico("init", "--change", *WORDS, environ=environ)
         assert done.exit_code == 0, done.output
         changed = {
             name for name, one in read_env_file(file).items() if f"{name}={one}\n" not in before
         }
-        assert changed <= {"MODE", "PORTAL_SESSION_ORIGINS"}  # the second was not there
+        assert changed <= {"PORTAL_SESSION_ORIGINS"}  # which was not there
     assert read_env_file(file)["STRIPE_WEBHOOK_SECRETS"] == whsec
 
 
@@ -199,3 +202,23 @@ def test_a_secret_in_a_file_of_its_own_stays_there(
     done = portico("init", "--change", *WORDS, environ={"STRIPE_API_KEY": STRIPE_TEST_KEY})
     assert done.exit_code == 2
     assert "takes it from the file that STRIPE_API_KEY_FILE names" in done.output
+
+
+def test_what_comes_into_the_file_while_it_is_asked_stays(
+    portico: Dialogue, world: World, tmp_path: Path
+) -> None:
+    """`portico stripe setup --into` in another terminal, during the interview: its secret is not written over."""
+    portico("init", *WORDS, environ=OF_SCRIPTS, terminal=False)
+    file = tmp_path / "portico.env"
+    whsec = f"whsec_{PASSWORD}"
+
+    class Meanwhile(World):
+        def look(self, name: str, known: Mapping[str, str]) -> Iterable[Finding]:
+            file.write_text(changed_text(file.read_text(), {"STRIPE_WEBHOOK_SECRETS": whsec}))
+            return super().look(name, known)
+
+    world.look = Meanwhile().look  # type: ignore[method-assign]
+    done = portico("init", "--change", *WORDS, "--mail-from", "new@example.com")
+    assert done.exit_code == 0, done.output
+    made = read_env_file(file)
+    assert (made["STRIPE_WEBHOOK_SECRETS"], made["MAIL_FROM"]) == (whsec, "new@example.com")
