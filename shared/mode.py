@@ -6,6 +6,7 @@ written to Stripe. A single business can observe on a live installation, too.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 from shared.settings import Reader
@@ -13,6 +14,12 @@ from shared.settings import Reader
 LIVE: Final = "live"
 OBSERVE: Final = "observe"
 MODES: Final = (LIVE, OBSERVE)
+
+
+def counts(at: dt.datetime, live_since: dt.datetime | None) -> bool:
+    """Whether what happened at this moment is acted upon by itself, as far as a business's line is concerned: what happened at the very
+    line is after it. None: no line is drawn, and everything is."""
+    return live_since is None or at >= live_since
 
 
 def read_observes(read: Reader) -> bool:

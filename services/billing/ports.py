@@ -21,6 +21,7 @@ from services.billing.domain.paying import (
 )
 from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
 from shared.contracts.accounts import Account, StripeCustomer
+from shared.mode import counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class BusinessMode:
     def acts_on(self, wished_at: dt.datetime) -> bool:
         """Whether Stripe is written to for what was wished at this moment: not for what was wished before the line. Stripe's
         moments are whole seconds: of the line's own second all counts as before, for good."""
-        return not self.observes and (self.live_since is None or wished_at >= self.live_since)
+        return not self.observes and counts(wished_at, self.live_since)
 
 
 class Businesses(Protocol):

@@ -8,6 +8,7 @@ from typing import Final
 
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.vocabulary import Reason
+from shared.mode import counts
 
 ASKED_FOR: Final = frozenset({Kind.FRESH_LINK})
 """The kinds that their reader has asked for just now: they go, whoever observes."""
@@ -25,14 +26,14 @@ def observed_because(
     observes: bool,
     live_since: dt.datetime | None,
     happened: dt.datetime,
-    accepted: bool,
+    wanted_at: dt.datetime | None,
 ) -> Reason | None:
-    """Why an email that is right otherwise does not go out; None: it goes. `accepted`: a person wants this one, though it is from before
-    the line. Nobody's wish sends an email for a business that observes."""
+    """Why an email that is right otherwise does not go out; None: it goes. `wanted_at`: when a person said that this one is to go,
+    though it is from before the line. Nobody's wish sends an email for a business that observes, nor one from before its newest line."""
     if kind in ASKED_FOR:
         return None
     if observes:
         return Reason.OBSERVING
-    if live_since is not None and happened <= live_since and not accepted:
-        return Reason.BEFORE_THE_LINE
-    return None
+    if counts(happened, live_since) or (wanted_at is not None and counts(wanted_at, live_since)):
+        return None
+    return Reason.BEFORE_THE_LINE

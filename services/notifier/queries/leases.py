@@ -39,14 +39,14 @@ def gather(
 ) -> None:
     """Give this email, which is leased, the customer's others that wait to be told together: also those that another
     sender holds and has not begun. They are told in it, and leave the schedule. What happened before the business's `line` stays:
-    it is not to be told, unless a person has accepted it."""
+    it is not to be told, unless a person has accepted it since."""
     live: ColumnElement[bool] = true()
     if line is not None:
         live = or_(
-            Notification.accepted_at.is_not(None),
+            Notification.accepted_at >= line,
             and_(
-                Notification.created_at > line,
-                func.coalesce(Notification.occurred_at, Notification.created_at) > line,
+                Notification.created_at >= line,
+                func.coalesce(Notification.occurred_at, Notification.created_at) >= line,
             ),
         )
     session.execute(
@@ -122,8 +122,8 @@ class Leased:
     occurred_at: dt.datetime
     by_hand: bool = False
     """A person wants it out now."""
-    accepted: bool = False
-    """A person wants it out, though it was observed."""
+    accepted_at: dt.datetime | None = None
+    """When a person said that it is to go out, though it was observed."""
     lookups: int = 0
     """Times that the portal did not know the customer."""
     gathers: bool = False
@@ -133,6 +133,11 @@ class Leased:
     def span_facts(self) -> dict[str, str]:
         """What the span of one try to send it tells."""
         return {"kind": self.kind.value, "notification_id": self.notification_id}
+
+    @property
+    def wanted_at(self) -> dt.datetime | None:
+        """When a person last said that this very email is to go out; None: nobody has."""
+        return self.accepted_at or (self.heard_at if self.by_hand else None)
 
     @property
     def invoice(self) -> StripeId | None:
@@ -290,7 +295,7 @@ def lease_due(
             heard_at=row.created_at,
             occurred_at=row.occurred_at or row.created_at,
             by_hand=is_manual_resend(row.dedupe_key),
-            accepted=row.accepted_at is not None,
+            accepted_at=row.accepted_at,
             lookups=row.lookups,
             gathers=row.reason == Reason.WAITS_FOR_OTHERS
             or (row.context or {}).get(GATHERS) is True,

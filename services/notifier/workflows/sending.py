@@ -162,7 +162,7 @@ def _observed_because(desk: SendContext, leased: Leased, business: Business) -> 
         observes=desk.observes or business.observed,
         live_since=business.live_since,
         happened=happened_at(leased.occurred_at, leased.heard_at),
-        accepted=leased.accepted or leased.by_hand,
+        wanted_at=leased.wanted_at,
     )
 
 

@@ -20,6 +20,7 @@ from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.handlers import hooks, observing, requests, subscriptions
 from services.notifier.handlers.timeline import About, story
 from services.notifier.models import Base, IncidentRow, Notification
+from services.notifier.queries import notifications
 from services.notifier.rpc.observed import Observed
 from services.notifier.workflows import observing as workflow
 from services.notifier.workflows import sending
@@ -57,7 +58,8 @@ def observe(house: House) -> None:
 
 
 def go_live(house: House) -> None:
-    """As the portal tells it when somebody says so: with the line."""
+    """As the portal tells it when somebody says so: with the line, a moment after all that was heard until then."""
+    house.clock.forward(seconds=1)
     business(house, observed=False, live_since=house.clock())
 
 
@@ -105,25 +107,31 @@ def test_every_kind_but_the_one_that_its_reader_asked_for_is_observed(kind: Kind
     """Also those to the business; and a person's wish sends none while it observes."""
     told = {"observes": True, "live_since": None, "happened": START}
     expected = None if kind is Kind.FRESH_LINK else Reason.OBSERVING
-    for accepted in (False, True):
-        assert observed_because(kind, accepted=accepted, **told) is expected
+    for wanted_at in (None, START):
+        assert observed_because(kind, wanted_at=wanted_at, **told) is expected
 
 
 @pytest.mark.parametrize(
-    ("before", "accepted", "expected"),
+    ("happened", "wanted", "expected"),
     [
-        (1, False, Reason.BEFORE_THE_LINE),
-        (0, False, Reason.BEFORE_THE_LINE),
-        (-1, False, None),
-        (1, True, None),
+        (-1, None, Reason.BEFORE_THE_LINE),
+        (0, None, None),
+        (1, None, None),
+        (-2, -1, Reason.BEFORE_THE_LINE),
+        (-2, 0, None),
+        (-2, 1, None),
     ],
 )
 def test_the_line_parts_what_happened_before_from_what_counts(
-    before: int, accepted: bool, expected: Reason | None
+    happened: int, wanted: int | None, expected: Reason | None
 ) -> None:
-    """What happened at the very moment of the line is before; what a person accepted goes whenever it happened."""
-    happened = START - dt.timedelta(seconds=before)
-    told = {"observes": False, "happened": happened, "accepted": accepted}
+    """What happened at the very moment of the line is after it, for billing, too; what a person has wanted since goes whenever it happened.
+    Seconds after the line."""
+    told: dict[str, Any] = {
+        "observes": False,
+        "happened": START + dt.timedelta(seconds=happened),
+        "wanted_at": None if wanted is None else START + dt.timedelta(seconds=wanted),
+    }
     assert observed_because(OTHER, live_since=START, **told) is expected
     assert observed_because(OTHER, live_since=None, **told) is None
 
@@ -462,6 +470,40 @@ def test_one_that_observes_again_gets_nothing_that_was_accepted(watched: House) 
     assert watched.mailer.inbox == []
     assert accept(watched, watched.row()) == [True]
     assert until_quiet(watched) == ["sent"]
+
+
+@pytest.mark.parametrize("wish", ["accepted", "sent again", "waits for others"])
+def test_another_line_stops_what_was_wanted_before_it(watched: House, wish: str) -> None:
+    """A person wanted it, the portal was away, and the business observed and went live once more meanwhile: a wish of that time is of
+    before, too. Also for what another email would take along."""
+    watched.hear(failed())
+    until_quiet(watched)
+    go_live(watched)
+    row = watched.row()
+    if wish == "sent again":
+        with watched.db.transaction() as session:
+            requests.resend(session, row.notification_id, watched.clock())
+    else:
+        accept(watched, row)
+    if wish == "waits for others":
+        with watched.db.transaction() as session:
+            (waits,) = notifications.lock_rows(session, [row.notification_id]).values()
+            waits.reason = Reason.WAITS_FOR_OTHERS.value
+            waits.due_at += dt.timedelta(days=1)
+    watched.portal.down = True
+    until_quiet(watched)
+    observe(watched)
+    go_live(watched)
+    watched.portal.down = False
+    if wish == "waits for others":
+        watched.clock.forward(seconds=1)
+        watched.hear(failed(invoice_id="in_2", occurred_at=watched.clock()))
+        with watched.db.transaction() as session:
+            for one in notifications.about_invoices(session, OWN, ["in_2"], 1):
+                one.reason = Reason.WAITS_FOR_OTHERS.value
+    all_that_waits(watched)
+    assert len(watched.mailer.inbox) == (wish == "waits for others")
+    assert (Status.OBSERVED, Reason.BEFORE_THE_LINE) in states(watched)
 
 
 def test_what_can_not_be_asked_or_found_is_told(watched: House) -> None:
