@@ -39,6 +39,7 @@ from services.notifier.queries import (
     notifications,
     observed,
     suppressions,
+    waiting,
 )
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries.leases import Leased
@@ -49,6 +50,8 @@ from shared.l10n.dates import zone
 
 NOT_SENT: Final = frozenset({Status.SUPPRESSED.value, Status.OBSERVED.value})
 """Outcomes of emails that will not go out."""
+HID_OTHERS: Final = (Reason.UNDER_WAY, Reason.SAME_ATTEMPT)
+"""Why failures became no email of their own, while another one about their invoice was to go out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +162,21 @@ def begin_posts(
             leases.release_gathered(session, leased.notification_id, now)
     notifications.store_sent(session, rows.values())
     incident_queries.note_asked(session, begun, now)
+    for posting, result in zip(postings, results, strict=True):
+        if result is not None and posting.observed is Reason.BEFORE_THE_LINE:
+            _tell_what_it_hid(session, posting, result, now)
     return results
+
+
+def _tell_what_it_hid(
+    session: Session, posting: SendRequest, result: Result, now: dt.datetime
+) -> None:
+    """An email of the time before the line does not go out: what has failed since, and became none of its own as long as this one waited,
+    is due."""
+    leased = posting.leased
+    if result.outcome in NOT_SENT and leased.kind in DUNNING and leased.invoice is not None:
+        since = posting.contact.business.live_since
+        waiting.untold_failures_due(session, [leased.invoice], HID_OTHERS, now, since)
 
 
 def _locked(

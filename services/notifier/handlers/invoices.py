@@ -31,7 +31,7 @@ from services.notifier.domain.notification_rules import (
 )
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers.subscriptions import note_ends
-from services.notifier.queries import notifications, suppressions
+from services.notifier.queries import notifications, suppressions, waiting
 from services.notifier.queries.leases import FreshLeases
 from services.notifier.queries.notifications import NewNotification
 from shared import events
@@ -178,7 +178,7 @@ def changed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime)
         one.invoice for one in heard if one.seen.auto_advance is True and owed(one.incident)
     ]
     if collected:
-        notifications.untold_failures_due(session, collected, STOPPED_BECAUSE.values(), now)
+        waiting.untold_failures_due(session, collected, STOPPED_BECAUSE.values(), now)
     note_ends(
         session,
         [(one.incident, one.event) for one in heard if _may_have_ended(one.incident, now)],

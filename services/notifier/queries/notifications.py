@@ -251,33 +251,6 @@ def look_at_once(
     )
 
 
-def untold_failures_due(
-    session: Session, invoices: Collection[StripeId], reasons: Collection[Reason], now: dt.datetime
-) -> int:
-    """Let the newest failure of each of these invoices go out now, if its email was suppressed for one of these reasons and the
-    customer has heard, or is about to hear, of none that came after it; how many do. The invoices' incidents are locked."""
-    words = [reason.value for reason in reasons]
-    active = Notification.status.in_([status.value for status in ACTIVE])
-    told = or_(active, Notification.sent_at.is_not(None), Notification.told_in.is_not(None))
-    newest = {
-        row.invoice: row
-        for row in session.scalars(
-            select(Notification)
-            .where(
-                _about(invoices),
-                Notification.kind.in_([kind.value for kind in DUNNING]),
-                or_(told, Notification.reason.in_(words)),
-            )
-            .order_by(Notification.created_at, active, Notification.notification_id)
-        )
-    }
-    due = [one.notification_id for one in newest.values() if one.reason in words]
-    for row in lock_rows(session, due).values():
-        row.status, row.reason, row.finished_at = Status.PENDING.value, None, None
-        row.due_at = row.ready_at = now
-    return len(due)
-
-
 @dataclass(slots=True)
 class Row:
     """What sending changes of a notification, and what it needs to know to do so; the columns' meaning: `Notification`."""

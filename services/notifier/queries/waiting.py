@@ -1,18 +1,20 @@
-"""Statements on notifications of Stripe customers whom the portal did not know."""
+"""Statements on notifications that have waited, or were suppressed, and are due again: of Stripe customers whom the portal did not know,
+and of failures that nobody was told of."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.kinds import DUNNING
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
+from services.notifier.queries.notifications import lock_rows
 from shared.contracts.accounts import StripeCustomer, StripeId
-from shared.statements import is_customer, is_object
+from shared.statements import among_objects, is_customer, is_object
 
 
 def _waiting(stripe_customer: StripeCustomer) -> ColumnElement[bool]:
@@ -106,3 +108,33 @@ def _revived(rows: Sequence[Notification], invoices: Collection[StripeId]) -> li
     given_up = [row for row in rows if row.status == Status.SUPPRESSED]
     newest = {row.invoice: row for row in sorted(given_up, key=lambda row: row.created_at)}
     return [row for invoice, row in newest.items() if invoice in invoices]
+
+
+def untold_failures_due(
+    session: Session,
+    invoices: Collection[StripeId],
+    reasons: Collection[Reason],
+    now: dt.datetime,
+    since: dt.datetime | None = None,
+) -> int:
+    """Let the newest failure of each of these invoices go out now, if its email was suppressed for one of these reasons and the
+    customer has heard, or is about to hear, of none that came after it; how many do. Of those that happened `since` then, and were heard
+    of since, if that is given. The invoices' incidents are locked."""
+    words = [reason.value for reason in reasons]
+    active = Notification.status.in_([status.value for status in ACTIVE])
+    told = or_(active, Notification.sent_at.is_not(None), Notification.told_in.is_not(None))
+    statement = select(Notification).where(
+        among_objects(Notification.account, Notification.invoice_id, invoices),
+        Notification.kind.in_([kind.value for kind in DUNNING]),
+        or_(told, Notification.reason.in_(words)),
+    )
+    if since is not None:
+        happened = func.coalesce(Notification.occurred_at, Notification.created_at)
+        statement = statement.where(Notification.created_at >= since, happened >= since)
+    order = (Notification.created_at, active, Notification.notification_id)
+    newest = {row.invoice: row for row in session.scalars(statement.order_by(*order))}
+    due = [one.notification_id for one in newest.values() if one.reason in words]
+    for row in lock_rows(session, due).values():
+        row.status, row.reason, row.finished_at = Status.PENDING.value, None, None
+        row.due_at = row.ready_at = now
+    return len(due)
