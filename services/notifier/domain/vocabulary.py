@@ -51,6 +51,7 @@ class Reason(StrEnum):
     NO_END_WAS_TOLD = "the business was not told of an end that could be withdrawn"
     TOLD_WITH_DEBT = "told in the email about what is unpaid"
     TOLD_TOGETHER = "told in one email with other invoices of this customer"
+    NEWER_ACCEPTED = "a newer email about this invoice was accepted: it tells of this failure, too"
     UNDER_WAY = "an earlier email about this invoice is still on its way"
     ACCOUNT_DISCONNECTED = "the Stripe account of the business is connected no more"
     CUSTOMER_DELETED = "the customer was deleted in Stripe"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
@@ -10,13 +11,13 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.domain.reminders import effective_time
-from services.notifier.domain.vocabulary import Status
+from services.notifier.domain.vocabulary import ACTIVE, Status
 from services.notifier.handlers.invoices import announce_recovery
 from services.notifier.models import Notification
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries import leases
 from services.notifier.queries.notifications import Row
-from shared.contracts.accounts import look_up
+from shared.contracts.accounts import StripeId, look_up
 
 
 def mark_sent(
@@ -60,6 +61,30 @@ def mark_others_sent(session: Session, row: Notification | Row, at: dt.datetime)
     return [incident for incident in asked if incident is not None]
 
 
+def as_mailed(
+    incident: Incident, occurred_at: dt.datetime, heard_at: dt.datetime, sent_at: dt.datetime
+) -> Incident:
+    """The incident with an email that left at `sent_at` and tells of what happened and was heard then."""
+    told_at = effective_time(occurred_at, heard_at, sent_at)
+    return replace(incident, last_mailed_at=max(told_at, incident.last_mailed_at or told_at))
+
+
+def with_under_way(
+    incidents: Mapping[StripeId, Incident], told: Mapping[StripeId, Iterable[Notification]]
+) -> dict[StripeId, Incident]:
+    """The incidents as if what is posted just now, or may have been taken, had arrived: a second email about the same invoice would not
+    wait for the answer otherwise. `told`: the emails about their failures."""
+    mailed = dict(incidents)
+    for invoice, rows in told.items():
+        for row in rows:
+            if row.unconfirmed_since is not None and row.status in ACTIVE and invoice in mailed:
+                happened = row.occurred_at or row.created_at
+                mailed[invoice] = as_mailed(
+                    mailed[invoice], happened, row.created_at, row.unconfirmed_since
+                )
+    return mailed
+
+
 def _was_asked(
     session: Session,
     row: Notification | Row,
@@ -70,7 +95,6 @@ def _was_asked(
     """The incident after its customer was asked for it by an email that left at `sent_at`."""
     if incident is None:
         return None
-    told_at = effective_time(row.occurred_at or row.created_at, row.created_at, sent_at)
-    mailed = replace(incident, last_mailed_at=max(told_at, incident.last_mailed_at or told_at))
+    mailed = as_mailed(incident, row.occurred_at or row.created_at, row.created_at, sent_at)
     announce_recovery(session, mailed, row.correlation_id, at)
     return mailed

@@ -29,7 +29,12 @@ from services.notifier.domain.reminders import Go, Hold, Timing, effective_time,
 from services.notifier.domain.sending import Accepted, Outcome, SendingPolicy
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers import subscriptions
-from services.notifier.handlers.accepted_mails import mark_others_sent, mark_sent
+from services.notifier.handlers.accepted_mails import (
+    as_mailed,
+    mark_others_sent,
+    mark_sent,
+    with_under_way,
+)
 from services.notifier.handlers.results import Result, finish, record_failure
 from services.notifier.models import Notification
 from services.notifier.ports import Contact, Mail
@@ -102,6 +107,16 @@ class _Known:
     ends_told: set[StripeId]
     """The invoices that another email to their business names as unpaid for good."""
 
+    def note_begun(self, leased: Leased, now: dt.datetime) -> None:
+        """The customer is told of this failure by an email that is posted now: others of the batch find that."""
+        if leased.invoice is None or leased.invoice not in self.incidents:
+            return
+        failure = notifications.failure_of(self.rows[leased.notification_id])
+        self.told.setdefault(leased.invoice, []).append(failure)
+        self.incidents[leased.invoice] = as_mailed(
+            self.incidents[leased.invoice], leased.occurred_at, leased.heard_at, now
+        )
+
 
 def begin_posts(
     session: Session, postings: Sequence[SendRequest], now: dt.datetime, policy: SendingPolicy
@@ -119,16 +134,17 @@ def begin_posts(
     )
     rows = notifications.lock_to_send(session, {one.leased.notification_id for one in postings})
     customers = {row.stripe_customer.name for row in rows.values() if row.stripe_customer}
+    told = notifications.told_of(
+        session, {one.name for one in incidents.values() if one.last_mailed_at or one.asked_at}
+    )
     known = _Known(
-        incidents=incidents,
+        incidents=with_under_way(incidents, told),
         rows=rows,
         deleted=suppressions.deleted_customers(session, customers),
         suppressed=suppressions.suppressed_addresses(
             session, {posting.address for posting in postings}
         ),
-        told=notifications.failures_told(
-            session, {one.name for one in incidents.values() if one.last_mailed_at}, rows
-        ),
+        told={name: [*map(notifications.failure_of, mails)] for name, mails in told.items()},
         observed=observed.failures(
             session,
             {one.leased.invoice for one in postings if one.observed and one.leased.invoice},
@@ -150,7 +166,10 @@ def begin_posts(
         result = _begin(session, posting, known, now, policy)
         results.append(result)
         leased = posting.leased
-        if result is None and leased.kind in DUNNING and not leased.by_hand:
+        if result is None and leased.kind in DUNNING:
+            known.note_begun(leased, now)
+            if leased.by_hand:
+                continue
             for invoice in posting.invoices & known.incidents.keys():
                 known.incidents[invoice] = replace(known.incidents[invoice], asked_at=now)
                 begun.add(invoice)
@@ -163,20 +182,17 @@ def begin_posts(
     notifications.store_sent(session, rows.values())
     incident_queries.note_asked(session, begun, now)
     for posting, result in zip(postings, results, strict=True):
-        if result is not None and posting.observed is Reason.BEFORE_THE_LINE:
-            _tell_what_it_hid(session, posting, result, now)
+        if posting.observed is Reason.BEFORE_THE_LINE and result and result.outcome in NOT_SENT:
+            _tell_what_it_hid(session, posting, now)
     return results
 
 
-def _tell_what_it_hid(
-    session: Session, posting: SendRequest, result: Result, now: dt.datetime
-) -> None:
+def _tell_what_it_hid(session: Session, posting: SendRequest, now: dt.datetime) -> None:
     """An email of the time before the line does not go out: what has failed since, and became none of its own as long as this one waited,
     is due."""
-    leased = posting.leased
-    if result.outcome in NOT_SENT and leased.kind in DUNNING and leased.invoice is not None:
-        since = posting.contact.business.live_since
-        waiting.untold_failures_due(session, [leased.invoice], HID_OTHERS, now, since)
+    invoice, since = posting.leased.invoice, posting.contact.business.live_since
+    if posting.leased.kind in DUNNING and invoice is not None:
+        waiting.untold_failures_due(session, [invoice], HID_OTHERS, now, since)
 
 
 def _locked(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
-from services.notifier.domain.vocabulary import Status
+from services.notifier.domain.kinds import DUNNING
+from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers.requests import UnknownNotification, fields_of
+from services.notifier.handlers.results import finish
 from services.notifier.models import Notification
 from services.notifier.queries import incidents, notifications
 from services.notifier.queries import observed as queries
-from shared.contracts.accounts import look_up
+from shared.contracts.accounts import StripeId, look_up
 from shared.contracts.rpc import notifier as contract
 
 
@@ -69,24 +73,49 @@ def _invoice(incident: Incident) -> contract.ObservedInvoice:
 def accept(
     session: Session, notification_ids: list[str], now: dt.datetime
 ) -> list[contract.AcceptedNotification]:
-    """Let observed notifications go out after all, each as any that is due: it is looked at again first, and may be suppressed then.
+    """Let observed notifications go out after all, each as any that is due: it is looked at again first, and may be suppressed then. Of the
+    failures of one invoice the newest that is accepted goes: an email tells how its invoice stands when it goes out.
 
     One that is not observed (any more) is answered as it stands, so the same call again changes nothing. Their businesses are live: that
     is for the caller to know, who may ask the portal only outside of a transaction. Raises UnknownNotification, with nothing written.
     """
-    rows = notifications.lock_rows(session, notification_ids)
+    invoices = queries.invoices_of(session, notification_ids)
+    incidents.lock_incidents(session, invoices)
+    before = queries.accepted_waiting(session, invoices)
+    rows = notifications.lock_rows(session, [*notification_ids, *before])
     for wanted in notification_ids:
         if wanted not in rows:
             raise UnknownNotification(f"notification_ids: there is no notification {wanted[:60]}")
-    answers = []
-    for wanted in dict.fromkeys(notification_ids):
-        row = rows[wanted]
-        accepted = row.status == Status.OBSERVED
-        if accepted:
-            row.status, row.reason, row.finished_at = Status.PENDING.value, None, None
-            row.lease_until = row.lease_token = row.last_error = None
-            # Giving up counts from here, and so do the tries: it waited for a person, and for no system.
-            row.accepted_at = row.due_at = row.ready_at = now
-            row.attempts = row.lookups = 0
-        answers.append(contract.AcceptedNotification(**fields_of(row), accepted=accepted))
-    return answers
+    ids = dict.fromkeys(notification_ids)
+    accepted = {wanted for wanted in ids if rows[wanted].status == Status.OBSERVED}
+    for wanted in accepted:
+        _make_due(rows[wanted], now)
+    told_in_another = _all_but_the_newest(rows[id] for id in {*accepted, *before})
+    for row in told_in_another:
+        finish(row, Status.SUPPRESSED, Reason.NEWER_ACCEPTED, now)
+    accepted -= {row.notification_id for row in told_in_another}
+    return [
+        contract.AcceptedNotification(**fields_of(rows[wanted]), accepted=wanted in accepted)
+        for wanted in ids
+    ]
+
+
+def _make_due(row: Notification, now: dt.datetime) -> None:
+    row.status, row.reason, row.finished_at = Status.PENDING.value, None, None
+    row.lease_until = row.lease_token = row.last_error = None
+    # Giving up counts from here, and so do the tries: it waited for a person, and for no system.
+    row.accepted_at = row.due_at = row.ready_at = now
+    row.attempts = row.lookups = 0
+
+
+def _all_but_the_newest(rows: Iterable[Notification]) -> list[Notification]:
+    """Those about failures of an invoice of which a newer one is there."""
+    of_invoice: dict[StripeId, list[Notification]] = defaultdict(list)
+    for row in rows:
+        if row.invoice is not None and row.kind in DUNNING and row.status == Status.PENDING:
+            of_invoice[row.invoice].append(row)
+    older = []
+    for several in of_invoice.values():
+        several.sort(key=lambda row: (row.created_at, row.attempt, row.notification_id))
+        older += several[:-1]
+    return older

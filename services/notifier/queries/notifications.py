@@ -147,11 +147,8 @@ def attempts_told(session: Session, attempt_keys: Collection[str]) -> set[str]:
     return {key for key in found if key is not None}
 
 
-def failures_told(
-    session: Session, invoices: Collection[StripeId], besides: Collection[str]
-) -> dict[StripeId, list[Failure]]:
-    """The failures of these invoices of which their customers were told, or may have been, oldest first: by invoice,
-    without the notifications `besides`."""
+def told_of(session: Session, invoices: Collection[StripeId]) -> dict[StripeId, list[Notification]]:
+    """The emails by which the customers of these invoices were told of failures, or may have been, oldest first: by invoice."""
     if not invoices:
         return {}
     rows = session.scalars(
@@ -160,14 +157,13 @@ def failures_told(
             _about(invoices),
             Notification.kind.in_([kind.value for kind in DUNNING]),
             or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None)),
-            Notification.notification_id.not_in(besides),
         )
         .order_by(Notification.sent_at, Notification.notification_id)
     )
-    told: dict[StripeId, list[Failure]] = defaultdict(list)
+    told: dict[StripeId, list[Notification]] = defaultdict(list)
     for row in rows:
         if row.invoice is not None:
-            told[row.invoice].append(failure_of(row))
+            told[row.invoice].append(row)
     return told
 
 

@@ -14,7 +14,7 @@ from services.notifier.domain.notification_rules import Failure
 from services.notifier.domain.vocabulary import Status
 from services.notifier.models import Notification
 from services.notifier.queries.notifications import failure_of
-from shared.contracts.accounts import StripeId
+from shared.contracts.accounts import Account, StripeId
 from shared.statements import among_objects
 
 _OBSERVED = Notification.status == Status.OBSERVED.value
@@ -64,6 +64,31 @@ def page(
         )
     order = (Notification.finished_at, Notification.notification_id)
     return list(session.scalars(statement.order_by(*order).limit(limit)))
+
+
+def invoices_of(session: Session, notification_ids: Collection[str]) -> set[StripeId]:
+    """The invoices that these notifications are about."""
+    rows = session.execute(
+        select(Notification.account, Notification.invoice_id).where(
+            Notification.notification_id.in_(notification_ids), Notification.invoice_id.is_not(None)
+        )
+    )
+    return {StripeId(Account(account), invoice_id) for account, invoice_id in rows}
+
+
+def accepted_waiting(session: Session, invoices: Collection[StripeId]) -> list[str]:
+    """The notifications about failures of these invoices that a person has accepted, and that no sender holds or has begun."""
+    return list(
+        session.scalars(
+            select(Notification.notification_id).where(
+                among_objects(Notification.account, Notification.invoice_id, invoices),
+                Notification.kind.in_([kind.value for kind in DUNNING]),
+                Notification.status == Status.PENDING.value,
+                Notification.accepted_at.is_not(None),
+                Notification.unconfirmed_since.is_(None),
+            )
+        )
+    )
 
 
 def businesses_of(session: Session, notification_ids: list[str]) -> dict[str, str | None]:

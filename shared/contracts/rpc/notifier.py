@@ -173,7 +173,8 @@ class AcceptedNotification(Notification, frozen=True, kw_only=True):
     """An email that was observed, and that a person wants sent."""
 
     accepted: bool
-    """Whether this call made it due; false: it was wanted before, and stands as it says."""
+    """Whether this call made it due; false: it stands as it says. It was wanted before, or a newer one about its invoice was accepted and tells
+    of it."""
 
 
 class RequestedNotification(Notification, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from services.notifier.domain.observing import happened_at, observed_because
 from services.notifier.domain.reminders import QuietHours, ReminderPolicy
 from services.notifier.domain.sending import MaybeSent, Unavailable
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
-from services.notifier.handlers import hooks, observing, requests, subscriptions
+from services.notifier.handlers import delivery, hooks, observing, requests, subscriptions
 from services.notifier.handlers.timeline import About, story
 from services.notifier.models import Base, IncidentRow, Notification
 from services.notifier.queries import notifications
@@ -37,6 +37,7 @@ from shared.contracts.rpc.notifier import RequestContext
 from tests.unit import tables
 from tests.unit.notifier.conftest import House, event, failed, paid
 from tests.unit.notifier.fakes import START, FakePortal, a_contact
+from tests.unit.notifier.test_posting import wanting
 
 DANA = "dana@example.com"
 SUNRISE = "sunrise"
@@ -501,6 +502,61 @@ def test_one_that_observes_again_gets_nothing_that_was_accepted(watched: House) 
     assert watched.mailer.inbox == []
     assert accept(watched, watched.row()) == [True]
     assert until_quiet(watched) == ["sent"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_of_the_failures_of_one_invoice_the_newest_that_is_accepted_goes(
+    watched: House, at_once: bool
+) -> None:
+    """Weeks of observing leave one for each try of Stripe's: all accepted, in one call or in several, are one email."""
+    for attempt in (1, 2, 3):
+        watched.hear(failed(attempt_count=attempt, occurred_at=watched.clock()))
+        until_quiet(watched)
+        watched.clock.forward(days=3)
+    watched.hear(failed(invoice_id="in_2", stripe_customer_id="cus_1"))
+    until_quiet(watched)
+    go_live(watched)
+    third, *rest = reversed([row for row in watched.rows() if row.invoice_id == "in_1"])
+    if at_once:
+        assert accept(watched, *rest, third) == [False, False, True]
+    else:
+        assert [accept(watched, one) for one in (*rest, third)] == [[True], [False], [True]]
+    assert accept(watched, *rest, third) == [False] * 3
+    all_that_waits(watched)
+    assert watched.mailed_to(DANA) == ["payment_failed"]
+    assert [(row.attempt, row.status, row.reason) for row in watched.rows()] == [
+        (1, "suppressed", Reason.NEWER_ACCEPTED),
+        (2, "suppressed", Reason.NEWER_ACCEPTED),
+        (3, "sent", None),
+        (1, "observed", Reason.OBSERVING),
+    ]
+    assert all(row.accepted_at for row in watched.rows()[:3])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_accepted_email_beside_a_new_failure_of_its_invoice_is_one(
+    watched: House, together: bool
+) -> None:
+    """Both are held for the morning, and leased together: in one transaction or two, the second finds the first, whose answer is out."""
+    watched.hear(failed(occurred_at=watched.clock()))
+    until_quiet(watched)
+    business(watched, reminders=QUIET)
+    go_live(watched)
+    watched.clock.forward(seconds=1)
+    watched.hear(failed(attempt_count=2, occurred_at=watched.clock()))
+    accept(watched, *(row for row in watched.rows() if row.status == Status.OBSERVED))
+    assert until_quiet(watched) == ["held", "held"]
+    watched.clock.forward(hours=12)
+    first, second = sending.lease(watched.desk, 10)
+    with watched.db.transaction() as session:
+        wanted = [wanting(watched, first), wanting(watched, second)]
+        now, policy = watched.clock(), watched.policy
+        if together:
+            results = delivery.begin_posts(session, wanted, now, policy)
+        else:
+            results = [delivery.begin_posts(session, [one], now, policy)[0] for one in wanted]
+    posted = [one.outcome if one else "posted" for one in results]
+    assert posted == ["posted", "suppressed"]
 
 
 @pytest.mark.parametrize("wish", ["accepted", "sent again", "waits for others"])
