@@ -311,6 +311,8 @@ class HookDelivery(Base):
     """Since it was made, or asked for again."""
     created_at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
     finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    replayed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """When a person last asked for it once more."""
 
     __table_args__ = (
         Index(

@@ -169,11 +169,26 @@ class Owners(Protocol):
         ...
 
 
-class Modes(Protocol):
-    """The portal, asked who is live."""
+@dataclass(frozen=True)
+class Mode:
+    """How a business works."""
 
-    def observes(self, business_id: str) -> bool:
-        """Whether a business, by the host's id, observes, as of the last seconds. Raises PortalUnavailable."""
+    observes: bool = False
+    """It does, or the whole installation."""
+    live_since: dt.datetime | None = None
+    """Its line; None: it has drawn none."""
+
+
+class Modes(Protocol):
+    """The portal, asked who is live. "Observes" is true at this moment; "live" was, two seconds ago at most."""
+
+    def of_business(self, business_id: str) -> Mode:
+        """How a business works, by the host's id; one that is gone observes. Raises PortalUnavailable."""
+        ...
+
+    def of_customer(self, stripe_customer: StripeCustomer) -> Mode:
+        """How the business of a Stripe customer works; of one whom nobody knows, those whose customer it can be. Raises
+        PortalUnavailable."""
         ...
 
 

@@ -67,6 +67,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "portal.cancellation_links",
             "portal.contact",
             "portal.contacts",
+            "portal.observed",
         }
     ),
     "billing": frozenset({"portal.observed"}),

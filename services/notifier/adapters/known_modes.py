@@ -1,4 +1,4 @@
-"""Which businesses observe, as the portal has said in the last seconds: webhooks to hosts come in thousands, of few businesses."""
+"""Who observes, as the portal says, and has said in the last seconds: webhooks to hosts come in thousands, of few businesses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from services.notifier.adapters.portal import PortalContacts
-from services.notifier.ports import UnknownCustomer
+from services.notifier.adapters.portal import PortalContacts, ask_modes
+from services.notifier.ports import Mode, UnknownCustomer
+from shared.contracts.accounts import StripeCustomer
 
-GOOD_FOR: Final = 10.0
-"""Seconds that an answer is good for."""
+LIVE_FOR: Final = 2.0
+"""Seconds that the answer "live" is good for: for so long webhooks may still go after a business was told to observe. The answer "observes"
+is never kept: it ends deliveries for good, and whose they are may have gone live since."""
 MOST_KNOWN: Final = 10_000
+
+Whose = str | StripeCustomer
 
 
 class KnownModes:
@@ -20,34 +24,45 @@ class KnownModes:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds."""
         self._clock = clock
-        self._known: dict[str, tuple[float, bool]] = {}
+        self._live: dict[Whose, tuple[float, Mode]] = {}
 
-    def observes(self, business_id: str, ask: Callable[[str], bool]) -> bool:
-        """What is known of a business, or what `ask` says of it now."""
+    def mode(self, whose: Whose, ask: Callable[[], Mode]) -> Mode:
+        """What is known of a business or a Stripe customer, or what `ask` says of it now."""
         now = self._clock()
-        at, observes = self._known.get(business_id, (now - GOOD_FOR, False))
-        if now - at < GOOD_FOR:
-            return observes
-        observes = ask(business_id)
-        if len(self._known) >= MOST_KNOWN:
-            self._known.clear()
-        self._known[business_id] = (now, observes)
-        return observes
+        at, known = self._live.get(whose, (now - LIVE_FOR, Mode()))
+        if now - at < LIVE_FOR:
+            return known
+        mode = ask()
+        if mode.observes:
+            self._live.pop(whose, None)
+            return mode
+        if len(self._live) >= MOST_KNOWN:
+            self._live.clear()
+        self._live[whose] = (now, mode)
+        return mode
 
 
 class PortalModes:
     """`Modes` over RPC to the portal, with what this process knows."""
 
     def __init__(self, portal: Any, known: KnownModes) -> None:
+        self._portal = portal
         self._contacts = PortalContacts(portal, lambda one: None)
         self._known = known
 
-    def observes(self, business_id: str) -> bool:
-        """See `Modes.observes`."""
-        return self._known.observes(business_id, self._ask)
+    def of_business(self, business_id: str) -> Mode:
+        """See `Modes.of_business`."""
+        return self._known.mode(business_id, lambda: self._ask(business_id))
 
-    def _ask(self, business_id: str) -> bool:
+    def of_customer(self, stripe_customer: StripeCustomer) -> Mode:
+        """See `Modes.of_customer`."""
+        return self._known.mode(
+            stripe_customer, lambda: ask_modes(self._portal, [stripe_customer])[0]
+        )
+
+    def _ask(self, business_id: str) -> Mode:
         try:
-            return self._contacts.business(business_id).business.observed
-        except UnknownCustomer:  # gone, and with it whoever could go live
-            return False
+            business = self._contacts.business(business_id).business
+        except UnknownCustomer:  # whoever could say that it is live is gone with it
+            return Mode(observes=True)
+        return Mode(business.observed, business.live_since)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from services.notifier.ports import (
     Business,
     CancellationLinks,
     Contact,
+    Mode,
     Owner,
     PortalUnavailable,
     RequestClosed,
@@ -47,6 +48,22 @@ def fetch_contacts(
             for id, contact in told.items()
         }
     return [answers.get(one) for one in wanted]
+
+
+def ask_modes(portal: Portal, customers: Sequence[StripeCustomer]) -> list[Mode]:
+    """How the businesses of these Stripe customers work, in their order. Raises PortalUnavailable."""
+    asked = [
+        {"account": one.account, "stripe_customer_id": one.id, "on_behalf_of": one.on_behalf_of}
+        for one in customers
+    ]
+    with _portals_faults(UnknownCustomer):
+        told = contracts.portal.OBSERVED.call(portal, stripe_customers=asked)
+    if not len(customers) == len(told.observed) == len(told.live_since):
+        raise PortalUnavailable("the portal's answer is not about all that it was asked for")
+    return [
+        Mode(observes, aware(live_since))
+        for observes, live_since in zip(told.observed, told.live_since, strict=True)
+    ]
 
 
 class PortalOwners:

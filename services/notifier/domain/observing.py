@@ -15,21 +15,21 @@ ASKED_FOR: Final = frozenset({Kind.FRESH_LINK})
 
 
 def happened_at(occurred_at: dt.datetime, heard_at: dt.datetime) -> dt.datetime:
-    """When what an email tells of happened, as far as a line is concerned. What was heard before it is before it, on whatever test clock
+    """When what an email or a webhook tells of happened, as far as a line is concerned. What was heard before it is before it, on whatever test clock
     of Stripe's it happened; and so is what happened before it and is heard of late."""
     return min(occurred_at, heard_at)
 
 
 def observed_because(
-    kind: Kind,
+    kind: Kind | None,
     *,
     observes: bool,
     live_since: dt.datetime | None,
     happened: dt.datetime,
     wanted_at: dt.datetime | None,
 ) -> Reason | None:
-    """Why an email that is right otherwise does not go out; None: it goes. `wanted_at`: when a person said that this one is to go,
-    though it is from before the line. Nobody's wish sends an email for a business that observes, nor one from before its newest line."""
+    """Why an email that is right otherwise does not go out, or a webhook (without a kind); None: it goes. `wanted_at`: when a person said
+    that this one is to go, though it is from before the line. Nobody's wish sends anything for a business that observes, nor one from before its newest line."""
     if kind in ASKED_FOR:
         return None
     if observes:

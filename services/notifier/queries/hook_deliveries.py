@@ -38,6 +38,10 @@ class HookLease:
     rotated_at: dt.datetime | None
     event: HostEvent
     traceparent: str
+    received_at: dt.datetime
+    """When the event was heard."""
+    replayed_at: dt.datetime | None = None
+    """When a person last asked for it once more; None: nobody has."""
 
     @property
     def account(self) -> str:
@@ -141,7 +145,7 @@ def _lease_of(
     session: Session, endpoint: HookEndpoint, now: dt.datetime, most: int, policy: HookPolicy
 ) -> list[HookLease]:
     rows = session.execute(
-        select(HookDelivery.hook_event_id)
+        select(HookDelivery.hook_event_id, HookDelivery.replayed_at)
         .where(
             HookDelivery.endpoint_id == endpoint.endpoint_id, _PENDING, HookDelivery.due_at <= now
         )
@@ -149,7 +153,8 @@ def _lease_of(
         .limit(most)
         .with_for_update(skip_locked=True)
     ).all()
-    ids = [row.hook_event_id for row in rows]
+    replayed = {row.hook_event_id: row.replayed_at for row in rows}
+    ids = list(replayed)
     if not ids:
         return []
     token = new_token()
@@ -172,6 +177,8 @@ def _lease_of(
             rotated_at=endpoint.rotated_at,
             event=as_told(event),
             traceparent=event.traceparent,
+            received_at=event.received_at,
+            replayed_at=replayed[event.hook_event_id],
         )
         for event in found
     ]

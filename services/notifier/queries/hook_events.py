@@ -148,7 +148,13 @@ def replay(
         session,
         update(HookDelivery)
         .where(*again)
-        .values(status=DeliveryStatus.PENDING.value, due_at=now, attempts=0, finished_at=None)
+        .values(
+            status=DeliveryStatus.PENDING.value,
+            due_at=now,
+            attempts=0,
+            finished_at=None,
+            replayed_at=now,
+        )
         .execution_options(synchronize_session=False),
     )
     there = exists().where(
@@ -162,6 +168,7 @@ def replay(
         "due_at": literal(now, HookDelivery.due_at.type),
         "attempts": literal(0),
         "created_at": literal(now, HookDelivery.due_at.type),
+        "replayed_at": literal(now, HookDelivery.due_at.type),
     }
     missing = select(*columns.values()).where(*wanted, HookEvent.due_at.is_(None), ~there)
     return count + changed(session, insert(HookDelivery).from_select(list(columns), missing))

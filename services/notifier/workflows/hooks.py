@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.notifier.domain.hook_addresses import BadUrl, read_url
-from services.notifier.domain.hook_events import body_of
+from services.notifier.domain.hook_events import HostEvent, body_of
 from services.notifier.domain.hook_shares import NOBODY_SLOW, Rotation, Slow
 from services.notifier.domain.hook_signing import Signer
 from services.notifier.domain.hooks import OBSERVED, Answered, HookPolicy
+from services.notifier.domain.observing import happened_at, observed_because
 from services.notifier.handlers import hooks, observed_hooks
 from services.notifier.models import HookEvent
-from services.notifier.ports import Hosts, Modes, Owner, Owners, PortalUnavailable
+from services.notifier.ports import Hosts, Mode, Modes, Owner, Owners, PortalUnavailable
 from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events
 from services.notifier.queries.hook_deliveries import HookLease
 from shared.contracts.accounts import StripeCustomer
@@ -143,13 +144,27 @@ def send_one(desk: HookContext, lease: HookLease) -> tuple[str, Answered]:
 
 
 def _observed(desk: HookContext, lease: HookLease) -> bool:
-    """Whether nothing goes out, since whose it is isn't live; a person's try of an endpoint does. Raises PortalUnavailable."""
-    event = lease.event
-    if event.type == TEST_TYPE:
+    """Whether nothing goes out, since whose it is isn't live, or has gone live after it; a person's try of an endpoint does. Raises
+    PortalUnavailable."""
+    if lease.event.type == TEST_TYPE:
         return False
-    return desk.observes or (
-        event.business_id is not None and desk.modes.observes(event.business_id)
+    mode = Mode(observes=True) if desk.observes else _mode(desk, lease.event)
+    because = observed_because(
+        None,
+        observes=mode.observes,
+        live_since=mode.live_since,
+        happened=happened_at(lease.event.occurred_at, lease.received_at),
+        wanted_at=lease.replayed_at,
     )
+    return because is not None
+
+
+def _mode(desk: HookContext, event: HostEvent) -> Mode:
+    if event.business_id is not None:
+        return desk.modes.of_business(event.business_id)
+    if event.stripe_customer is not None:
+        return desk.modes.of_customer(event.stripe_customer)
+    return Mode()  # it is nobody's
 
 
 def _post(desk: HookContext, lease: HookLease) -> Answered:

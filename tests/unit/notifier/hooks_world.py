@@ -20,7 +20,7 @@ from services.notifier.models import (
     Base,
     HookEndpoint,
 )
-from services.notifier.ports import Owner, PortalUnavailable
+from services.notifier.ports import Mode, Owner, PortalUnavailable
 from services.notifier.workflows import hooks as sending
 from shared import events as contract
 from shared.contracts.accounts import OWN, StripeCustomer, StripeId
@@ -41,6 +41,10 @@ class FakePortal:
     away: bool = False
     observing: set[str] = field(default_factory=set)
     """The businesses that observe."""
+    lines: dict[str, dt.datetime] = field(default_factory=dict)
+    """The lines that businesses have drawn."""
+    nobodys: Mode = field(default_factory=Mode)
+    """How it counts for a customer whom nobody knows."""
 
     def owners(
         self, stripe_customers: Collection[StripeCustomer], customer_ids: Collection[str]
@@ -49,10 +53,16 @@ class FakePortal:
             raise PortalUnavailable("away")
         return {one: self.known[one] for one in stripe_customers if one in self.known}, {}
 
-    def observes(self, business_id: str) -> bool:
+    def of_business(self, business_id: str) -> Mode:
         if self.away:
             raise PortalUnavailable("away")
-        return business_id in self.observing
+        return Mode(business_id in self.observing, self.lines.get(business_id))
+
+    def of_customer(self, stripe_customer: StripeCustomer) -> Mode:
+        if self.away:
+            raise PortalUnavailable("away")
+        owner = self.known.get(stripe_customer)
+        return self.of_business(owner.business_id) if owner else self.nobodys
 
 
 @dataclass

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import datetime as dt
 from typing import Any
 
 import pytest
 
-from services.notifier.adapters.known_modes import GOOD_FOR, KnownModes, PortalModes
+from services.notifier.adapters.known_modes import LIVE_FOR, KnownModes, PortalModes
+from services.notifier.domain.hook_events import HostEvent
 from services.notifier.domain.hooks import answered
 from services.notifier.handlers import hooks
 from services.notifier.models import Base, HookAttempt, HookDelivery, HookEndpoint
-from services.notifier.ports import PortalUnavailable
+from services.notifier.ports import Mode, PortalUnavailable
+from services.notifier.queries import hook_events
+from shared.contracts.accounts import OWN, Account, StripeCustomer
+from shared.contracts.host_events import About
 from shared.contracts.rpc.errors import RemoteFault
 from tests.unit import tables
 from tests.unit.notifier.conftest import failed
-from tests.unit.notifier.hooks_world import World, replay
+from tests.unit.notifier.hooks_world import World, enable, replay
 
 HOST = "a.example.com"
 
@@ -119,29 +123,150 @@ def test_while_the_portal_is_away_nothing_is_sent_and_nothing_lost(world: World)
     assert world.work() == ["delivered"]
 
 
-def test_a_mode_is_known_for_some_seconds() -> None:
-    """Thousands of deliveries of one business ask once; then anew. Who is gone can't go live any more, and counts as live."""
-    seconds, asked = [0.0], []
+def live(world: World) -> None:
+    """The business goes live a moment after all that was heard until then."""
+    world.clock.forward(seconds=1)
+    world.portal.observing, world.portal.lines = set(), {"sunrise": world.clock()}
 
-    def business_contact(business_id: str) -> Any:
-        asked.append(business_id)
+
+@pytest.mark.parametrize("waits_for", ["its next try", "its endpoint", "the portal"])
+def test_what_waited_through_it_is_of_before_the_line(world: World, waits_for: str) -> None:
+    """For hours, where a host failed, an endpoint was switched off, or whose it is could not be asked. What happens afterwards goes."""
+    endpoint = world.endpoint("a", "sunrise")
+    if waits_for == "its next try":
+        world.hosts.answer = lambda target: answered(500, 3)
+        world.hear(failed())
+        world.tell()
+        assert world.work() == ["retried"]
+        world.hosts.answer = lambda target: answered(200, 3)
+        world.portal.observing = {"sunrise"}
+    else:
+        world.portal.observing = {"sunrise"}
+        world.hear(failed())
+        if waits_for == "its endpoint":
+            world.tell()
+            enable(world, endpoint, on=False)
+            assert world.work() == []
+    live(world)
+    enable(world, endpoint)
+    world.clock.forward(hours=3)
+    world.hear(failed(invoice_id="in_2", occurred_at=world.clock()))
+    world.tell()
+    assert sorted(world.work()) == ["delivered", "observed"]
+    (heard,) = world.hosts.got[HOST]
+    assert heard["object"]["id"] == "in_2"
+
+
+def test_an_event_that_comes_late_is_of_before_the_line(world: World) -> None:
+    """Stripe repeats for days; and what a test clock that is ahead dates was heard before it all the same."""
+    world.endpoint("a", "sunrise")
+    world.hear(failed(occurred_at=world.clock() + dt.timedelta(days=9)))
+    live(world)
+    world.hear(failed(invoice_id="in_2", occurred_at=world.clock() - dt.timedelta(hours=1)))
+    world.tell()
+    assert world.work() == ["observed", "observed"]
+
+
+def test_what_a_person_replays_crosses_the_line_that_is_older(world: World) -> None:
+    """Another line stops it, too; one that is replayed anew after that goes, whether it was made for the endpoint before or not."""
+    endpoint = world.endpoint("a", "sunrise")
+    world.hear(failed())
+    world.tell()
+    live(world)
+    world.on(endpoint, lambda session, row: replay(session, row, world))
+    live(world)
+    assert world.work() == ["observed"]
+    second = world.endpoint("b", "sunrise")
+    for one in (endpoint, second):
+        world.on(one, lambda session, row: replay(session, row, world))
+    assert world.work() == ["delivered", "delivered"]
+
+
+@pytest.mark.parametrize("why", ["observes", "line", None])
+def test_of_a_customer_whom_nobody_knows_the_portal_says_whose_they_can_be(
+    world: World, why: str | None
+) -> None:
+    """Where all businesses of the account observe, or went live after it, the installation's endpoint hears nothing of theirs."""
+    world.endpoint("a")
+    world.hear(failed(stripe_customer_id="cus_nobody"))
+    line = world.clock() + dt.timedelta(seconds=1)
+    world.portal.nobodys = Mode(observes=why == "observes", live_since=line if why == "line" else None)  # fmt: skip
+    for _ in range(4):
+        world.tell()
+        world.clock.forward(hours=1)
+    assert world.work() == ["observed" if why else "delivered"]
+
+
+def test_what_concerns_no_customer_is_nobodys(world: World) -> None:
+    """It is about the installation itself."""
+    world.endpoint("a")
+    event = HostEvent(
+        hook_event_id="msg_1",
+        event_id="1",
+        type="webhook_endpoint.disabled",
+        occurred_at=world.clock(),
+        object=About("webhook_endpoint", "whe_1"),
+        version=1,
+    )
+    with world.db.transaction() as session:
+        hook_events.record(session, [(event, "")], world.clock(), due=world.clock())
+    world.portal.nobodys = Mode(observes=True)
+    world.tell()
+    assert world.work() == ["delivered"]
+
+
+class PortalOfModes:
+    """A portal that answers by RPC how a business works, and counts the questions."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.observes = False
+
+    def business_contact(self, business_id: str) -> Any:
+        self.asked.append(business_id)
         if business_id == "gone":
             raise RemoteFault("NotFound", "no such business")
         if business_id == "away":
             raise RemoteFault("InternalError", "")
-        observed = len(asked) > 1
+        business = {"business_id": business_id, "name": "Sunrise", "observed": self.observes}
         return {
             "platform": "Portico",
-            "business": {"business_id": business_id, "name": "Sunrise", "observed": observed},
+            "business": business | {"live_since": "2026-11-23T21:00:00Z"},
         }
 
-    portal = SimpleNamespace(business_contact=business_contact)
+    def observed(self, stripe_customers: list[dict[str, str]]) -> Any:
+        self.asked += [one["stripe_customer_id"] for one in stripe_customers]
+        lines = [] if stripe_customers[0]["account"] else ["2026-11-23T21:00:00Z"]
+        return {"observed": [self.observes], "live_since": lines}
+
+
+def test_live_is_known_for_two_seconds_and_observing_asked_anew() -> None:
+    """Thousands of deliveries of a live business ask once in two seconds. "Observes" ends them for good, so it is not remembered."""
+    seconds, portal = [0.0], PortalOfModes()
     modes = PortalModes(portal, KnownModes(clock=lambda: seconds[0]))
-    assert [modes.observes("sunrise") for _ in range(5)] == [False] * 5
-    assert asked == ["sunrise"]
-    seconds[0] = GOOD_FOR
-    assert modes.observes("sunrise")
-    assert not modes.observes("gone")
+    line = dt.datetime(2026, 11, 23, 21, tzinfo=dt.UTC)
+    for ask, name in (
+        (lambda: modes.of_business("sunrise"), "sunrise"),
+        (lambda: modes.of_customer(StripeCustomer(OWN, "cus_1")), "cus_1"),
+    ):
+        portal.observes = False
+        assert [ask() for _ in range(5)] == [Mode(live_since=line)] * 5
+        portal.observes = True
+        assert not ask().observes
+        seconds[0] += LIVE_FOR
+        assert [ask().observes for _ in range(2)] == [True, True]
+        portal.observes = False
+        assert not ask().observes
+        assert portal.asked == [name] * 4
+        portal.asked.clear()
+    assert LIVE_FOR <= 2
+
+
+def test_who_is_gone_observes_and_who_can_not_be_asked_waits() -> None:
+    """Nobody is left to say that it is live; an answer that is short says nothing."""
+    modes = PortalModes(PortalOfModes(), KnownModes())
+    assert modes.of_business("gone").observes
     with pytest.raises(PortalUnavailable):
-        modes.observes("away")
-    assert asked == ["sunrise", "sunrise", "gone", "away"]
+        modes.of_business("away")
+    with pytest.raises(PortalUnavailable, match="not about all"):
+        modes.of_customer(StripeCustomer(Account("acct_1"), "cus_1"))

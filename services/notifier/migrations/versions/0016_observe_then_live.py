@@ -1,4 +1,4 @@
-"""What was observed instead of sent, and what a person accepted of it
+"""What was observed instead of sent, and what a person accepted of it, or asked hosts to be told once more
 
 Revision ID: 0016
 Revises: 0015
@@ -20,11 +20,14 @@ OBSERVED = sa.text("status = 'observed'")
 
 def upgrade() -> None:
     # Run again after it was cut off, it goes on where it was.
-    known = {one["name"] for one in sa.inspect(op.get_bind()).get_columns("notifications")}
-    business = sa.Column("business_id", sa.String(length=100), nullable=True)
-    for column in (business, sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True)):
+    for table, column in (
+        ("notifications", sa.Column("business_id", sa.String(length=100), nullable=True)),
+        ("notifications", sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True)),
+        ("hook_deliveries", sa.Column("replayed_at", sa.DateTime(timezone=True), nullable=True)),
+    ):
+        known = {one["name"] for one in sa.inspect(op.get_bind()).get_columns(table)}
         if column.name not in known:
-            op.add_column("notifications", column)
+            op.add_column(table, column)
     create_index(
         INDEX,
         "notifications",
@@ -36,5 +39,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index(INDEX, "notifications")
+    op.drop_column("hook_deliveries", "replayed_at")
     op.drop_column("notifications", "accepted_at")
     op.drop_column("notifications", "business_id")
