@@ -7,12 +7,13 @@ import datetime as dt
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.hooks import OBSERVED, DeliveryStatus
-from services.notifier.queries import hook_deliveries
+from services.notifier.queries import hook_deliveries, hook_endpoints
 from services.notifier.queries.hook_deliveries import HookLease
 
 
 def record_observed(session: Session, lease: HookLease, now: dt.datetime) -> None:
-    """A delivery ends without having been sent. It is told among the attempts, and says nothing about the endpoint."""
+    """A delivery ends without having been sent. It is told among the attempts, and says nothing about the endpoint; which begins anew when
+    its business is live: days without a try don't count as days of failing."""
     row = hook_deliveries.lock_leased(session, lease)
     if row is None:
         return
@@ -20,6 +21,8 @@ def record_observed(session: Session, lease: HookLease, now: dt.datetime) -> Non
     hook_deliveries.add_attempt(
         session, lease, now, status=None, milliseconds=0, error=OBSERVED.error
     )
+    session.flush()
+    hook_endpoints.forget_failures(session, lease.endpoint_id)
 
 
 def put_off(session: Session, lease: HookLease, until: dt.datetime) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from services.notifier.domain.hooks import DeliveryStatus
 from services.notifier.models import HookAttempt, HookDelivery, HookEndpoint
 
 
@@ -73,6 +74,22 @@ def note_success(session: Session, endpoint_id: str) -> None:
     session.execute(
         update(HookEndpoint)
         .where(HookEndpoint.endpoint_id == endpoint_id, HookEndpoint.failures > 0)
+        .values(failures=0, failing_since=None, paused_until=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def forget_failures(session: Session, endpoint_id: str) -> None:
+    """Nothing is tried at this endpoint for a while, so what it answered before says nothing about it afterwards. It stays as it is where
+    another delivery waits for its next try: then it is tried."""
+    waits = exists().where(
+        HookDelivery.endpoint_id == endpoint_id,
+        HookDelivery.status == DeliveryStatus.PENDING.value,
+        HookDelivery.attempts > 0,
+    )
+    session.execute(
+        update(HookEndpoint)
+        .where(HookEndpoint.endpoint_id == endpoint_id, HookEndpoint.failures > 0, ~waits)
         .values(failures=0, failing_since=None, paused_until=None)
         .execution_options(synchronize_session=False)
     )

@@ -12,7 +12,7 @@ from services.notifier.domain.hook_events import HostEvent
 from services.notifier.domain.hooks import answered
 from services.notifier.handlers import hooks
 from services.notifier.models import Base, HookAttempt, HookDelivery, HookEndpoint
-from services.notifier.ports import Mode, PortalUnavailable
+from services.notifier.ports import Mode, Owner, PortalUnavailable
 from services.notifier.queries import hook_events
 from shared.contracts.accounts import OWN, Account, StripeCustomer
 from shared.contracts.host_events import About
@@ -270,3 +270,37 @@ def test_who_is_gone_observes_and_who_can_not_be_asked_waits() -> None:
         modes.of_business("away")
     with pytest.raises(PortalUnavailable, match="not about all"):
         modes.of_customer(StripeCustomer(Account("acct_1"), "cus_1"))
+
+
+def test_an_endpoint_that_failed_before_begins_anew(world: World) -> None:
+    """Nothing is tried while its business observes, so what failed then says nothing when it is live: one failure switches nothing off."""
+    world.endpoint("a", "sunrise")
+    world.hosts.answer = lambda target: answered(500, 3)
+    world.hear(failed())
+    world.tell()
+    world.work()
+    world.portal.observing = {"sunrise"}
+    world.clock.forward(days=6)
+    assert world.work() == ["observed"]
+    endpoint = world.row(HookEndpoint)
+    assert (endpoint.failures, endpoint.failing_since, endpoint.paused_until) == (0, None, None)
+    live(world)
+    world.hear(failed(invoice_id="in_2", occurred_at=world.clock()))
+    world.tell()
+    assert world.work() == ["retried"]
+    assert world.row(HookEndpoint).enabled
+
+
+def test_what_is_observed_hides_no_host_that_fails_for_another_business(world: World) -> None:
+    """The installation's endpoint hears of both: as long as others of its deliveries wait for another try, it counts as failing."""
+    world.endpoint("a")
+    world.portal.known[StripeCustomer(OWN, "cus_2")] = Owner("moon", "2002")
+    world.portal.observing = {"moon"}
+    world.hosts.answer = lambda target: answered(500, 3)
+    world.hear(failed())
+    world.tell()
+    assert world.work() == ["retried"]
+    world.hear(failed(invoice_id="in_2", stripe_customer_id="cus_2"))
+    world.tell()
+    assert world.work() == ["observed"]
+    assert world.row(HookEndpoint).failures == 1
