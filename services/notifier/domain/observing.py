@@ -14,9 +14,14 @@ ASKED_FOR: Final = frozenset({Kind.FRESH_LINK})
 """The kinds that their reader has asked for just now: they go, whoever observes."""
 
 
-def happened_at(occurred_at: dt.datetime, heard_at: dt.datetime) -> dt.datetime:
+def happened_at(
+    occurred_at: dt.datetime, heard_at: dt.datetime, kind: Kind | None = None
+) -> dt.datetime:
     """When what an email or a webhook tells of happened, as far as a line is concerned. What was heard before it is before it, on whatever test clock
-    of Stripe's it happened; and so is what happened before it and is heard of late."""
+    of Stripe's it happened; and so is what happened before it and is heard of late. How collecting ended is first thought of before it has
+    ended for certain: of that it counts when it did (`handlers/subscriptions.py`)."""
+    if kind is Kind.COLLECTION_ENDED:
+        return occurred_at
     return min(occurred_at, heard_at)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from services.notifier.queries.leases import FreshLeases
 from shared import events
 from shared.contracts.accounts import Account, StripeId, in_account, stripe_customer
 from shared.contracts.invoices import owed
+from shared.contracts.observations import Observation
 from shared.contracts.rpc.portal import TOLD_AT_ENROLMENT
 from shared.events import Event
 
@@ -89,14 +90,7 @@ def handle_invoices(
     outcomes: dict[str, str] = {}
     for wave in waves:
         heard = [
-            IncidentUpdate(
-                event,
-                seen[event.id],
-                merge(incidents[_invoice(event)], seen[event.id], now)
-                if _invoice(event) in incidents
-                else begun[_invoice(event)],
-                is_first=_invoice(event) in made and wave is waves[0],
-            )
+            _update(event, seen[event.id], incidents.get(_invoice(event)), begun, now)
             for event in wave
         ]
         incident_queries.store_incidents(
@@ -111,6 +105,20 @@ def handle_invoices(
             fresh.others_due = True
     processed_events.note_outcomes(session, outcomes)
     return [outcomes.pop(event.id, DUPLICATE) for event in batch]
+
+
+def _update(
+    event: Event[events.InvoiceData],
+    seen: Observation,
+    known: Incident | None,
+    begun: Mapping[StripeId, Incident],
+    now: dt.datetime,
+) -> IncidentUpdate:
+    if known is None:
+        return IncidentUpdate(event, seen, begun[_invoice(event)], is_first=True)
+    incident = merge(known, seen, now)
+    ends_it = invoices.has_ended(incident, now) and not invoices.has_ended(known, now)
+    return IncidentUpdate(event, seen, incident, ends_it=ends_it)
 
 
 def _blank(event: Event[events.InvoiceData]) -> Incident:

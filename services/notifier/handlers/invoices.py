@@ -54,6 +54,8 @@ class IncidentUpdate:
     incident: Incident
     is_first: bool = False
     """The incident begins with it: nothing was written down about its invoice before."""
+    ends_it: bool = False
+    """Collecting ends with it: not by silence, and not by what was heard before."""
 
     @property
     def invoice(self) -> StripeId:
@@ -62,6 +64,11 @@ class IncidentUpdate:
     @property
     def attempt_key(self) -> str:
         return attempt_key(self.invoice, self.seen.attempt_count)
+
+
+def has_ended(incident: Incident, now: dt.datetime) -> bool:
+    """Whether collecting its invoice has ended by what was heard of it, whatever the silence since."""
+    return ending(incident, None, now=now, waited=dt.timedelta(0)) is not None
 
 
 def read(event: Event[events.InvoiceData]) -> Observation:
@@ -181,7 +188,11 @@ def changed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime)
         waiting.untold_failures_due(session, collected, STOPPED_BECAUSE.values(), now)
     note_ends(
         session,
-        [(one.incident, one.event) for one in heard if _may_have_ended(one.incident, now)],
+        [
+            (one.incident, one.event if one.ends_it or not one.incident.end_noted else None)
+            for one in heard
+            if _may_have_ended(one.incident, now)
+        ],
         now,
     )
     suppressed = {

@@ -206,7 +206,8 @@ def note_ends(
     session: Session, found: Iterable[tuple[Incident, Event | None]], now: dt.datetime
 ) -> int:
     """Write down that the business is to hear how collecting these invoices ended, once each; how many are new. Whether it
-    has ended for good is looked at before that goes out. The incidents are locked."""
+    has ended for good is looked at before that goes out. What is noted already, and waits, tells of the event that ends it now: it may be
+    on the other side of the business's line than what it was noted for. The incidents are locked."""
     found = list(found)
     new = [(incident, event) for incident, event in found if not incident.end_noted]
     notifications.add_notifications(
@@ -231,9 +232,18 @@ def note_ends(
         ],
     )
     incidents.store_incidents(session, [replace(incident, end_noted=True) for incident, _ in new])
-    known = [incident.name for incident, _ in found if incident.end_noted]
+    known = {incident.name: event for incident, event in found if incident.end_noted}
     if known:
         notifications.look_at_once(session, known, now, Reason.WAITS_FOR_END)
+        business_news.note_ended(
+            session,
+            {
+                collection_ended_key(name): event.occurred_at
+                for name, event in known.items()
+                if event is not None
+            },
+            now,
+        )
     return len(new)
 
 

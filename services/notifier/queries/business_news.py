@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import datetime as dt
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from sqlalchemy import func, or_, select
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.kinds import DUNNING, PLANS, Kind
 from services.notifier.domain.planned_ends import PlanNotice, read_plan_key
-from services.notifier.domain.vocabulary import ACTIVE, Reason
+from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.statements import among_customers, among_objects, is_customer
@@ -25,6 +26,28 @@ _CUSTOMER: Final = (
     Notification.stripe_customer_id,
     Notification.on_behalf_of,
 )
+
+
+def note_ended(session: Session, ended: Mapping[str, dt.datetime], now: dt.datetime) -> None:
+    """The emails with these keys that have not gone out tell of what has happened then; a sender that has not begun to post one loses it.
+    Their incidents are locked."""
+    rows = session.scalars(
+        select(Notification)
+        .where(
+            Notification.dedupe_key.in_(ended),
+            Notification.status.in_([status.value for status in ACTIVE]),
+            Notification.unconfirmed_since.is_(None),
+        )
+        .order_by(Notification.notification_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    for row in rows:
+        row.occurred_at = ended[row.dedupe_key]
+        if row.status == Status.SENDING:
+            row.status, row.due_at = Status.PENDING.value, now
+            row.lease_token = row.lease_until = None
+    session.flush()
 
 
 def ends_told(

@@ -161,7 +161,7 @@ def _observed_because(desk: SendContext, leased: Leased, business: Business) -> 
         leased.kind,
         observes=desk.observes or business.observed,
         live_since=business.live_since,
-        happened=happened_at(leased.occurred_at, leased.heard_at),
+        happened=happened_at(leased.occurred_at, leased.heard_at, leased.kind),
         wanted_at=leased.wanted_at,
     )
 

@@ -432,6 +432,69 @@ def test_what_fell_silent_before_the_line_is_no_news_to_the_business(watched: Ho
     }
 
 
+def noted_while_it_observes(house: House) -> None:
+    """A week's silence is noted; then Stripe names a date after all, so it waits. The business goes live, and three days pass."""
+    house.hear(failed(next_payment_attempt=None, auto_advance=True))
+    until_quiet(house)
+    house.clock.forward(seconds=SILENT_FOR.total_seconds() + 60)
+    with house.db.transaction() as session:
+        subscriptions.note_silent(session, house.clock())
+    goes_on = house.clock() + dt.timedelta(days=5)
+    say_open(house, next_payment_attempt=goes_on)
+    house.clock.forward(minutes=1)
+    until_quiet(house)
+    go_live(house)
+    house.clock.forward(days=3)
+
+
+def say_open(house: House, **now: Any) -> None:
+    house.billing.say("in_1", InvoiceNow(status=InvoiceStatus.OPEN, amount_remaining=14900, **now))
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("how", ["subscription", "turned off"])
+def test_an_end_after_the_line_is_told_though_it_was_noted_before(
+    watched: House, how: str, held: bool
+) -> None:
+    """What was noted for silence waits still, and tells of the end that comes now; also where a sender holds it."""
+    noted_while_it_observes(watched)
+    now = watched.clock()
+    leased = sending.lease(watched.desk, 9) if held else []
+    assert len(leased) == held
+    if how == "subscription":
+        say_open(watched, subscription_status="canceled", subscription_end_reason="payment_failed")
+        end = contract.SubscriptionEnded(
+            subscription_id="sub_1",
+            stripe_customer_id="cus_1",
+            status="canceled",
+            end_reason="payment_failed",
+        )
+        watched.hear(
+            contract.Event(id="evt_end", occurred_at=now, correlation_id="evt_end", data=end)
+        )
+    else:
+        say_open(watched, auto_advance=False)
+        watched.hear(event(contract.InvoiceUpdated, occurred_at=now, auto_advance=False))
+    assert [sending.send_one(watched.desk, one).outcome for one in leased] == ["lease_lost"] * held
+    all_that_waits(watched)
+    assert [mail.kind for mail in watched.mailer.inbox] == [Kind.COLLECTION_ENDED]
+
+
+def test_news_that_ends_nothing_takes_no_end_across_the_line(watched: House) -> None:
+    """Its collection was turned off before; that it was noted then stays so, whatever else is heard of the invoice."""
+    watched.hear(failed(next_payment_attempt=None, auto_advance=True))
+    until_quiet(watched)
+    watched.clock.forward(minutes=1)
+    off = {"auto_advance": False, "next_payment_attempt": None}
+    watched.hear(event(contract.InvoiceUpdated, occurred_at=watched.clock(), **off))
+    go_live(watched)
+    watched.clock.forward(minutes=1)
+    say_open(watched, auto_advance=False)
+    watched.hear(event(contract.InvoiceUpdated, occurred_at=watched.clock(), **off))
+    all_that_waits(watched)
+    assert watched.mailer.inbox == []
+
+
 # --- accepting -------------------------------------------------------------------------------------------------------
 
 
