@@ -33,7 +33,8 @@ def erase(
 
     Delete the customer at Stripe first, or Stripe's next event brings the name back. Of Stripe's events the id and the
     type stay, so that none acts twice; of an address that bounced or complained a hash stays, so that it is not
-    written to again. Stripe, SendGrid, your logs and your backups have their own time limits. Safe to repeat: if it
+    written to again. Where a business enrols from Stripe, Stripe customers with the same address who are nobody's are
+    forgotten as well, and told: delete those at Stripe too. Stripe, SendGrid, your logs and your backups have their own time limits. Safe to repeat: if it
     was stopped, run it again; by cus_… when the portal has forgotten already.
 
     Example: portico customers erase cus_Nabc --yes
@@ -51,6 +52,11 @@ def erase(
             f"of billing, {done['dead_letters']} dead letters, {done['portal']} rows of the portal"
             + (", the customer among them." if done["customer"] else ".")
         )
+        if done["same_email"]:
+            say(
+                f"Stripe has the same address of {', '.join(done['same_email'])}: nobody's here, and what was kept of them went too. Delete "
+                "them at Stripe, or where a business enrols from there their next event may bring the address back."
+            )
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,4 +135,5 @@ def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
             done["dead_letters"] += len(gone)
     answer = ask(call, portal.ERASE_CUSTOMER, **ids)
     done["customer"], done["portal"] = answer.customer, answer.rows
+    done["same_email"] = answer.same_email
     return done

@@ -1,6 +1,6 @@
 """What of the portal's tables grows old: the ids of events that were acted upon, events of its own that are published,
 evidence that does not stand any more, keys of the HTTP API and links to connect an account that are good for nothing, what hosts have
-had time to hear. What an object said last is never forgotten: an older word of it may still come."""
+had time to hear; and what serves nobody any more of what Stripe tells of its customers. What an object said last is never forgotten: an older word of it may still come."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from services.portal.models import (
     LinkEvidenceRow,
     OutboxEvent,
     ProcessedEventRow,
+    StripeProfileRow,
 )
+from services.portal.queries import profiles
 from services.portal.queries.host_events import place_of
 from shared.retention import Rule
 
@@ -31,6 +33,8 @@ RULES: Final = (
             and_(HostEventRow.position.is_(None), HostEventRow.noted_at < before),
         ),
     ),
+    # A customer who had the address has another one now, or is gone.
+    Rule(StripeProfileRow, lambda _: profiles.unneeded()),
     Rule(ConnectionRow, lambda before: ConnectionRow.expires_at < before),
     Rule(
         ApiKeyRow, lambda before: or_(ApiKeyRow.revoked_at < before, ApiKeyRow.expires_at < before)

@@ -223,6 +223,10 @@ class ErasedCustomer(Answer, frozen=True, kw_only=True):
     else after 90 days: another business may have a customer with the same one."""
     after: str | None = None
     """Where to go on; null: all is done."""
+    same_email: list[str] = msgspec.field(default_factory=list)
+    """Stripe customers with the same address who are none of your customers, as Stripe told of them: delete them at Stripe too where the
+    business enrols from there, or their next event may enrol a customer with that address. With a business's key only where no other
+    business is on the account."""
 
 
 class IncidentEmail(Answer, frozen=True, kw_only=True):

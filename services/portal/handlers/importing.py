@@ -21,7 +21,7 @@ from services.portal.handlers import arguments, claiming, evidence
 from services.portal.handlers.claiming import HostWord
 from services.portal.handlers.linking import settle
 from services.portal.models import BusinessRow, CustomerRow, merchant_of
-from services.portal.queries import bulk, erasure, links
+from services.portal.queries import bulk, businesses, erasure, links
 from services.portal.queries import customers as people
 from shared.contracts.accounts import Account, Merchant, StripeId, stripe_id
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
@@ -332,17 +332,24 @@ def erase(
     customer_id: str | None,
     stripe_customer_id: str | None,
     now: dt.datetime,
+    alone: bool = False,
 ) -> CustomerErasure:
-    """Forget a customer, and a Stripe customer. Safe to repeat."""
+    """Forget a customer, a Stripe customer, and what Stripe told of others with the customer's address who are nobody's. Safe to repeat.
+
+    `alone`: whoever says it speaks for the customer's business alone, which may have given them any address; so that counts
+    only where no other business is on the account.
+    """
     links.lock(session)
     row = people.customer(session, customer_id, lock=True) if customer_id else None
     merchant = Merchant(account) if row is None else merchant_of(row)
     others: set[StripeId] = set()
+    namesakes: list[str] = []
     rows = 0
     if row is not None:
         stripe_customer_id = stripe_customer_id or row.platform_stripe_customer_id
         business = session.get_one(BusinessRow, row.business_pk)
         others, rows = erasure.erase_evidence(session, row, business.business_id)
+        email, by_email = row.email, not alone or businesses.has_account_alone(session, business)
         rows += erasure.erase_customer(session, row)
     if stripe_customer_id:
         name = StripeId(merchant.account, stripe_customer_id)
@@ -350,6 +357,9 @@ def erase(
         rows += erasure.erase_stripe_customer(
             session, name, merchant.on_behalf_of if still_anothers else None
         )
+    if row is not None and by_email:
+        namesakes, gone = erasure.erase_namesakes(session, merchant.account, email)
+        rows += gone
     # What this customer claimed may be somebody else's.
     settle(session, merchant, {one.id for one in others} - {stripe_customer_id}, (), now)
-    return CustomerErasure(customer=row is not None, rows=rows)
+    return CustomerErasure(customer=row is not None, rows=rows, same_email=namesakes)

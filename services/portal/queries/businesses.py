@@ -25,6 +25,14 @@ def with_merchant(session: Session, merchant: Merchant) -> str | None:
     )
 
 
+def has_account_alone(session: Session, row: BusinessRow) -> bool:
+    """Whether no other business is on a business's account."""
+    others = select(BusinessRow.id).where(
+        BusinessRow.account == row.account, BusinessRow.id != row.id
+    )
+    return session.scalar(others.limit(1)) is None
+
+
 def customers_by_account(session: Session, accounts: Sequence[Account]) -> dict[Account, int]:
     """How many customers the businesses on these accounts have; accounts without any are left out."""
     counted = session.execute(

@@ -25,6 +25,7 @@ from services.portal.models import (
     StripeProfileRow,
     SubscriptionRow,
 )
+from services.portal.queries import profiles
 from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import Account, StripeId
 from shared.mentions import mentioned
@@ -96,6 +97,27 @@ def erase_stripe_customer(
             HostEventRow,
         )
     )
+
+
+def erase_namesakes(session: Session, account: Account, email: str) -> tuple[list[str], int]:
+    """Delete what is kept of Stripe customers of an account with this address, and what people decided about them, where they are
+    nobody's and no customer has the address any more; which they were, and how many rows went."""
+    session.flush()
+    if profiles.customers_with_email(session, account, [email]):
+        return [], 0
+    alike = profiles.stripe_ids_with_email(session, account, [email])
+    owned = select(CustomerRow.platform_stripe_customer_id).where(
+        CustomerRow.account == account, CustomerRow.platform_stripe_customer_id.in_(alike)
+    )
+    nobodys = sorted(alike - set(session.scalars(owned)))
+    gone = sum(
+        changed(
+            session,
+            delete(table).where(table.account == account, table.stripe_customer_id.in_(nobodys)),
+        )
+        for table in (LinkProposalRow, StripeProfileRow)
+    )
+    return nobodys, gone
 
 
 def erase_evidence(

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from services.portal.domain.enrolment import Enrolment
@@ -157,11 +157,16 @@ def forget(session: Session, stripe_customer: StripeId) -> None:
         )
 
 
-def forget_unneeded(session: Session, account: Account) -> None:
-    """Delete what is kept of an account's Stripe customers of whom no customer has the address, where no business enrols from there."""
-    session.flush()
-    if enrolling(session, account):
-        return
+def unneeded() -> ColumnElement[bool]:
+    """What is kept of Stripe customers of whom no customer has the address, where no business enrols from their account."""
+    enrols = (
+        select(BusinessRow.id)
+        .where(
+            BusinessRow.account == StripeProfileRow.account,
+            BusinessRow.enrolment == Enrolment.FROM_STRIPE,
+        )
+        .exists()
+    )
     same = (
         select(CustomerRow.id)
         .where(
@@ -170,7 +175,16 @@ def forget_unneeded(session: Session, account: Account) -> None:
         )
         .exists()
     )
-    changed(session, delete(StripeProfileRow).where(StripeProfileRow.account == account, ~same))
+    return and_(~enrols, ~same)
+
+
+def forget_unneeded(session: Session, account: Account) -> None:
+    """Delete what of an account is `unneeded`."""
+    session.flush()
+    changed(
+        session,
+        delete(StripeProfileRow).where(StripeProfileRow.account == account, unneeded()),
+    )
 
 
 def decisions(

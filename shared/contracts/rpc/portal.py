@@ -544,6 +544,10 @@ class CustomerErasure(Answer, frozen=True, kw_only=True):
     """Whether there was a customer."""
     rows: int
     """How many rows went, the customer's own among them."""
+    same_email: list[str] = msgspec.field(default_factory=list)
+    """Stripe customers (`cus_…`) of the account with the customer's address who are nobody's: what was kept of them went too. Stripe still
+    has them; where a business enrols from Stripe, their next event may enrol a customer with that address, unless Stripe has deleted
+    them."""
 
 
 class InvoiceStanding(Answer, frozen=True, kw_only=True):

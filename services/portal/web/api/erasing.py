@@ -13,6 +13,7 @@ from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, rou
 from shared.contracts.accounts import Account
 from shared.contracts.deadlines import PORTAL_WAITS_FOR_ERASURE
 from shared.contracts.host_api import ErasedCustomer, ErasureArguments
+from shared.contracts.rpc.portal import CustomerErasure
 from shared.nameko_ext.rpc import RpcClient
 
 UNFINISHED: Final = 202
@@ -39,24 +40,26 @@ class ApiErasing(ApiEntrypoints):
         to repeat: 404 says that they are gone. 202: there is more than one request has time for; send it again with the answer's
         `after`."""
         done: Forgotten = call.told
-        rows = 0
+        gone = CustomerErasure(customer=False, rows=0)
         if done.after is None:
             row, _ = host_lists.customer(session, call.customer_id)
-            rows = importing.erase(
+            gone = importing.erase(
                 session,
                 Account(row.account),
                 customer_id=call.customer_id,
                 stripe_customer_id=row.platform_stripe_customer_id,
                 now=call.now,
-            ).rows
+                alone=call.alone,
+            )
         told = ErasedCustomer(
             customer_id=call.customer_id,
             erased=done.after is None,
-            portal_rows=rows,
+            portal_rows=gone.rows,
             notifier_rows=done.emails,
             billing_rows=done.events,
             webhook_bodies=done.webhooks,
             after=done.after,
+            same_email=gone.same_email,
         )
         return Reply(told, 200 if told.erased else UNFINISHED)
 
