@@ -198,6 +198,8 @@ class CustomerEvidenceChanged(Data, frozen=True, kw_only=True):
     """A Checkout session's `client_reference_id` as it came: anybody may have written it. Only the portal can tell."""
     session_created: dt.datetime | None = None
     """UTC, when that Checkout session began."""
+    imported: bool = False
+    """An import found it in what stood at Stripe already; whoever is linked by it is mailed about nothing past."""
     livemode: bool = False
     """True in Stripe's live mode, False in test mode."""
 
@@ -224,6 +226,8 @@ class CustomerLinkChanged(Data, frozen=True, kw_only=True):
     evidence: str | None = None
     """Whose word decides now: `host`, `metadata`, `reference`, `enrolled` (nobody's: Portico made the customer of what Stripe
     tells) or `unknown`; None without a link."""
+    imported: bool = False
+    """An import from Stripe brought this about, as it may for many at once: the notifier writes to them about nothing past."""
 
 
 class CustomerLinkRefused(Data, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ def metadata_evidence(
     evidence: str,
     changes: dict[str, msgspec.Raw],
     on_behalf_of: str = "",
+    imported: bool = False,
 ) -> Iterator[EventDraft]:
     """Whom an object's metadata names, and whom it named before: what is new each time, what is unchanged once. On whose behalf a
     subscription is charged is part of what it says."""
@@ -50,6 +51,7 @@ def metadata_evidence(
         previous_customer_id=previous[0],
         previous_business_id=previous[1],
         on_behalf_of=on_behalf_of,
+        imported=imported,
         account=event.account,
         livemode=bool(event.livemode),
     )

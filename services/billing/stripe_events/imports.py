@@ -124,7 +124,13 @@ def _customer(run: Run, event: StripeEvent, page: Page) -> Iterator[EventDraft]:
     page.met.append(_met(run, customer))
     if not customer.deleted:
         yield from metadata_evidence(
-            event, customer.id, customer.id, customer.metadata, "customer.metadata", {}
+            event,
+            customer.id,
+            customer.id,
+            customer.metadata,
+            "customer.metadata",
+            {},
+            imported=True,
         )
 
 
@@ -158,6 +164,7 @@ def _subscription(run: Run, event: StripeEvent, page: Page) -> Iterator[EventDra
         "subscription.metadata",
         {},
         on_behalf_of=on_behalf_of,
+        imported=True,
     )
 
 

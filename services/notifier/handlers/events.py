@@ -172,8 +172,8 @@ def customer_linked(
     All that waited goes into one email, and an email that was given up since nobody knew the customer is due again if its
     invoice is still owed. Whether it is, and what is told, is looked at before it goes out, as always.
 
-    Enrolment from Stripe mails nobody about what is past: it may bring thousands at once. Only what has just failed goes out. For a
-    sender that is here first the portal's answer says so, too (`live_since` of an enrolled customer).
+    Enrolment from Stripe, and an import, mail nobody about what is past: they may bring thousands at once. Only what has just failed
+    goes out. For a sender that is here first the portal's answer says so, too (`live_since` of an enrolled customer).
     """
     data = event.data
     customer = stripe_customer(data.account, data.stripe_customer_id, data.on_behalf_of)
@@ -183,7 +183,7 @@ def customer_linked(
     if not waits:
         return "nothing has waited for this customer"
     invoices_open = incident_queries.lock_open_incidents(session, (), waits)
-    if data.evidence == "enrolled":
+    if data.evidence == "enrolled" or data.imported:
         waiting.give_up_older(session, customer, now - TOLD_AT_ENROLMENT, now)
         return f"{waiting.wake_for_customer(session, customer, (), now)} looked at again"
     asked_for = {id for id, one in invoices_open.items() if owed(one) and not one.last_mailed_at}

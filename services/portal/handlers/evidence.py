@@ -50,6 +50,7 @@ class Evidence:
     before: CustomerRef | None = None
     reference: CheckoutReference | None = None
     """The signed reference that names the customer."""
+    imported: bool = False
     refused: str | None = None
 
 
@@ -67,6 +68,7 @@ def read_evidence(event: Event, references: CheckoutReferences) -> Evidence | No
         source=Source.REFERENCE if data.evidence == CHECKOUT else Source.METADATA,
         on_behalf_of=data.on_behalf_of,
         said_at=event.occurred_at,
+        imported=data.imported,
         names=_named(data.customer_id, data.business_id),
         before=_named(data.previous_customer_id, data.previous_business_id),
     )
@@ -96,7 +98,8 @@ def _named(customer_id: str | None, business_id: str | None) -> CustomerRef | No
 
 
 def take_in(session: Session, batch: Sequence[Evidence], now: dt.datetime) -> list[bool]:
-    """Take in evidence that came together, each event once, and decide once. False: it was taken in before."""
+    """Take in evidence that came together, each event once, and decide over what is new, then over what an import brings. False: it was
+    taken in before."""
     links.lock(session)
     fresh = processed_events.first_times(session, [one.event_id for one in batch], now)
     outcomes: list[bool] = []
@@ -106,15 +109,21 @@ def take_in(session: Session, batch: Sequence[Evidence], now: dt.datetime) -> li
         if one.event_id in fresh:
             fresh.discard(one.event_id)  # a second copy in the same batch
             mine.append(one)
-    for account in sorted({one.account for one in mine}):
-        _take_all(session, account, [one for one in mine if one.account == account], now)
+    for account, imported in sorted({(one.account, one.imported) for one in mine}):
+        said = [one for one in mine if (one.account, one.imported) == (account, imported)]
+        _take_all(session, account, said, now, imported=imported)
     return outcomes
 
 
 def _take_all(
-    session: Session, account: Account, mine: Sequence[Evidence], now: dt.datetime
+    session: Session,
+    account: Account,
+    mine: Sequence[Evidence],
+    now: dt.datetime,
+    *,
+    imported: bool,
 ) -> None:
-    """What was said in one account, and was not taken in before."""
+    """What was said in one account, all by an import or none of it, and was not taken in before."""
     mine = _of_merged(session, mine)
     stripe_ids = {one.stripe_customer_id for one in mine}
     gone = links.deleted_of(session, account, stripe_ids)
@@ -129,7 +138,7 @@ def _take_all(
     behalves = {row.on_behalf_of for rows in known.values() for row in rows} or {""}
     said = [Merchant(account, on_behalf_of) for on_behalf_of in behalves]
     for merchant in sorted(set(behalf_queries.merchants(session, said).values())):
-        settle(session, merchant, stripe_ids - gone, (), now)
+        settle(session, merchant, stripe_ids - gone, (), now, imported=imported)
 
 
 def _take(session: Session, one: Evidence, rows: list[LinkEvidenceRow], now: dt.datetime) -> str:

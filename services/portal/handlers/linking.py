@@ -34,8 +34,11 @@ def settle(
     stripe_ids: Collection[str],
     customers: Collection[int],
     now: dt.datetime,
+    *,
+    imported: bool = False,
 ) -> None:
     """Decide anew about these Stripe customers and these customers (by key) of a merchant, with all that evidence connects them to.
+    `imported`: an import is why.
 
     The caller holds `links.lock`. What changes and what is refused is logged, counted, and told to notifier and host.
     """
@@ -47,7 +50,7 @@ def settle(
     for enrolled, customer, stripe_id in claimed:
         merging.hand_over(session, enrolled.row, customer.row, stripe_id)
     told = [
-        *_link(session, found, decision.links, now),
+        *_link(session, found, decision.links, now, imported=imported),
         *_refuse(session, found, decision.conflicts, now),
     ]
     _tell(session, told, now)
@@ -143,7 +146,12 @@ def _weigh_unknown(session: Session, found: Component, now: dt.datetime) -> None
 
 
 def _link(
-    session: Session, found: Component, wanted: Mapping[int, Claim], now: dt.datetime
+    session: Session,
+    found: Component,
+    wanted: Mapping[int, Claim],
+    now: dt.datetime,
+    *,
+    imported: bool = False,
 ) -> list[events.Data]:
     """Write the links as they are wanted; what notifier and host should hear of it."""
     changes: list[tuple[Customer, str | None, Claim | None]] = []
@@ -162,7 +170,7 @@ def _link(
         customer.row.platform_stripe_customer_id = _stripe_id(claim)
         if before is not None:
             overtake_all(session, customer.row.id, StripeId(found.merchant.account, before), now)
-        told += _change(session, customer, before, claim)
+        told += _change(session, customer, before, claim, imported=imported)
     session.flush()
     return told
 
@@ -172,13 +180,18 @@ def _stripe_id(claim: Claim | None) -> str | None:
 
 
 def _change(
-    session: Session, customer: Customer, before: str | None, claim: Claim | None
+    session: Session,
+    customer: Customer,
+    before: str | None,
+    claim: Claim | None,
+    *,
+    imported: bool,
 ) -> Iterator[events.Data]:
     change = "linked" if before is None else "unlinked" if claim is None else "replaced"
     source = "none" if claim is None else claim.source.value
     count_on_commit(session, LINK_CHANGES.labels(source, change))
     # Not each line of an import.
-    if change != "linked" or source not in (Source.HOST, Source.ENROLLED):
+    if change != "linked" or not (imported or source in (Source.HOST, Source.ENROLLED)):
         say = log.info if change == "linked" else log.warning
         say(
             f"customer {change}",
@@ -197,6 +210,7 @@ def _change(
         stripe_customer_id=_stripe_id(claim),
         previous_stripe_customer_id=before,
         evidence=None if claim is None else claim.source.value,
+        imported=imported,
     )
 
 

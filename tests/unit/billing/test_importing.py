@@ -234,13 +234,13 @@ def test_the_next_import_says_all_again(database: Transactions, walk: Walk) -> N
 def test_evidence_is_said_as_webhooks_say_it(
     database: Transactions, walk: Walk, lists: FakeLists
 ) -> None:
-    """Whom metadata names, under the key of what did not change: once, whoever finds it."""
+    """Whom metadata names, under the key of what did not change: once, whoever finds it; and that an import did."""
     lists.objects["customers"][0]["metadata"] = {"customer_id": "1001", "business_id": "sunrise"}
     finish(walk)
     finish(walk, "another-holder")
     (found,) = [one.data for one in said(database) if one.type == "customer.evidence_changed"]
     assert isinstance(found, events.CustomerEvidenceChanged)
-    assert (found.customer_id, found.previous_customer_id) == ("1001", "1001")
+    assert (found.customer_id, found.previous_customer_id, found.imported) == ("1001", "1001", True)
 
 
 def test_a_default_payment_method_pays(

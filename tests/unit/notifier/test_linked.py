@@ -22,7 +22,10 @@ from tests.unit.notifier.test_sending import wait_in_vain
 
 
 def linked(
-    stripe_customer_id: str | None = "cus_1", event_id: str = "link_1", evidence: str = "host"
+    stripe_customer_id: str | None = "cus_1",
+    event_id: str = "link_1",
+    evidence: str = "host",
+    imported: bool = False,
 ) -> contract.Event:
     """The portal says whose a Stripe customer is."""
     data = contract.CustomerLinkChanged(
@@ -31,6 +34,7 @@ def linked(
         business_id="sunrise",
         stripe_customer_id=stripe_customer_id,
         evidence=evidence,
+        imported=imported,
     )
     return contract.Event(
         id=f"{event_id}/{data.type}",
@@ -66,10 +70,13 @@ def test_all_that_waited_is_one_email_at_once(stranger: House) -> None:
     assert wait_in_vain(stranger, days=2) == []
 
 
-def test_enrolment_mails_nobody_about_what_is_past(stranger: House) -> None:
-    """Whom an import enrols hears nothing of failures that nobody could tell them of, however long it is waited; what fails from then
-    on is told."""
-    meet(stranger, linked(evidence="enrolled"))
+@pytest.mark.parametrize(
+    "by", [{"evidence": "enrolled"}, {"evidence": "metadata", "imported": True}]
+)
+def test_an_import_mails_nobody_about_what_is_past(stranger: House, by: dict[str, Any]) -> None:
+    """Whom it enrols, or finds named in metadata, hears nothing of failures that nobody could tell them of, however long it is waited;
+    what fails from then on is told."""
+    meet(stranger, linked(**by))
     assert wait_in_vain(stranger, days=3) == []
     assert stranger.mailer.inbox == []
     stranger.hear(failed(invoice_id="in_3", number="SUN-3"))

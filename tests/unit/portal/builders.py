@@ -209,6 +209,7 @@ def says(
     before_business: str | None = None,
     account: str = "",
     on_behalf_of: str = "",
+    imported: bool = False,
 ) -> events.Event:
     """Metadata on the Stripe customer (or on `object_id`) names a customer, or nobody."""
     object_id = object_id or stripe_id
@@ -224,6 +225,7 @@ def says(
             previous_business_id=before_business,
             account=account,
             on_behalf_of=on_behalf_of,
+            imported=imported,
         ),
         at,
     )

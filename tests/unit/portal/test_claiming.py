@@ -425,3 +425,32 @@ def test_pages_of_proposals_go_on_where_they_ended(session: Session) -> None:
         found += [one.stripe_customer_id for one in page.proposals]
         after = page.next
     assert found == [f"cus_{number}" for number in range(5)]
+
+
+# --- by an import --------------------------------------------------------------------------------------------
+
+
+def test_a_link_that_an_import_brought_is_told_so(session: Session, enrolled: str) -> None:
+    """Also of whom it merges, or takes the link from, and not of whom Stripe's events name at the same time: a business's old failures
+    are not mailed all at once."""
+    for external_id in ("c1", "c2", "c3"):
+        add_customer(session, external_id, email=f"{external_id}@example.com")
+    take_in(session, says("c3", "cus_3", business="sunrise"))
+    start = session.scalars(select(OutboxEvent.id).order_by(OutboxEvent.id.desc())).first() or 0
+    take_in(
+        session,
+        says("c1", "cus_1", business="sunrise", imported=True),
+        says("c2", "cus_2", business="sunrise"),
+        says("c4", "cus_3", business="sunrise", imported=True, at=ahead(hours=1)),
+    )
+    told = {
+        (one.external_id, one.stripe_customer_id): one.imported
+        for row in session.scalars(select(OutboxEvent).where(OutboxEvent.id > start))
+        if isinstance(one := events.decode(row.body).data, events.CustomerLinkChanged)
+    }
+    assert told == {
+        ("stripe:cus_1", None): True,
+        ("c1", "cus_1"): True,
+        ("c2", "cus_2"): False,
+        ("c3", None): True,
+    }
