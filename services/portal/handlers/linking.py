@@ -17,6 +17,7 @@ from services.portal.handlers import host_events
 from services.portal.handlers.cancelling import overtake_all
 from services.portal.metrics import LINK_CHANGES, LINK_CONFLICTS
 from services.portal.models import LinkConflictRow, LinkEvidenceRow
+from services.portal.queries import customers as people
 from services.portal.queries import link_conflicts, links, merging, outbox
 from services.portal.queries.links import Component, Customer
 from shared import events
@@ -47,6 +48,8 @@ def settle(
     _weigh_unknown(session, found, now)
     decision = decide_standing(found.spells())
     claimed = _claimed(found, decision.links)
+    if claimed:  # whose links are revoked at this moment, those stay so
+        people.lock(session, {one.row.id for pair in claimed for one in pair[:2]})
     for enrolled, customer, stripe_id in claimed:
         merging.hand_over(session, enrolled.row, customer.row, stripe_id)
     told = [

@@ -11,8 +11,8 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.portal.domain.enrolment import Standing
-from services.portal.handlers import arguments, evidence
+from services.portal.domain.enrolment import Standing, own_id
+from services.portal.handlers import arguments, claiming, evidence
 from services.portal.handlers.claiming import HostWord
 from services.portal.handlers.standing import Judged, judge_all
 from services.portal.models import BusinessRow, CustomerRow, merchant_of
@@ -96,12 +96,25 @@ def accept(
             return True
         if one.standing is not Standing.PROPOSED or one.matches != [customer]:
             return False
+        _revoke_unless_theirs(session, customer, one, now)
         word = HostWord(customer.id, customer.public_id, one.stripe_customer_id)
         evidence.host_says(session, merchant_of(customer), [word], now)
         _note(session, customer, one, ACCEPTED, decided_by, now)
         return True
 
     return _decide(session, proposal_ids, take)
+
+
+def _revoke_unless_theirs(
+    session: Session, customer: CustomerRow, one: Judged, now: dt.datetime
+) -> None:
+    """Links of an enrolled customer went to the address that they had then. Who has typed another one's address at Stripe since must not
+    see that one's page by them."""
+    ids = [own_id(one.stripe_customer_id)]
+    for row in people.enrolled(session, customer.business_pk, ids):
+        unchanged = row.updated_at == row.enrolled_at
+        if row is not customer and not (unchanged and row.email.lower() == customer.email.lower()):
+            claiming.revoke_links(row, now)
 
 
 def refuse(

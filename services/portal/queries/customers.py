@@ -176,7 +176,7 @@ def business_id_of(session: Session, public_id: str) -> str | None:
 def enrolled(
     session: Session, business_pk: int, external_ids: Collection[str]
 ) -> list[CustomerRow]:
-    """The enrolled customers of a business with these ids in the place of the host's, locked for change."""
+    """The enrolled customers of a business with these ids in the place of the host's, locked for change, and as they are by then."""
     return list(
         session.scalars(
             select(CustomerRow)
@@ -187,8 +187,20 @@ def enrolled(
             )
             .order_by(CustomerRow.id)
             .with_for_update()
+            .execution_options(populate_existing=True)
         )
     )
+
+
+def lock(session: Session, keys: Collection[int]) -> None:
+    """Lock these customers for change, all in one order, and read them anew: who was loaded before may have changed meanwhile."""
+    session.scalars(
+        select(CustomerRow)
+        .where(CustomerRow.id.in_(keys))
+        .order_by(CustomerRow.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
 
 
 def businesses_of(session: Session, customers: Collection[int]) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from services.portal.domain.linking import Source
@@ -22,6 +22,29 @@ from services.portal.models import (
 )
 from services.portal.queries import aliases
 from shared.statements import changed
+
+
+def host_refused(session: Session, row: CustomerRow, stripe_id: str) -> bool:
+    """Whether the host says that a customer is not this Stripe customer, or has said, as far back as is known, that it is another one."""
+    said = LinkEvidenceRow
+    found = session.scalar(
+        select(said.id)
+        .where(
+            said.account == row.account,
+            said.object_id == row.public_id,
+            said.source == Source.HOST,
+            or_(
+                and_(
+                    said.denies.is_(True),
+                    said.stripe_customer_id == stripe_id,
+                    said.withdrawn_at.is_(None),
+                ),
+                and_(said.denies.is_(False), said.stripe_customer_id != stripe_id),
+            ),
+        )
+        .limit(1)
+    )
+    return found is not None
 
 
 def withdraw_host_words(

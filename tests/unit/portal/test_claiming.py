@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.portal import serializers
@@ -192,18 +192,10 @@ def test_replacing_the_link_revokes_the_merged_ones(session: Session) -> None:
     customers.rotate_link(session, customer_id=enrolled, now=NOW)
     by_link(session)
 
-    def works(generation: int) -> bool:
-        (found,) = resolved_links.look_many(session, [enrolled], NOW)
-        try:
-            resolved_links.current(found, Claim(enrolled, generation))
-        except LinkReplaced:
-            return False
-        return True
-
-    assert [works(1), works(2)] == [False, True]
+    assert [works(session, enrolled, one) for one in (1, 2)] == [False, True]
     made = customers.rotate_link(session, customer_id=enrolled, now=NOW)
     assert (made.customer_id, made.generation) == (mine, 2)
-    assert [works(1), works(2)] == [False, False]
+    assert [works(session, enrolled, one) for one in (1, 2)] == [False, False]
     both = [customers.Asked(None, enrolled), customers.Asked(None, mine)]
     assert [one and one.customer_id for one in customers.contacts(session, both, NOW)] == [mine] * 2
 
@@ -244,22 +236,78 @@ def test_a_request_to_cancel_goes_along(session: Session) -> None:
     assert (request.status, request.customer_pk) == ("open", one_row(session).id)
 
 
+def works(session: Session, public_id: str, generation: int = 1) -> bool:
+    """Whether a link of this id and generation opens a page."""
+    (found,) = resolved_links.look_many(session, [public_id], NOW)
+    try:
+        resolved_links.current(found, Claim(public_id, generation))
+    except LinkReplaced:
+        return False
+    return True
+
+
 def test_the_hosts_word_on_the_enrolled_one_is_no_hindrance(
     session: Session, enrolled: str
 ) -> None:
-    """Having confirmed them, or said no, under Portico's id, the host claims them by its own."""
+    """Having confirmed them under Portico's id, the host claims them by its own, and their links work."""
     customers.link_customer(session, customer_id=enrolled, stripe_customer_id="cus_1", now=NOW)
     add_customer(session, "c1", email="c1@example.com")
     by_import(session)
     assert one_row(session).platform_stripe_customer_id == "cus_1"
-    other = make_enrolled(session, "cus_2", "two@example.com")
+    assert works(session, enrolled)
+
+
+def deny(session: Session, public_id: str) -> None:
+    """The host says that they are not this Stripe customer."""
     customers.unlink_customer(
-        session, customer_id=other, stripe_customer_id=None, withdraw_only=False, now=NOW
+        session, customer_id=public_id, stripe_customer_id=None, withdraw_only=False, now=NOW
     )
-    mine = add_customer(session, "c2", email="c2@example.com").customer_id
-    add_customer(session, "c2", email="c2@example.com", platform_stripe_customer_id="cus_2")
-    assert stripe_id_of(session, mine) == "cus_2"
-    assert len(session.scalars(select(CustomerRow)).all()) == 2
+
+
+def move_away(session: Session, public_id: str) -> None:
+    """The host says that they are another one, whom Stripe then deletes."""
+    customers.link_customer(session, customer_id=public_id, stripe_customer_id="cus_2", now=NOW)
+    enrol(session, seen("cus_2", None, deleted=True, at=ahead(hours=1)))
+
+
+@pytest.mark.parametrize("refuse_them", [deny, move_away])
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("claim", [by_upsert, by_link, by_import])
+def test_whom_the_host_refused_sees_nobodys_page(
+    session: Session,
+    enrolled: str,
+    claim: Callable[[Session], None],
+    known: bool,
+    refuse_them: Callable[[Session, str], None],
+) -> None:
+    """The host said that whoever has the links is not this Stripe customer: when it claims that for one of its own, old or new, the links
+    open nothing."""
+    refuse_them(session, enrolled)
+    if known:
+        add_customer(session, "c1", email="c1@example.com")
+    for _ in range(2):
+        claim(session)
+        row = one_row(session)
+        assert (row.external_id, row.platform_stripe_customer_id) == ("c1", "cus_1")
+        assert not works(session, enrolled)
+        assert works(session, row.public_id, row.link_generation)
+
+
+def test_a_link_that_is_revoked_during_a_merge_stays_revoked(
+    session: Session, enrolled: str
+) -> None:
+    """Another replica replaces it between the decision's first look and its last: what was loaded is not what counts."""
+    add_customer(session, "c1", email="c1@example.com")
+    loaded = session.scalars(select(CustomerRow)).all()
+    session.execute(
+        update(CustomerRow)
+        .where(CustomerRow.public_id == enrolled)
+        .values(link_generation=2)
+        .execution_options(synchronize_session=False)
+    )
+    assert [row.link_generation for row in loaded] == [1, 1]
+    take_in(session, says("c1", "cus_1", business="sunrise"))
+    assert [works(session, enrolled, one) for one in (1, 2)] == [False, True]
 
 
 def test_a_reference_moves_the_button_and_opens_no_page(session: Session, enrolled: str) -> None:
@@ -361,7 +409,38 @@ def test_accepting_a_claim_merges(session: Session, enrolled: str) -> None:
     assert proposal == f"cus_1:{mine}"
     assert accept(session, proposal) == ([proposal], 0)
     assert one_row(session).public_id == mine
-    assert resolved_links.look_many(session, [enrolled], NOW) != [None]
+    assert works(session, enrolled)
+
+
+@pytest.mark.parametrize("victim_first", [True, False])
+def test_accepting_opens_no_page_to_links_that_went_elsewhere(
+    session: Session, enrolled: str, victim_first: bool
+) -> None:
+    """Who was enrolled at an address of their own and typed a customer's at Stripe later has old links: a person who takes the two for one
+    is no word on those. Said again, it stays so."""
+    theirs = seen("cus_1", "v@example.com", at=ahead(hours=1))
+    if not victim_first:
+        enrol(session, theirs, now=ahead(hours=1))
+    victim = add_customer(session, "v", email="v@example.com").customer_id
+    if victim_first:
+        enrol(session, theirs, now=ahead(hours=1))
+    proposal = listed(session)["cus_1"] or ""
+    for _ in range(2):
+        assert accept(session, proposal) == ([proposal], 0)
+        assert one_row(session).public_id == victim
+        assert not works(session, enrolled)
+        assert works(session, victim)
+
+
+def test_accepting_for_whom_the_host_refused_opens_nothing(session: Session, enrolled: str) -> None:
+    """The enrolled one is linked no more, and merged all the same."""
+    deny(session, enrolled)
+    enrol(session, seen("cus_1", "v@example.com", at=ahead(hours=1)))
+    victim = add_customer(session, "v", email="v@example.com").customer_id
+    proposal = f"cus_1:{victim}"
+    assert accept(session, proposal) == ([proposal], 0)
+    assert one_row(session).public_id == victim
+    assert not works(session, enrolled)
 
 
 def test_a_refused_proposal_is_not_made_again(session: Session) -> None:
