@@ -20,10 +20,16 @@ from services.billing.models import (
     StripeImportCustomer,
     StripeRead,
 )
+from shared.events import StripeCustomerSeen
 from shared.retention import Rule
 
 YEARS_TURN: Final = dt.timedelta(days=366)
 """The time between two charges of a yearly subscription; Stripe's tries of the second are within what anything is kept for."""
+
+ADDRESSES: Final = dt.timedelta(days=7)
+"""How long what was told of Stripe's customers can be published again for a portal that has lost it."""
+CAUGHT_UP: Final = dt.timedelta(days=7)
+"""How long the loop may have stood still."""
 
 
 def _outdated(before: dt.datetime) -> ColumnElement[bool]:
@@ -32,6 +38,16 @@ def _outdated(before: dt.datetime) -> ColumnElement[bool]:
         (InboxEvent.received_at < before)
         & (InboxEvent.status != "quarantined")
         & (InboxEvent.closed_at.is_(None) | (InboxEvent.closed_at < before))
+    )
+
+
+def _addresses(before: dt.datetime) -> ColumnElement[bool]:
+    """What was told of Stripe's customers, with name and address, whether or not anybody keeps those. Only what has come of age lately is
+    looked for, since an outbox may be long; what was missed goes with the rest."""
+    return (
+        (OutboxEvent.published_at < before)
+        & (OutboxEvent.published_at > before - CAUGHT_UP)
+        & (OutboxEvent.type == StripeCustomerSeen.type)
     )
 
 
@@ -44,6 +60,7 @@ RULES: Final = (
         key=(InboxEvent.id,),
     ),
     Rule(OutboxEvent, lambda before: OutboxEvent.published_at < before),
+    Rule(OutboxEvent, _addresses, at_most=ADDRESSES),
     Rule(PaymentMethodChange, lambda before: PaymentMethodChange.closed_at < before),
     Rule(PaymentMethodChangeEvent, lambda before: PaymentMethodChangeEvent.joined_at < before),
     Rule(PaymentTry, lambda before: PaymentTry.started_at < before),

@@ -41,6 +41,25 @@ def tried(attempt: int, at: dt.datetime) -> Recovery:
     )  # fmt: skip
 
 
+def test_addresses_go_sooner(database: Transactions) -> None:
+    """What was told of a Stripe customer is of no use once the portal has it; other events, and what is not published, stay."""
+    with database.transaction() as session:
+        for number, (kind, days) in enumerate(
+            [
+                ("customer.seen", 8),
+                ("customer.seen", 6),
+                ("invoice.paid", 8),
+                ("customer.seen", None),
+            ]
+        ):
+            row = queued(number, None if days is None else NOW - dt.timedelta(days=days))
+            row.type = kind
+            session.add(row)
+    prune_round(database, RULES, NOW)
+    with database.reading() as session:
+        assert set(session.scalars(select(OutboxEvent.event_id))) == {"e1", "e2", "e3"}
+
+
 def count(database: Transactions, model: type[Any]) -> int:
     with database.reading() as session:
         return session.scalar(select(func.count()).select_from(model)) or 0
