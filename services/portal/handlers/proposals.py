@@ -142,6 +142,7 @@ def _decide(
     if len(proposal_ids) > MOST_DECIDED:
         raise InvalidArgument(f"proposal_ids: expected at most {MOST_DECIDED}")
     links.lock(session)
+    _lock_all(session, proposal_ids)
     decided: list[str] = []
     left: list[UndecidedProposal] = []
     for proposal_id in proposal_ids:
@@ -155,6 +156,17 @@ def _decide(
             else:
                 left.append(UndecidedProposal(proposal_id=proposal_id, error=CHANGED))
     return DecidedProposals(decided=decided, left=left)
+
+
+def _lock_all(session: Session, proposal_ids: Sequence[str]) -> None:
+    """Lock whomever these are about before anything is done, in the order in which others lock several customers."""
+    named = [proposal_id.partition(":") for proposal_id in proposal_ids]
+    customers = [
+        people.customer(session, one) for one in {customer_id for *_, customer_id in named}
+    ]
+    of = {row.business_pk for row in customers if row is not None}
+    enrolled = people.keys_of_enrolled(session, of, {own_id(stripe_id) for stripe_id, *_ in named})
+    people.lock(session, {row.id for row in customers if row is not None} | enrolled)
 
 
 def _found(session: Session, proposal_id: str) -> tuple[CustomerRow, Judged]:

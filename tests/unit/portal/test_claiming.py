@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import event, select, update
+from sqlalchemy.orm import ORMExecuteState, Session
 
 from services.portal import serializers
 from services.portal.handlers import (
@@ -430,6 +431,28 @@ def test_accepting_opens_no_page_to_links_that_went_elsewhere(
         assert one_row(session).public_id == victim
         assert not works(session, enrolled)
         assert works(session, victim)
+
+
+def test_customers_are_locked_in_one_order_whatever_the_callers(session: Session) -> None:
+    """All at once and the enrolled ones among them, before anything is done: an import that writes the same ones at this moment waits, and
+    neither waits for the other."""
+    for number in (1, 2):
+        make_enrolled(session, f"cus_{number}", f"{number}@example.com")
+        add_customer(session, f"c{number}", email=f"{number}@example.com")
+    proposed = [listed(session)[one] or "" for one in ("cus_2", "cus_1")]
+    everybody = sorted(session.scalars(select(CustomerRow.id)))
+    locked: list[list[int]] = []
+
+    def note(state: ORMExecuteState) -> Any:
+        if getattr(state.statement, "_for_update_arg", None) is None:
+            return None
+        rows = state.invoke_statement().freeze()
+        locked.append([row.id for row in rows().scalars()])
+        return rows()
+
+    event.listen(session, "do_orm_execute", note)
+    assert accept(session, *proposed) == (proposed, 0)
+    assert locked[0] == everybody
 
 
 def test_accepting_for_whom_the_host_refused_opens_nothing(session: Session, enrolled: str) -> None:
