@@ -69,6 +69,7 @@ class _Person:
     email: str | None = None
     only_on_behalf_of: str | None = None
     """See `FoundCustomer`: what names the Stripe customer or the address stays then."""
+    merged_ids: tuple[str, ...] = ()
 
 
 def _who(call: Caller, reference: str, business: str | None) -> _Person:
@@ -93,6 +94,7 @@ def _who(call: Caller, reference: str, business: str | None) -> _Person:
         found.platform_stripe_customer_id,
         found.email,
         found.only_on_behalf_of,
+        tuple(found.merged_ids),
     )
 
 
@@ -105,8 +107,11 @@ def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
     shared = who.only_on_behalf_of is not None
     whose = {"on_behalf_of": who.only_on_behalf_of} if shared else {}
     done["notifier"] = ask(call, notifier.ERASE_CUSTOMER, **ids, **whose).deleted
+    for merged in who.merged_ids:
+        done["notifier"] += ask(call, notifier.ERASE_CUSTOMER, customer_id=merged, **where).deleted
     # Another business's customer has the same id at Stripe, and the same address there.
     names = (customer_id,) if shared else (stripe_id, customer_id, who.email)
+    names += who.merged_ids
     marks = [one for one in names if one]
     if not marks:
         raise Stop(FINDING, "nothing to look for")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -30,6 +31,8 @@ class Person:
     nobody's). What names the Stripe customer or the address, which that one has as well, stays then."""
     email: str | None
     """None: what names nothing but the address stays. Others may have the same one."""
+    merged_ids: Sequence[str] = ()
+    """Ids of customers who were merged into this one."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,15 @@ class RpcErasure:
                 **where,
                 **({} if alone else {"on_behalf_of": person.on_behalf_of}),
             )
-            done = replace(done, emails=gone.deleted)
-        marks: list[str | None] = [person.customer_id]
+            rows = gone.deleted
+            for merged in person.merged_ids:
+                rows += _ask(
+                    notifier.ERASE_CUSTOMER, self._notifier, customer_id=merged, **where
+                ).deleted
+            done = replace(done, emails=rows)
+        marks: list[str | None] = [person.customer_id, *person.merged_ids]
         if alone:
-            marks = [person.stripe_customer_id, person.customer_id, person.email]
+            marks = [person.stripe_customer_id, *marks, person.email]
         first, *others = [one for one in marks if one]
         while done.after is not None and time.monotonic() < until:
             step = _ask(

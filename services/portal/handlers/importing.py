@@ -21,7 +21,7 @@ from services.portal.handlers import arguments, claiming, evidence
 from services.portal.handlers.claiming import HostWord
 from services.portal.handlers.linking import settle
 from services.portal.models import BusinessRow, CustomerRow, merchant_of
-from services.portal.queries import bulk, businesses, erasure, links
+from services.portal.queries import aliases, bulk, businesses, erasure, links
 from services.portal.queries import customers as people
 from shared.contracts.accounts import Account, Merchant, StripeId, stripe_id
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
@@ -314,6 +314,7 @@ def find(
         email=row.email,
         platform_stripe_customer_id=row.platform_stripe_customer_id,
         only_on_behalf_of=only_on_behalf_of(session, row),
+        merged_ids=aliases.of_customer(session, row),
     )
 
 

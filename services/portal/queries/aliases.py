@@ -44,6 +44,12 @@ def targets(session: Session, public_ids: Collection[str]) -> dict[str, Target]:
     }
 
 
+def of_customer(session: Session, row: CustomerRow) -> list[str]:
+    """The ids of customers who were merged into this one."""
+    mine = select(CustomerAliasRow.public_id).where(CustomerAliasRow.customer_pk == row.id)
+    return list(session.scalars(mine.order_by(CustomerAliasRow.public_id)))
+
+
 def resolve(session: Session, public_id: str) -> str | None:
     """The public id of the customer whom an id leads to since a merge; None: no such id was merged."""
     target = targets(session, [public_id]).get(public_id)

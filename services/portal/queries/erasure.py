@@ -25,7 +25,7 @@ from services.portal.models import (
     StripeProfileRow,
     SubscriptionRow,
 )
-from services.portal.queries import profiles
+from services.portal.queries import aliases, profiles
 from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import Account, StripeId
 from shared.mentions import mentioned
@@ -147,8 +147,7 @@ def erase_evidence(
         )
         .values(previous_customer_ref=None, previous_business_ref=None),
     )
-    merged = select(CustomerAliasRow.public_id).where(CustomerAliasRow.customer_pk == customer.id)
-    for public_id in (customer.public_id, *session.scalars(merged)):
+    for public_id in (customer.public_id, *aliases.of_customer(session, customer)):
         gone += changed(
             session,
             delete(OutboxEvent)

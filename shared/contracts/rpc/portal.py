@@ -535,6 +535,8 @@ class FoundCustomer(SecretAnswer, frozen=True, kw_only=True):
     """With which Stripe customer they are linked; null: with nobody."""
     only_on_behalf_of: str | None = None
     """Set where that, a platform's, is another business's customer too: theirs is only what is charged on this behalf (empty: nobody's)."""
+    merged_ids: list[str] = msgspec.field(default_factory=list)
+    """Portico's ids of enrolled customers who were merged into this one: what was written down before that names those."""
 
 
 class CustomerErasure(Answer, frozen=True, kw_only=True):

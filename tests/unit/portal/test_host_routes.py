@@ -14,7 +14,13 @@ from structlog.testing import capture_logs
 from services.portal.handlers import customers
 from services.portal.handlers import host_events as listing
 from services.portal.handlers.host_events import LISTED
-from services.portal.models import BusinessRow, CustomerRow, HostEventRow, InvoiceRow
+from services.portal.models import (
+    BusinessRow,
+    CustomerAliasRow,
+    CustomerRow,
+    HostEventRow,
+    InvoiceRow,
+)
 from services.portal.queries import host_events
 from services.portal.retention import RULES
 from services.portal.service import PortalService
@@ -394,3 +400,22 @@ def test_an_erasure_that_can_not_go_on_forgets_no_customer(
     told = host.send("DELETE", f"/customers/{ada}" + query(after="x"), key)
     assert (told.status, told.json["errors"][0]["field"]) == (400, "after")
     host.ok("DELETE", f"/customers/{ada}", key, Idempotency_Key="1")
+
+
+def test_who_was_merged_is_forgotten_under_every_id(host: ApiHost, key: str, ada: str) -> None:
+    """Emails and events of before the merge carry the enrolled customer's id alone; asked for by that id, the same."""
+    with host.db.transaction() as session:
+        enrolled = CustomerAliasRow(
+            public_id="E" * 22,
+            customer_pk=session.scalars(select(CustomerRow.id)).one(),
+            link_generation=1,
+            customer_generation=1,
+        )
+        session.add(enrolled)
+    host.ok("DELETE", f"/customers/{'E' * 22}", key)
+    assert host.notifier.calls == [
+        ("erase_customer", {"customer_id": ada, "stripe_customer_id": "cus_ada"}),
+        ("erase_customer", {"customer_id": "E" * 22}),
+    ]
+    looked = host.billing.calls[0][1]
+    assert looked["also"] == [ada, "E" * 22, "ada@example.com"]

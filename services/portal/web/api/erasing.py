@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.adapters.erasing import Forgotten, Person, RpcErasure
 from services.portal.handlers import host_lists, importing
+from services.portal.queries import aliases
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
 from shared.contracts.accounts import Account
 from shared.contracts.deadlines import PORTAL_WAITS_FOR_ERASURE
@@ -73,6 +74,7 @@ class ApiErasing(ApiEntrypoints):
             stripe_customer_id=row.platform_stripe_customer_id,
             # Another business's customer may have the same address, and a business can give any to a customer of its own.
             email=None if call.alone else row.email,
+            merged_ids=aliases.of_customer(session, row),
         )
         others = RpcErasure(self.erasing_billing, self.erasing_notifier)
         return lambda: others.forget(person, call.given.after)
