@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from services.portal.domain.enrolment import Standing, own_id
 from services.portal.domain.linking import Source
 from services.portal.domain.people import new_public_id
-from services.portal.domain.profiles import LONGEST_LOCALE, Profile, email_told, name_told
+from services.portal.domain.profiles import LONGEST_LOCALE, Pays, Profile, email_told, name_told
 from services.portal.handlers import evidence
 from services.portal.handlers.linking import settle
 from services.portal.handlers.standing import Judged, email_of, judge_all
@@ -97,11 +97,11 @@ def _merge(session: Session, account: Account, said: Sequence[Seen]) -> None:
 
 
 def _told(event: Seen) -> Profile:
-    """What an event says. Of a payment it may say who paid, by what stands on the invoice; else it says who the customer is."""
+    """What an event says. Of an invoice it may say who paid, by what stands there: a copy. Else an address is the Stripe customer's own; and
+    that somebody pays, told without one, is told of another object, and says nothing of who it is."""
     data, at = event.data, event.occurred_at
-    firm = data.pays is None or data.imported
     paid = Profile(pays=data.pays and data.pays[:20], pays_at=at if data.pays else None)
-    if not firm and not data.email:
+    if data.pays and not data.email:
         return paid
     locale = parse_locale((data.locale or "")[:LONGEST_LOCALE]) if data.locale else None
     return replace(
@@ -110,7 +110,7 @@ def _told(event: Seen) -> Profile:
         name=name_told(data.name),
         locale=None if locale is None else str(locale),
         told_at=at,
-        firm=firm,
+        firm=data.pays != Pays.PAID,
     )
 
 

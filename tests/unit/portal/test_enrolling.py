@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.event import listen, remove
 from sqlalchemy.orm import Session
 
+from services.billing.stripe_events.imports import Listed, Run, read_page
 from services.portal.domain.profiles import Profile, email_told, known, name_told
 from services.portal.handlers import customers, importing, proposals
 from services.portal.handlers.events import handle
@@ -118,6 +121,66 @@ def test_no_order_of_events_matters(session: Session, order: tuple[int, ...]) ->
     assert (row.name, row.email) == ("Maria", "maria@example.com")
     (profile,) = session.scalars(select(StripeProfileRow)).all()
     assert (profile.pays, profile.pays_at) == ("subscribed", ago(hours=3))
+
+
+def read_by_billing(*pages: tuple[Listed, dict[str, Any]], at: dt.datetime = NOW) -> list[Any]:
+    """What billing makes of objects that an import reads, each on a page of its own."""
+    read = (
+        read_page(Run(OWN, False, "run", at), what, [json.dumps(found).encode()])
+        for what, found in pages
+    )
+    told = [one.event for page in read for one in page.outgoing]
+    return [one for one in told if isinstance(one.data, events.StripeCustomerSeen)]
+
+
+CUSTOMER = {"id": "cus_1", "object": "customer", "email": "m@example.com", "name": "Maria"}
+SUBSCRIPTION = {
+    "id": "sub_1",
+    "object": "subscription",
+    "customer": "cus_1",
+    "status": "active",
+    "items": {"data": []},
+}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0), (1, 0, 1)])
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("method", [None, "pm_1"])
+def test_an_imported_subscription_takes_no_address_away(
+    session: Session, order: tuple[int, ...], together: bool, method: str | None
+) -> None:
+    """It says only that somebody pays: whoever the list of customers named is enrolled, in whatever order the two come."""
+    customer = CUSTOMER | {"invoice_settings": {"default_payment_method": method}}
+    told = (
+        *read_by_billing((Listed.CUSTOMERS, customer)),
+        *read_by_billing((Listed.SUBSCRIPTIONS, SUBSCRIPTION), at=ahead(minutes=1)),
+    )
+    assert len(told) == 2
+    batches = [order] if together else [(one,) for one in order]
+    for batch in batches:
+        enrol(session, *(told[number] for number in batch))
+    row = rows(session)["stripe:cus_1"]
+    assert (row.name, row.email) == ("Maria", "m@example.com")
+
+
+def test_an_imported_subscription_hides_no_rival(session: Session) -> None:
+    """The real customer still stands against a stranger with the same address: nothing can be accepted."""
+    add_customer(session, "v", email="m@example.com")
+    told = read_by_billing((Listed.CUSTOMERS, CUSTOMER), (Listed.SUBSCRIPTIONS, SUBSCRIPTION))
+    enrol(session, *told, seen("cus_evil", "m@example.com", pays="paid"))
+    doubt = ("ambiguous", "several_stripe_customers")
+    assert standings(session) == {"cus_1": doubt, "cus_evil": doubt}
+
+
+@pytest.mark.parametrize("later", [1, 3])
+def test_an_address_changed_together_with_the_card_is_the_customers(
+    session: Session, later: int
+) -> None:
+    """Stripe tells of both in one event; an invoice's copy does not go before it, whenever that comes."""
+    enrol(session, seen(email="old@example.com"), seen(email=None, pays="paid"))
+    enrol(session, seen(email="new@example.com", pays="saved_method", at=ahead(hours=2)))
+    enrol(session, seen(email="old@example.com", pays="paid", at=ahead(hours=later)))
+    assert rows(session)["stripe:cus_1"].email == "new@example.com"
 
 
 MOMENTS = st.sampled_from([None, ago(hours=2), ago(hours=1)])
