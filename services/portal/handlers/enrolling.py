@@ -17,7 +17,7 @@ from services.portal.domain.people import new_public_id
 from services.portal.domain.profiles import LONGEST_LOCALE, Pays, Profile, email_told, name_told
 from services.portal.handlers import evidence
 from services.portal.handlers.linking import settle
-from services.portal.handlers.standing import Judged, email_of, judge_all
+from services.portal.handlers.standing import Judged, email_of, judge_all, profiles_as_told
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.models import (
     BusinessRow,
@@ -57,15 +57,14 @@ def _take_all(session: Session, account: Account, mine: Sequence[Seen], now: dt.
         return
     stripe_ids = {one.data.stripe_customer_id for one in said}
     before = {
-        business.id: {
-            id: one.profile for id, one in judge_all(session, business, stripe_ids).items()
-        }
+        business.id: profiles_as_told(session, merchant_of(business), stripe_ids)
         for business in businesses
     }
     _merge(session, account, said)
     for business in businesses:
         judged = judge_all(session, business, stripe_ids)
-        _follow(session, business, judged.values(), before[business.id], now)
+        if _follow(session, business, judged.values(), before[business.id], now):
+            judged = judge_all(session, business, stripe_ids)
         _enrol(session, business, judged.values(), now)
 
 
@@ -120,22 +119,32 @@ def _follow(
     judged: Iterable[Judged],
     before: dict[str, Profile],
     now: dt.datetime,
-) -> None:
+) -> bool:
     """Change enrolled customers as Stripe changed them; what the host has changed since stays. An address that is another
-    customer's is not theirs by having been typed at Stripe."""
-    for one in judged:
+    customer's is not theirs by having been typed at Stripe, nor by a person's word that the two are not one. Whether an address was
+    changed: one that somebody had or has now decides about others."""
+    taken: set[str] = set()
+    for one in sorted(judged, key=_first_told):
         row, old = one.customer, before.get(one.stripe_customer_id)
         if row is None or row.enrolled_at is None or old is None or row.business_pk != business.id:
             continue
         new = one.profile
         email = email_of(new)
-        if new.email != old.email and email is not None and not one.matches:
+        free = email is not None and not one.address_taken and email.lower() not in taken
+        if email is not None and free and new.email != old.email:
             row.email, row.updated_at = email, now
+            taken.add(email.lower())
         if new.name != old.name and new.name is not None:
             row.name, row.updated_at = new.name, now
         if new.locale != old.locale:
             row.locale, row.updated_at = new.locale, now
     session.flush()
+    return bool(taken)
+
+
+def _first_told(one: Judged) -> tuple[float, str]:
+    at = one.profile.told_at
+    return 0.0 if at is None else at.timestamp(), one.stripe_customer_id
 
 
 def _enrol(

@@ -28,6 +28,8 @@ class Judged:
     """The business's customers with the same address, but for the one enrolled and those that a person refused."""
     customer: CustomerRow | None
     """Whom it is linked with."""
+    address_taken: bool
+    """Another customer has the address, whatever a person said of the two."""
 
 
 def email_of(profile: Profile) -> str | None:
@@ -44,10 +46,10 @@ def judge_all(
     """How these Stripe customers stand with a business; those of which nothing is kept for it are left out. In a handful of
     statements, however many they are."""
     merchant, account = merchant_of(business), Account(business.account)
-    who = _profiles(session, merchant, stripe_ids)
+    who = profiles_as_told(session, merchant, stripe_ids)
     emails = {one: email.lower() for one, profile in who.items() if (email := email_of(profile))}
     others = profiles.stripe_ids_with_email(session, account, set(emails.values())) - who.keys()
-    alike = _profiles(session, merchant, others)
+    alike = profiles_as_told(session, merchant, others)
     linked = profiles.linked(session, merchant, [*who, *alike])
     same: dict[str, list[CustomerRow]] = {}
     for row in profiles.customers_with_email(session, account, set(emails.values())):
@@ -89,7 +91,7 @@ def judge_all(
             )
         )
         possible = [row for row in matches if row.id not in refused]
-        found[one] = Judged(one, profile, standing, doubt, possible, owner)
+        found[one] = Judged(one, profile, standing, doubt, possible, owner, bool(matches))
     return found
 
 
@@ -98,7 +100,7 @@ def _claimable(owner: CustomerRow, business: BusinessRow) -> bool:
     return owner.enrolled_at is not None and owner.business_pk == business.id
 
 
-def _profiles(
+def profiles_as_told(
     session: Session, merchant: Merchant, stripe_ids: Collection[str]
 ) -> dict[str, Profile]:
     """What is known of Stripe customers as a merchant's; those of which nothing was told for it are left out."""

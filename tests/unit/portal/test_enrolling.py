@@ -285,6 +285,26 @@ def test_a_change_at_stripe_changes_who_was_enrolled(session: Session) -> None:
     assert (row.name, row.email) == ("Maria Lopez", "new@example.com")
 
 
+def test_an_address_that_comes_free_in_a_batch_is_given_in_it(session: Session) -> None:
+    """One leaves it, another pays with it: together as one after the other. Of two who change to one address the first has it."""
+    enrol(session, seen("cus_1", "a@example.com", pays="paid"))
+    enrol(
+        session,
+        seen("cus_1", "b@example.com", at=ahead(hours=2)),
+        seen("cus_2", "a@example.com", pays="paid"),
+        seen("cus_3", "b@example.com", pays="paid"),
+    )
+    found = {name: row.email for name, row in rows(session).items()}
+    assert found == {"stripe:cus_1": "b@example.com", "stripe:cus_2": "a@example.com"}
+    enrol(
+        session,
+        seen("cus_1", "c@example.com", at=ahead(hours=4)),
+        seen("cus_2", "C@example.com", at=ahead(hours=3)),
+    )
+    found = {name: row.email for name, row in rows(session).items()}
+    assert found == {"stripe:cus_1": "b@example.com", "stripe:cus_2": "C@example.com"}
+
+
 # --- a stranger ----------------------------------------------------------------------------------------------
 
 
@@ -325,6 +345,17 @@ def test_a_victim_who_comes_later_keeps_a_page_of_their_own(session: Session) ->
     add_customer(session, "v", email="w@example.com")
     assert untouched(session, victim)[2] is None
     assert standings(session) == {"cus_evil": ("ambiguous", "several_customers")}
+
+
+def test_a_refused_stranger_does_not_come_back_to_the_victims_address(session: Session) -> None:
+    """That a person said no to the two makes the address nobody else's: what is mailed about the stranger goes where it went."""
+    victim = add_customer(session, "v", email="v@example.com").customer_id
+    enrol(session, seen("cus_evil", "v@example.com", pays="paid"))
+    proposals.refuse(session, proposal_ids=[f"cus_evil:{victim}"], decided_by="ann", now=NOW)
+    enrol(session, seen("cus_evil", "s@example.com", at=ahead(hours=1)))
+    assert rows(session)["stripe:cus_evil"].email == "s@example.com"
+    enrol(session, seen("cus_evil", "V@example.com", at=ahead(hours=2)))
+    assert rows(session)["stripe:cus_evil"].email == "s@example.com"
 
 
 def test_a_victim_who_pays_already_is_not_moved(session: Session) -> None:

@@ -1,0 +1,52 @@
+"""Who is enrolled, however what Stripe tells comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.portal.models import Base, StripeProfileRow
+from tests.unit import tables
+from tests.unit.portal.builders import add_business, ahead, enrol, seen
+from tests.unit.portal.test_enrolling import rows, standings
+
+TOLD = st.lists(
+    st.builds(
+        seen,
+        st.sampled_from(["cus_1", "cus_2", "cus_3"]),
+        st.sampled_from(["a@example.com", "B@example.com", "b@example.com", "c@example.com", None]),
+        at=st.integers(0, 5).map(lambda hours: ahead(hours=hours)),
+        pays=st.sampled_from([None, "paid", "saved_method"]),
+    ),
+    max_size=8,
+)
+
+
+@given(TOLD, st.randoms(use_true_random=False))
+def test_however_it_comes_nobody_shares_an_address(told: list[Any], random: Any) -> None:
+    """In any order, in batches of any size: the same is known of each, no address is two customers', and once all has come again nobody
+    is left who could be enrolled."""
+    known_then = []
+    for _ in range(2):
+        with Session(tables.empty(Base.metadata).engine, expire_on_commit=False) as session:
+            add_business(session, enrolment="from_stripe")
+            left = list(told)
+            while left:
+                batch = [left.pop() for _ in range(random.randint(1, len(left)))]
+                enrol(session, *batch)
+                addresses = [row.email.lower() for row in rows(session).values()]
+                assert len(addresses) == len(set(addresses))
+            enrol(session, *told)
+            assert "new" not in {standing for standing, _ in standings(session).values()}
+            known_then.append(
+                {
+                    (one.stripe_customer_id, one.email, one.firm, one.pays, one.pays_at)
+                    for one in session.scalars(select(StripeProfileRow))
+                }
+            )
+        random.shuffle(told)
+    assert known_then[0] == known_then[1]
