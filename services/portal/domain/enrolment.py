@@ -38,6 +38,8 @@ class Standing(enum.StrEnum):
     """Nothing was paid, saved or subscribed to yet."""
     ID_TAKEN = "id_taken"
     """The id that they would have is another customer's already."""
+    ANOTHERS = "anothers"
+    """Another business's, as far as can be known: this one is told nothing of them."""
     NEW = "new"
     """Nothing stands against enrolling them."""
 
@@ -70,6 +72,10 @@ class Case:
     """It is the business's customer, or another one's of the same merchant, by the host's word, metadata or a reference."""
     enrolled: bool
     """It is one by enrolment, whom the host may claim."""
+    anothers: bool
+    """Another business of the account has it as a customer's, by its host's word, metadata or a reference."""
+    address_elsewhere: bool
+    """Another business of which it may be a customer as well has one with the address."""
     email: str | None
     email_is_one: bool
     pays: bool
@@ -84,6 +90,8 @@ def judge(case: Case) -> tuple[Standing, Doubt | None]:
     """How a Stripe customer stands, and why it is in doubt. An equal address is never enough for a link: anybody may have typed it."""
     if case.linked:
         return Standing.CUSTOMER, None
+    if case.anothers:
+        return (Standing.CUSTOMER if case.enrolled else Standing.ANOTHERS), None
     possible = [one for one in case.matches if not one.refused]
     if possible and case.email_is_one:
         return _propose(possible, case.rivals)
@@ -95,6 +103,8 @@ def judge(case: Case) -> tuple[Standing, Doubt | None]:
         return Standing.BAD_EMAIL, None
     if case.matches:
         return Standing.REFUSED, None
+    if case.address_elsewhere:
+        return Standing.ANOTHERS, None
     if not case.pays:
         return Standing.NOT_PAYING, None
     return (Standing.ID_TAKEN if case.id_taken else Standing.NEW), None

@@ -43,7 +43,8 @@ class Profile:
     pays_at: dt.datetime | None = None
 
     def merge(self, other: Profile) -> Profile:
-        """The two as one: the newest firm word on who it is, else the newest copy; and how they first came to pay."""
+        """The two as one: the newest firm word on who it is, else the newest copy; and how they first came to pay, an
+        invoice or a subscription before a saved payment method."""
         told = max(self, other, key=Profile._weight)
         pays = min(
             (one for one in (self, other) if one.pays_at), key=Profile._payment, default=told
@@ -55,8 +56,10 @@ class Profile:
         at = self.told_at.timestamp() if self.told_at is not None else 0.0
         return self.told_at is not None, self.firm, at, words
 
-    def _payment(self) -> tuple[float, str]:
-        return self.pays_at.timestamp() if self.pays_at is not None else 0.0, self.pays or ""
+    def _payment(self) -> tuple[bool, float, str]:
+        """A saved payment method, of which nobody says for which business, last: it is not to hide what says so."""
+        at = self.pays_at.timestamp() if self.pays_at is not None else 0.0
+        return self.pays == Pays.SAVED_METHOD, at, self.pays or ""
 
 
 def known(own: Iterable[Profile], others: Iterable[Profile] = ()) -> Profile:

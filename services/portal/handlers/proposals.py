@@ -39,8 +39,8 @@ CHANGED: Final = (
 
 
 def proposals(session: Session, *, business_id: str, after: str, limit: int) -> LinkProposals:
-    """The Stripe customers of whom something is kept for a business, and who are none of its customers or may be claimed. Raises
-    NotFound, InvalidArgument."""
+    """The Stripe customers of whom something is kept for a business, and who are none of its customers or may be claimed; but for those
+    who may be another business's. Raises NotFound, InvalidArgument."""
     if not 1 <= limit <= MOST_LISTED:
         raise InvalidArgument(f"limit: expected 1 to {MOST_LISTED}")
     business = people.business(session, business_id)
@@ -52,7 +52,7 @@ def proposals(session: Session, *, business_id: str, after: str, limit: int) -> 
         proposals=[
             _proposal(business, one)
             for one in judged.values()
-            if one.standing is not Standing.CUSTOMER
+            if one.standing not in (Standing.CUSTOMER, Standing.ANOTHERS)
         ],
         next=ids[-1] if len(ids) == limit else None,
     )

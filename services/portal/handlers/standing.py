@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
 from services.portal.domain.enrolment import Case, Doubt, Match, Standing, judge, own_id
-from services.portal.domain.profiles import Profile, known
+from services.portal.domain.profiles import Pays, Profile, known
 from services.portal.handlers import arguments
 from services.portal.models import BusinessRow, CustomerRow, StripeProfileRow, merchant_of
-from services.portal.queries import behalves, profiles
+from services.portal.queries import behalves, links, profiles
 from shared.contracts.accounts import Account, Merchant
 from shared.contracts.rpc.errors import InvalidArgument
 
@@ -52,10 +52,17 @@ def judge_all(
     alike = profiles_as_told(session, merchant, others)
     linked = profiles.linked(session, merchant, [*who, *alike])
     same: dict[str, list[CustomerRow]] = {}
+    elsewhere: set[str] = set()
     for row in profiles.customers_with_email(session, account, set(emails.values())):
         if row.business_pk == business.id:
             same.setdefault(row.email.lower(), []).append(row)
-    taken = profiles.own_ids(session, business.id, [own_id(one) for one in who])
+        elif not business.on_behalf_of and row.enrolled_at is None:
+            # What is charged on a behalf that a business names is that one's; on none, it may be anybody's.
+            elsewhere.add(row.email.lower())
+    anothers = links.of_other_businesses(
+        session, account, business.id, business.business_id, who.keys(), enrolled=False
+    )
+    own_ids = profiles.own_ids(session, business.id, [own_id(one) for one in who])
     decided = profiles.decisions(session, account, who.keys())
     claimable: dict[str, set[str]] = {}
     for one, profile in (who | alike).items():
@@ -75,10 +82,12 @@ def judge_all(
             Case(
                 linked=owner is not None and not _claimable(owner, business),
                 enrolled=owner is not None,
+                anothers=one in anothers,
+                address_elsewhere=email in elsewhere,
                 email=profile.email,
                 email_is_one=email is not None,
                 pays=profile.pays is not None,
-                id_taken=own_id(one) in taken,
+                id_taken=own_id(one) in own_ids,
                 matches=[
                     Match(
                         row.id,
@@ -91,7 +100,8 @@ def judge_all(
             )
         )
         possible = [row for row in matches if row.id not in refused]
-        found[one] = Judged(one, profile, standing, doubt, possible, owner, bool(matches))
+        taken = bool(matches) or email in elsewhere
+        found[one] = Judged(one, profile, standing, doubt, possible, owner, taken)
     return found
 
 
@@ -107,22 +117,28 @@ def profiles_as_told(
     kept = profiles.profiles_of(session, merchant.account, stripe_ids)
     said = {Merchant(merchant.account, one) for rows in kept.values() for one in rows}
     whose = behalves.merchants(session, said)
+    shared = behalves.any_named(session, merchant.account)
     return {
         stripe_id: profile
         for stripe_id, rows in sorted(kept.items())
-        if (profile := as_of_merchant(merchant, rows, whose)) is not None
+        if (profile := _as_of_merchant(merchant, rows, whose, shared)) is not None
     }
 
 
-def as_of_merchant(
+def _as_of_merchant(
     merchant: Merchant,
     rows: Mapping[str, StripeProfileRow],
     whose: Mapping[Merchant, Merchant],
+    shared: bool,
 ) -> Profile | None:
-    """A Stripe customer as one of a merchant's, by what is kept of it; None: nothing was told for that one."""
+    """A Stripe customer as one of a merchant's, by what is kept of it; None: nothing was told for that one. Where businesses share the
+    account by behalves, a saved payment method is saved for any of them."""
     own: list[Profile] = []
     others: list[Profile] = []
     for behalf, row in rows.items():
         theirs = whose[Merchant(merchant.account, behalf)] == merchant
-        (own if theirs else others).append(profiles.profile_of(row))
+        profile = profiles.profile_of(row)
+        if shared and profile.pays == Pays.SAVED_METHOD:
+            profile = replace(profile, pays=None, pays_at=None)
+        (own if theirs else others).append(profile)
     return known(own, others) if own else None

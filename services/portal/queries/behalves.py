@@ -59,6 +59,14 @@ def merchant(session: Session, wanted: Merchant) -> Merchant:
     return merchants(session, [wanted])[wanted]
 
 
+def any_named(session: Session, account: Account) -> bool:
+    """Whether any business of an account names a behalf."""
+    named = select(BusinessRow.id).where(
+        BusinessRow.account == account, BusinessRow.on_behalf_of != ""
+    )
+    return session.scalars(named.limit(1)).first() is not None
+
+
 def _named_among(session: Session, account: Account, behalves: Collection[str]) -> set[str]:
     rows: Any = session.scalars(
         select(BusinessRow.on_behalf_of).where(

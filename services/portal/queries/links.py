@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, or_, select, text, union, update
+from sqlalchemy import ColumnElement, and_, or_, select, text, true, union, update
 from sqlalchemy.orm import Session
 
 from services.portal.domain.linking import Claim, CustomerRef, Source, Spell, Statement
@@ -125,13 +125,16 @@ def of_other_businesses(
     business_pk: int,
     business_id: str,
     stripe_ids: Collection[str],
+    *,
+    enrolled: bool = True,
 ) -> set[str]:
     """Which of these Stripe customers are linked with another business's customer, or named by what stands as one; on whosever
-    behalf, since a page shows the Stripe customer's payment methods, which all have in common."""
+    behalf, since a page shows the Stripe customer's payment methods, which all have in common. `enrolled`: also by enrolment alone."""
     linked = select(CustomerRow.platform_stripe_customer_id).where(
         CustomerRow.platform_stripe_customer_id.in_(stripe_ids),
         CustomerRow.account == account,
         CustomerRow.business_pk != business_pk,
+        true() if enrolled else CustomerRow.enrolled_at.is_(None),
     )
     named = (
         select(LinkEvidenceRow.stripe_customer_id)
@@ -142,6 +145,7 @@ def of_other_businesses(
             LinkEvidenceRow.withdrawn_at.is_(None),
             LinkEvidenceRow.refused.is_(None),
             LinkEvidenceRow.denies.is_(False),
+            true() if enrolled else LinkEvidenceRow.source != Source.ENROLLED,
             or_(
                 CustomerRow.business_pk != business_pk,
                 and_(

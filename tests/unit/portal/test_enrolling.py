@@ -8,14 +8,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.event import listen, remove
 from sqlalchemy.orm import Session
 
 from services.billing.stripe_events.imports import Listed, Run, read_page
-from services.portal.domain.profiles import Profile, email_told, known, name_told
+from services.portal.domain.profiles import email_told, name_told
 from services.portal.handlers import customers, importing, proposals
 from services.portal.handlers.events import handle
 from services.portal.models import (
@@ -27,7 +25,6 @@ from services.portal.models import (
 )
 from shared import events
 from shared.contracts.accounts import OWN
-from shared.contracts.rpc.errors import InvalidArgument
 from tests.unit.portal.builders import (
     NOW,
     REFERENCES,
@@ -181,26 +178,6 @@ def test_an_address_changed_together_with_the_card_is_the_customers(
     enrol(session, seen(email="new@example.com", pays="saved_method", at=ahead(hours=2)))
     enrol(session, seen(email="old@example.com", pays="paid", at=ahead(hours=later)))
     assert rows(session)["stripe:cus_1"].email == "new@example.com"
-
-
-MOMENTS = st.sampled_from([None, ago(hours=2), ago(hours=1)])
-PROFILES = st.builds(
-    Profile,
-    email=st.sampled_from([None, "a@example.com", "b@example.com"]),
-    told_at=MOMENTS,
-    firm=st.booleans(),
-    pays=st.sampled_from(["paid", "subscribed"]),
-    pays_at=MOMENTS,
-).map(lambda one: one if one.pays_at else Profile(one.email, None, None, one.told_at, one.firm))
-
-
-@given(st.lists(PROFILES, min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_merging_knows_no_order(told: list[Profile], random: Any) -> None:
-    """Shuffled and repeated, the same events make the same profile; what was paid to others says nothing."""
-    shuffled = told + told[:2]
-    random.shuffle(shuffled)
-    assert known(shuffled) == known(told)
-    assert known([Profile()], told).pays is None
 
 
 def test_deleted_at_stripe_is_never_enrolled(session: Session) -> None:
@@ -363,70 +340,6 @@ def test_a_victim_who_pays_already_is_not_moved(session: Session) -> None:
     add_customer(session, "v", email="v@example.com", platform_stripe_customer_id="cus_v")
     enrol(session, seen("cus_evil", "v@example.com", pays="paid"))
     assert standings(session) == {"cus_evil": ("ambiguous", "customer_has_another")}
-
-
-# --- which business ------------------------------------------------------------------------------------------
-
-
-def test_nothing_is_kept_where_nobody_enrols(session: Session) -> None:
-    """By host is the default: no profile, no customer; but an import's Stripe customers with a customer's address are proposed."""
-    add_business(session, enrolment=None)
-    add_customer(session, "c1", email="c1@example.com")
-    enrol(session, seen("cus_1", "c1@example.com", pays="paid"))
-    enrol(session, seen("cus_2", "nobody@example.com", pays="paid", imported=True))
-    assert session.scalars(select(StripeProfileRow)).all() == []
-    enrol(session, seen("cus_1", "C1@example.com", pays="paid", imported=True))
-    assert list(rows(session)) == ["c1"]
-    assert standings(session) == {"cus_1": ("proposed", None)}
-
-
-def test_who_stops_enrolling_keeps_customers_and_no_strangers(session: Session) -> None:
-    """Those who were enrolled stay; what Stripe told of others goes, but for open proposals."""
-    add_customer(session, "c1", email="c1@example.com")
-    enrol(
-        session, seen(pays="paid"), seen("cus_2", "c1@example.com"), seen("cus_3", "z@example.com")
-    )
-    add_business(session, enrolment="by_host")
-    kept = set(session.scalars(select(StripeProfileRow.stripe_customer_id)))
-    assert kept == {"cus_1", "cus_2"}
-    assert rows(session)["stripe:cus_1"].platform_stripe_customer_id == "cus_1"
-
-
-def test_two_businesses_of_one_account_do_not_both_enrol(session: Session) -> None:
-    """Refused with the name of the other one, whichever comes second; another account, or another behalf, is another matter."""
-    with pytest.raises(InvalidArgument, match="enrolment: sunrise enrols"):
-        add_business(session, "second", enrolment="from_stripe")
-    session.rollback()
-
-
-def test_a_business_that_enrols_moves_to_no_account_where_another_does(session: Session) -> None:
-    """The rule holds for a change of account as well."""
-    add_business(session, "second", stripe_account="acct_2", enrolment="from_stripe")
-    with pytest.raises(InvalidArgument, match="enrolment: sunrise enrols"):
-        add_business(session, "second", stripe_account=None)
-
-
-def test_on_a_platform_the_payment_says_whose_customer(session: Session) -> None:
-    """Who they are is told of the Stripe customer, and which business they pay by what they paid."""
-    for one in ("a", "b"):
-        add_business(
-            session,
-            one,
-            stripe_account="acct_p",
-            on_behalf_of=f"acct_{one}",
-            enrolment="from_stripe",
-        )
-    enrol(session, seen(email=None, pays="paid", account="acct_p", on_behalf_of="acct_a"))
-    enrol(session, seen(name="Maria", account="acct_p"))
-    (row,) = rows(session).values()
-    assert (row.on_behalf_of, row.email, row.platform_stripe_customer_id) == (
-        "acct_a",
-        "maria@example.com",
-        "cus_1",
-    )
-    enrol(session, seen(email=None, pays="subscribed", account="acct_p", on_behalf_of="acct_b"))
-    found = session.scalars(select(CustomerRow.on_behalf_of).order_by(CustomerRow.id)).all()
-    assert found == ["acct_a", "acct_b"]
 
 
 # --- forgetting ----------------------------------------------------------------------------------------------

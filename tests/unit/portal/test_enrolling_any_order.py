@@ -9,10 +9,31 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.portal.domain.profiles import Profile, known
 from services.portal.models import Base, StripeProfileRow
 from tests.unit import tables
-from tests.unit.portal.builders import add_business, ahead, enrol, seen
+from tests.unit.portal.builders import add_business, ago, ahead, enrol, seen
 from tests.unit.portal.test_enrolling import rows, standings
+
+MOMENTS = st.sampled_from([None, ago(hours=2), ago(hours=1)])
+PROFILES = st.builds(
+    Profile,
+    email=st.sampled_from([None, "a@example.com", "b@example.com"]),
+    told_at=MOMENTS,
+    firm=st.booleans(),
+    pays=st.sampled_from(["paid", "subscribed", "saved_method"]),
+    pays_at=MOMENTS,
+).map(lambda one: one if one.pays_at else Profile(one.email, None, None, one.told_at, one.firm))
+
+
+@given(st.lists(PROFILES, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_merging_knows_no_order(told: list[Profile], random: Any) -> None:
+    """Shuffled and repeated, the same events make the same profile; what was paid to others says nothing."""
+    shuffled = told + told[:2]
+    random.shuffle(shuffled)
+    assert known(shuffled) == known(told)
+    assert known([Profile()], told).pays is None
+
 
 TOLD = st.lists(
     st.builds(
