@@ -41,6 +41,7 @@ MEANINGS: Final = {
     "refused": "refused before",
     "no_email": "without an e-mail at Stripe",
     "bad_email": "with an e-mail at Stripe that is none",
+    "email_not_ascii": "with letters beyond A–Z in the e-mail, which may be a customer's already: tell of them yourself",
     "not_paying": "who have not paid, saved a payment method or subscribed",
     "id_taken": "whose id stripe:cus_… is a customer's of yours",
     "new": "not looked at since they could be enrolled: import again",

@@ -34,6 +34,8 @@ class Standing(enum.StrEnum):
     NO_EMAIL = "no_email"
     BAD_EMAIL = "bad_email"
     """What stands there as an address is none."""
+    EMAIL_NOT_ASCII = "email_not_ascii"
+    """It has other characters than ASCII's, whose upper and lower case not every database knows: it may be a customer's, unseen."""
     NOT_PAYING = "not_paying"
     """Nothing was paid, saved or subscribed to yet."""
     ID_TAKEN = "id_taken"
@@ -78,6 +80,7 @@ class Case:
     """Another business of which it may be a customer as well has one with the address."""
     email: str | None
     email_is_one: bool
+    email_is_ascii: bool
     pays: bool
     id_taken: bool
     matches: Sequence[Match]
@@ -97,17 +100,21 @@ def judge(case: Case) -> tuple[Standing, Doubt | None]:
         return _propose(possible, case.rivals)
     if case.enrolled:
         return Standing.CUSTOMER, None
-    if case.email is None:
-        return Standing.NO_EMAIL, None
-    if not case.email_is_one:
-        return Standing.BAD_EMAIL, None
-    if case.matches:
-        return Standing.REFUSED, None
-    if case.address_elsewhere:
-        return Standing.ANOTHERS, None
-    if not case.pays:
-        return Standing.NOT_PAYING, None
-    return (Standing.ID_TAKEN if case.id_taken else Standing.NEW), None
+    return _unknown(case), None
+
+
+def _unknown(case: Case) -> Standing:
+    """How one stands who is nobody's, and nobody's by the address either."""
+    against = {
+        Standing.NO_EMAIL: case.email is None,
+        Standing.BAD_EMAIL: not case.email_is_one,
+        Standing.REFUSED: bool(case.matches),
+        Standing.ANOTHERS: case.address_elsewhere,
+        Standing.EMAIL_NOT_ASCII: not case.email_is_ascii,
+        Standing.NOT_PAYING: not case.pays,
+        Standing.ID_TAKEN: case.id_taken,
+    }
+    return next((standing for standing, so in against.items() if so), Standing.NEW)
 
 
 def _propose(possible: Sequence[Match], rivals: int) -> tuple[Standing, Doubt | None]:

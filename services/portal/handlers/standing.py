@@ -29,7 +29,7 @@ class Judged:
     customer: CustomerRow | None
     """Whom it is linked with."""
     address_taken: bool
-    """Another customer has the address, whatever a person said of the two."""
+    """Another customer has the address, or may have it, whatever a person said of the two."""
 
 
 def email_of(profile: Profile) -> str | None:
@@ -86,6 +86,7 @@ def judge_all(
                 address_elsewhere=email in elsewhere,
                 email=profile.email,
                 email_is_one=email is not None,
+                email_is_ascii=email is not None and email.isascii(),
                 pays=profile.pays is not None,
                 id_taken=own_id(one) in own_ids,
                 matches=[
@@ -100,7 +101,7 @@ def judge_all(
             )
         )
         possible = [row for row in matches if row.id not in refused]
-        taken = bool(matches) or email in elsewhere
+        taken = bool(matches) or email in elsewhere or not (email or "").isascii()
         found[one] = Judged(one, profile, standing, doubt, possible, owner, taken)
     return found
 

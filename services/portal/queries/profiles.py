@@ -76,7 +76,7 @@ def write(row: StripeProfileRow, profile: Profile) -> None:
 
 def _has_email(email: Any, wanted: Iterable[str]) -> ColumnElement[bool]:
     """Whether an address is one of these, in whatever case; outside of ASCII a database may fold otherwise than we do, so as it was
-    given too."""
+    given too, and one in another case may be missed."""
     forms = {form for one in wanted for form in (one, one.lower())}
     found: ColumnElement[bool] = func.lower(email).in_(forms)
     return found

@@ -13,6 +13,7 @@ STANDINGS: Final = (
     "refused",
     "no_email",
     "bad_email",
+    "email_not_ascii",
     "not_paying",
     "id_taken",
     "new",
@@ -47,8 +48,8 @@ class LinkProposal(SecretAnswer, frozen=True, kw_only=True):
     """The name that stands at Stripe, as unverified."""
     standing: Annotated[str, one_of(*STANDINGS)]
     """`proposed`: exactly one customer has the address, and no other Stripe customer; `ambiguous`: see `doubt`; `refused`: a person said
-    no; `no_email`, `bad_email`: nobody can be written to; `not_paying`: nothing was paid, saved or subscribed to; `id_taken`: a customer
-    of the host's has the id that an enrolled one would have; `new`: becomes a customer when Stripe next tells of it, where the business enrols."""
+    no; `no_email`, `bad_email`: nobody can be written to; `email_not_ascii`: the address has letters outside of ASCII, with which it can't be
+    told for sure that it is nobody's; `not_paying`: nothing was paid, saved or subscribed to; `id_taken`: a customer of the host's has the id that an enrolled one would have; `new`: becomes a customer when Stripe next tells of it, where the business enrols."""
     doubt: (
         Annotated[
             str, one_of("several_customers", "several_stripe_customers", "customer_has_another")

@@ -148,13 +148,10 @@ def test_an_imported_subscription_takes_no_address_away(
 ) -> None:
     """It says only that somebody pays: whoever the list of customers named is enrolled, in whatever order the two come."""
     customer = CUSTOMER | {"invoice_settings": {"default_payment_method": method}}
-    told = (
-        *read_by_billing((Listed.CUSTOMERS, customer)),
-        *read_by_billing((Listed.SUBSCRIPTIONS, SUBSCRIPTION), at=ahead(minutes=1)),
-    )
+    told = read_by_billing((Listed.CUSTOMERS, customer))
+    told += read_by_billing((Listed.SUBSCRIPTIONS, SUBSCRIPTION), at=ahead(minutes=1))
     assert len(told) == 2
-    batches = [order] if together else [(one,) for one in order]
-    for batch in batches:
+    for batch in [order] if together else [(one,) for one in order]:
         enrol(session, *(told[number] for number in batch))
     row = rows(session)["stripe:cus_1"]
     assert (row.name, row.email) == ("Maria", "m@example.com")
@@ -218,6 +215,16 @@ def test_who_cannot_be_written_to_is_told_and_not_enrolled(session: Session) -> 
         "cus_3": ("not_paying", None),
         "cus_4": ("bad_email", None),
     }
+
+
+def test_letters_whose_case_a_database_may_not_know_enrol_nobody(session: Session) -> None:
+    """A customer may have the address in another case, unseen: it is told, and no enrolled customer changes to it."""
+    add_customer(session, "v", email="Élan@example.com")
+    enrol(session, seen("cus_1", "élan@example.com", pays="paid"), seen("cus_2", pays="paid"))
+    enrol(session, seen("cus_2", "élan@example.com", at=ahead(hours=1)))
+    found = [(name, row.email) for name, row in rows(session).items()]
+    assert found == [("v", "Élan@example.com"), ("stripe:cus_2", "maria@example.com")]
+    assert standings(session) == {"cus_1": ("email_not_ascii", None)}
 
 
 def test_an_id_of_the_hosts_that_looks_like_ours_is_left_alone(session: Session) -> None:
