@@ -198,7 +198,7 @@ def ensure_configuration(
     With a `policy` an existing one is changed to follow it; without, it stays as it is, and a new one is
     conservative.
     """
-    configuration = gateway.find_configuration(key) or _recorded(database, gateway, key)
+    configuration = _ours(database, gateway, key)
     if configuration is None:
         configuration = gateway.create_configuration(key, policy or PortalPolicy())
     elif policy is not None and not configuration.follows(policy):
@@ -212,10 +212,11 @@ def ensure_configuration(
     return configuration
 
 
-def _recorded(
-    database: Transactions, gateway: PaymentGateway, key: str
-) -> PortalConfiguration | None:
-    """What we have made, also where Stripe does not tell that it was us; None: nothing, or it is not to be used any more."""
+def _ours(database: Transactions, gateway: PaymentGateway, key: str) -> PortalConfiguration | None:
+    """What we have made, also where only our record tells that it was us; None: nothing, or it is not to be used any more."""
+    found = gateway.find_configuration(key)
+    if found is not None:
+        return found
     with database.reading() as session:
         recorded = portal_queries.recorded_under(session, gateway.account, key, gateway.livemode)
     if recorded is None:
@@ -246,7 +247,7 @@ def configuration_in_use(
     if source is PortalSource.DASHBOARD:
         source = PortalSource.NEVER_SAVED
     recorded = choice.configuration_id
-    found = gateway.configuration(recorded) if recorded else gateway.find_configuration(choice.key)
+    found = gateway.configuration(recorded) if recorded else _ours(database, gateway, choice.key)
     if found is None:
         raise PortalConfigurationMissing(f"no portal configuration {choice.key!r} yet")
     check_mode(found, gateway.livemode)

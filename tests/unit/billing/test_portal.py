@@ -236,6 +236,7 @@ def test_what_we_made_where_nobody_can_tell_is_made_once(
     allowing = PortalPolicy(cancel=True)
     second = ensure_configuration(database, gateway, "default", policy=allowing, now=NOW)
     assert (second.id, second.follows(allowing)) == (first.id, True)
+    assert configuration_in_use(database, gateway, None, None).configuration == second
     gateway.configurations[first.id] = replace(second, active=False)
     third = ensure_configuration(database, gateway, "default", now=NOW)
     assert third.id != first.id
