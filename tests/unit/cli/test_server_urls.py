@@ -15,6 +15,7 @@ from portico.server_urls import (
     with_password,
     without_password,
 )
+from tests.fixtures.unpublished import PASSWORD
 
 
 @given(st.text(min_size=1, max_size=12))
@@ -43,4 +44,4 @@ def test_a_password_in_the_query_is_known() -> None:
     """libpq takes it there, and that of a certificate's key."""
     for query in ("password=x", "user=a&password=x", "sslpassword=x", "p%61ssword=x"):
         assert has_hidden_password(f"postgresql://db/portal?{query}")
-    assert not has_hidden_password("postgresql://portal:x@db/portal?sslmode=require")
+    assert not has_hidden_password(f"postgresql://portal:{PASSWORD}@db/portal?sslmode=require")
