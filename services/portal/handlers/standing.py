@@ -48,7 +48,9 @@ def judge_all(
     merchant, account = merchant_of(business), Account(business.account)
     who = profiles_as_told(session, merchant, stripe_ids)
     emails = {one: email.lower() for one, profile in who.items() if (email := email_of(profile))}
-    others = profiles.stripe_ids_with_email(session, account, set(emails.values())) - who.keys()
+    others, crowded = profiles.stripe_ids_with_email(
+        session, account, set(emails.values()), who.keys()
+    )
     alike = profiles_as_told(session, merchant, others)
     linked = profiles.linked(session, merchant, [*who, *alike])
     same: dict[str, list[CustomerRow]] = {}
@@ -97,7 +99,7 @@ def judge_all(
                     )
                     for row in matches
                 ],
-                rivals=len(claimable.get(email or "", set()) - {one}),
+                rivals=len(claimable.get(email or "", set()) - {one}) + (email in crowded),
             )
         )
         possible = [row for row in matches if row.id not in refused]

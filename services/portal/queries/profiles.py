@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
@@ -82,14 +82,32 @@ def _has_email(email: Any, wanted: Iterable[str]) -> ColumnElement[bool]:
     return found
 
 
-def stripe_ids_with_email(session: Session, account: Account, emails: Collection[str]) -> set[str]:
-    """The Stripe customers that have one of these addresses, by anything that was told of them."""
-    found: Sequence[str] = session.scalars(
-        select(StripeProfileRow.stripe_customer_id).where(
-            StripeProfileRow.account == account, _has_email(StripeProfileRow.email, emails)
+MOST_ALIKE: Final = 20
+"""Stripe customers with one address that are looked at: anybody can make as many as they like, and two are in doubt already."""
+
+
+def stripe_ids_with_email(
+    session: Session, account: Account, emails: Collection[str], but: Collection[str]
+) -> tuple[set[str], set[str]]:
+    """The Stripe customers, `but` for these, that have one of these addresses, by anything that was told of them: the first `MOST_ALIKE`
+    of each; and the addresses, in lower case, that so many have."""
+    row, address = StripeProfileRow, func.lower(StripeProfileRow.email)
+    nth = func.row_number().over(partition_by=address, order_by=row.stripe_customer_id)
+    alike = (
+        select(row.stripe_customer_id, address.label("address"), nth.label("nth"))
+        .where(
+            row.account == account,
+            _has_email(row.email, emails),
+            row.stripe_customer_id.not_in(but),
+        )
+        .subquery()
+    )
+    found = session.execute(
+        select(alike.c.stripe_customer_id, alike.c.address, alike.c.nth).where(
+            alike.c.nth <= MOST_ALIKE
         )
     ).all()
-    return set(found)
+    return {id for id, _, _ in found}, {email for _, email, nth in found if nth == MOST_ALIKE}
 
 
 def customers_with_email(

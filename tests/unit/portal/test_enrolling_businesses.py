@@ -9,6 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, StripeProfileRow
+from services.portal.queries.profiles import MOST_ALIKE, stripe_ids_with_email
+from shared.contracts.accounts import OWN
 from shared.contracts.rpc.errors import InvalidArgument
 from tests.unit.portal.builders import (
     add_business,
@@ -161,3 +163,16 @@ def test_the_address_of_another_businesss_customer_is_told_to_nobody(session: Se
     paid = seen("cus_9", "v@example.com", pays="paid", account="acct_p", on_behalf_of="acct_x")
     enrol(session, paid)
     assert of_business(session, "x") == ["stripe:cus_9"]
+
+
+def test_an_address_that_a_crowd_has_is_in_doubt_without_looking_at_all(session: Session) -> None:
+    """Anybody can make Stripe customers with a victim's address: of each address a few are looked at, and more than that are in doubt."""
+    add_customer(session, "v", email="v@example.com")
+    crowd = [f"cus_{number:03d}" for number in range(MOST_ALIKE + 5)]
+    enrol(session, *(seen(one, "v@example.com", pays="paid") for one in crowd))
+    enrol(session, seen("cus_alone", "w@example.com"))
+    emails = {"v@example.com", "w@example.com"}
+    found, crowded = stripe_ids_with_email(session, OWN, emails, ["cus_001"])
+    assert found == {"cus_000", "cus_alone", *crowd[2 : MOST_ALIKE + 1]}
+    assert crowded == {"v@example.com"}
+    assert standings(session)["cus_001"] == ("ambiguous", "several_stripe_customers")
