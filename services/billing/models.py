@@ -181,7 +181,7 @@ class StripeImportCustomer(Base):
     account: Mapped[str] = mapped_column(String(255), primary_key=True, server_default="")
     stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     email_digest: Mapped[str | None] = mapped_column(String(32))
-    """Equal for equal addresses of one run, whatever their case; None: it has none."""
+    """Equal for equal addresses of one run, whatever their case; None: it has none, or the run has ended."""
     findings: Mapped[str | None] = mapped_column(String(100))
     """What is worth telling, words of `stripe_events.imports.Finding` with spaces between them."""
     met_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, null, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from services.billing.models import StripeImport, StripeImportCustomer
@@ -117,8 +117,41 @@ def advance(
         .returning(StripeImport.account)
         .execution_options(synchronize_session=False)
     ).all()
+    if done and what == DONE:
+        _forget_digests(session, account)
     session.expire_all()
     return progress(session, account) if done else None
+
+
+def _forget_digests(session: Session, account: Account) -> None:
+    """Once all were met, what equal addresses tell is written down, and what was made of the addresses goes: an address could be guessed
+    by it."""
+    row = StripeImportCustomer
+    words = func.coalesce(row.findings + " ", "") + Finding.SAME_EMAIL.value
+    for given, where in (
+        ({row.findings: words}, and_(row.email_digest.is_not(None), _same_email(account))),
+        ({row.email_digest: null()}, row.email_digest.is_not(None)),
+    ):
+        session.execute(
+            update(row)
+            .where(row.account == account, where)
+            .values(given)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _same_email(account: Account) -> ColumnElement[bool]:
+    row, other = StripeImportCustomer, aliased(StripeImportCustomer)
+    return (
+        select(other.stripe_customer_id)
+        .where(
+            other.account == account,
+            other.email_digest == row.email_digest,
+            other.stripe_customer_id != row.stripe_customer_id,
+        )
+        .correlate(row)
+        .exists()
+    )
 
 
 def note_met(session: Session, account: Account, met: Sequence[Met], now: dt.datetime) -> None:
@@ -146,16 +179,7 @@ def findings(
     session: Session, account: Account, after: str, limit: int
 ) -> list[tuple[str, list[str]]]:
     """What is worth telling of customers that the account's last import met, by their ids, those after `after`."""
-    row, other = StripeImportCustomer, aliased(StripeImportCustomer)
-    same = (
-        select(other.stripe_customer_id)
-        .where(
-            other.account == account,
-            other.email_digest == row.email_digest,
-            other.stripe_customer_id != row.stripe_customer_id,
-        )
-        .exists()
-    )
+    row, same = StripeImportCustomer, _same_email(account)
     found = session.execute(
         select(row.stripe_customer_id, row.findings, same)
         .where(

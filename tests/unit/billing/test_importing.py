@@ -311,6 +311,24 @@ def test_odd_customers_are_told_and_none_is_lost(
     assert counted(database)["invoice.imported"] == 3
 
 
+def test_nothing_made_of_an_address_is_left_when_an_import_ends(
+    database: Transactions, walk: Walk, lists: FakeLists
+) -> None:
+    """While it goes on equal addresses are told by what was made of them, afterwards by what was written down."""
+    for one in lists.objects["customers"][:2]:
+        one |= {"email": "same@example.com", "name": "x" * 300}
+    walk()
+    both = ["long_name", "same_email"]
+    expected = [("cus_00000", both), ("cus_00001", both)]
+    with database.reading() as session:
+        assert imports.findings(session, OWN, "", 100) == expected
+        assert len(set(session.scalars(select(StripeImportCustomer.email_digest)))) == SIZE - 1
+    finish(walk)
+    with database.reading() as session:
+        assert imports.findings(session, OWN, "", 100) == expected
+        assert set(session.scalars(select(StripeImportCustomer.email_digest))) == {None}
+
+
 def test_a_forgotten_customer_is_no_finding_either(
     database: Transactions, walk: Walk, lists: FakeLists
 ) -> None:
