@@ -110,8 +110,8 @@ def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
     for merged in who.merged_ids:
         done["notifier"] += ask(call, notifier.ERASE_CUSTOMER, customer_id=merged, **where).deleted
     # Another business's customer has the same id at Stripe, and the same address there.
-    names = (customer_id,) if shared else (stripe_id, customer_id, who.email)
-    names += who.merged_ids
+    own = (customer_id,) if shared else (stripe_id, customer_id, who.email)
+    names: tuple[str | None, ...] = (*own, *who.merged_ids)
     marks = [one for one in names if one]
     if not marks:
         raise Stop(FINDING, "nothing to look for")
