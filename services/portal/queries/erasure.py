@@ -105,7 +105,11 @@ def erase_namesakes(session: Session, account: Account, email: str) -> tuple[lis
     session.flush()
     if profiles.customers_with_email(session, account, [email]):
         return [], 0
-    alike = profiles.stripe_ids_with_email(session, account, [email])
+    told = StripeProfileRow
+    with_it = select(told.stripe_customer_id).where(
+        told.account == account, profiles.has_email(told.email, [email])
+    )
+    alike = set(session.scalars(with_it))
     owned = select(CustomerRow.platform_stripe_customer_id).where(
         CustomerRow.account == account, CustomerRow.platform_stripe_customer_id.in_(alike)
     )

@@ -74,7 +74,7 @@ def write(row: StripeProfileRow, profile: Profile) -> None:
     row.pays, row.pays_at = profile.pays, profile.pays_at
 
 
-def _has_email(email: Any, wanted: Iterable[str]) -> ColumnElement[bool]:
+def has_email(email: Any, wanted: Iterable[str]) -> ColumnElement[bool]:
     """Whether an address is one of these, in whatever case; outside of ASCII a database may fold otherwise than we do, so as it was
     given too, and one in another case may be missed."""
     forms = {form for one in wanted for form in (one, one.lower())}
@@ -97,7 +97,7 @@ def stripe_ids_with_email(
         select(row.stripe_customer_id, address.label("address"), nth.label("nth"))
         .where(
             row.account == account,
-            _has_email(row.email, emails),
+            has_email(row.email, emails),
             row.stripe_customer_id.not_in(but),
         )
         .subquery()
@@ -117,7 +117,7 @@ def customers_with_email(
     return list(
         session.scalars(
             select(CustomerRow)
-            .where(CustomerRow.account == account, _has_email(CustomerRow.email, emails))
+            .where(CustomerRow.account == account, has_email(CustomerRow.email, emails))
             .order_by(CustomerRow.id)
         )
     )

@@ -103,6 +103,7 @@ def test_a_wrong_form_is_told_and_asked_again(portico: Dialogue, world: World) -
         ("PORTAL_DATABASE_URL", f"postgresql://portal:{PASSWORD}@x@127.0.0.1:5432/portal"),
         ("PORTAL_DATABASE_URL", f"postgresql://portal:{PASSWORD}/x@one:5432,two:5432/portal"),
     ],
+    ids=range(8),  # the password is another one in each process
 )
 def test_a_password_that_tears_its_url_is_told_and_not_shown(name: str, torn: str) -> None:
     """Pasted as it is: what is wrong, and how to write it, without a part of it; the interview goes on."""
