@@ -56,7 +56,7 @@ def odd_rows() -> Iterator[tuple[type[Base], dict[str, Any]]]:
     yield BusinessRow, {
         "id": 1, "business_id": "b1", "name": ODD, "email": "ß@exämple.com", "phone": "", "website": None,
         "logo_url": None, "color": "#2f6f9f", "locale": "de", "timezone": "Europe/Berlin", "service_note": ODD,
-        "charged_as": ODD, "mode": "observe", "may_cancel": False, **made,
+        "charged_as": ODD, "mode": "observe", "live_since": LONG_AGO, "may_cancel": False, **made,
     }  # fmt: skip
     yield BusinessRow, {
         "id": 2, "business_id": "b2", "name": "Zwei", "locale": "en", "timezone": "UTC", "may_cancel": None, **made,
