@@ -25,8 +25,8 @@ def system() -> Iterator[System]:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("stripe", STRIPES)
 def test_another_accounts_mails_do_not_wait_behind_a_flood(system: System, stripe: str) -> None:
-    """However fast this machine is, and however busy: half of them, at least, need no more than half of what the flood's own do, and nine of
+    """However fast this machine is, and however busy: half of them, at least, need clearly less than the flood's own do, and nine of
     ten less than the flood's last. In a queue that is one for all they would need as long."""
     found = beside(system, FLOOD, STRIPES[stripe], quiet_most=QUIET)
-    assert found.quiet.p50 < found.loud.p50 / 2
+    assert found.quiet.p50 < found.loud.p50 * 0.75
     assert found.quiet.at(90) < found.loud.at(100)
