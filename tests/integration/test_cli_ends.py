@@ -112,6 +112,7 @@ def test_control_c_ends_it_quietly() -> None:
         environ = {**os.environ, "AMQP_URI": f"amqp://billing:{LINK_KEY}@127.0.0.1:{port}/portico"}
         process = portico("events", "list", stdout=subprocess.PIPE, env=environ)
         connection, _ = silent.accept()
+        assert connection.recv(4) == b"AMQP"  # from here on it waits
         process.send_signal(signal.SIGINT)
         out, message = process.communicate(timeout=60)
         connection.close()
