@@ -143,6 +143,22 @@ def private_file(path: Path) -> Iterator[TextIO]:
         yield stream
 
 
+@contextmanager
+def new_private_file(path: Path, option: str) -> Iterator[TextIO]:
+    """A new file for its owner alone, whose line ends are written as given. Gone again where the body does not end well: half of a list
+    looks like all of it. Raises BadParameter, which names `option`, where it can't be made or is there."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint=option) from None
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def check_file(path: Path | None, option: str) -> None:
     """Whether a file can be written there, before anything is asked for it. Raises BadParameter."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):

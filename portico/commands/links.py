@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, TextIO
+from typing import Annotated, Final
 
 import typer
 
 from portico.cli.context import context_of
-from portico.cli.output import progress_bar
+from portico.cli.output import new_private_file, progress_bar
 from portico.cli.rpc import Caller, Fault, ask, read
 from portico.spreadsheets import guarded
 from shared.contracts.rpc import portal
@@ -44,7 +42,7 @@ def links(
     """
     done = gone = 0
     with (
-        _new_private(file) as stream,
+        new_private_file(file, "--csv") as stream,
         context_of(ctx).calling(timeout=30) as call,
         progress_bar("count") as bar,
     ):
@@ -68,21 +66,6 @@ def links(
     complain(
         f"{done:,} links written to {file}: whoever has one sees that customer's page, so delete the file when they are mailed"
     )
-
-
-@contextmanager
-def _new_private(file: Path) -> Iterator[TextIO]:
-    """A new file for its owner alone; gone again where the body does not end well, as half of the customers look like all."""
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--csv") from None
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
-            yield stream
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
 
 
 def _linked(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -10,7 +11,7 @@ import typer
 
 from portico.cli.context import FINDING, OK, context_of
 from portico.cli.names import arguments_of
-from portico.cli.output import data_stream, print_json, progress_bar
+from portico.cli.output import data_stream, new_private_file, print_json, progress_bar
 from portico.cli.rpc import Caller, ask
 from portico.spreadsheets import guarded
 from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
@@ -122,24 +123,9 @@ def export_file(
 
     Example: portico customers export backup.csv --business sunrise-cleaning
     """
-    import os
-
-    to_stdout = str(file) == "-"
-    try:
-        stream = (
-            data_stream()
-            if to_stdout
-            else os.fdopen(
-                os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600),
-                "w",
-                encoding="utf-8",
-                newline="",
-            )
-        )
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE.csv") from None
+    output = nullcontext(data_stream()) if str(file) == "-" else new_private_file(file, "FILE.csv")
     done = 0
-    try:
+    with output as stream:
         # A portal of another release may answer with fewer columns, or more.
         writer = csv.DictWriter(
             stream, (*COLUMNS, "customer_id"), extrasaction="ignore", lineterminator="\n"
@@ -168,13 +154,6 @@ def export_file(
                 done += len(page.customers)
                 bar.update(task, completed=done, count=f"{done:,}")
                 after = page.next
-        if not to_stdout:
-            stream.close()
-    except BaseException:
-        if not to_stdout:  # half of the customers look like all of them
-            file.unlink(missing_ok=True)
-            stream.close()
-        raise
     complain(f"{done:,} customers written")
 
 

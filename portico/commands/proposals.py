@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Final
@@ -11,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from portico.cli.context import FINDING, OK, context_of
-from portico.cli.output import print_json, progress_bar
+from portico.cli.output import new_private_file, print_json, progress_bar
 from portico.cli.rpc import Caller, ask, caller
 from portico.spreadsheets import guarded, unguarded
 from shared.contracts.rpc import portal
@@ -126,11 +125,7 @@ def _show(found: list[LinkProposal]) -> None:
 
 def _write(file: Path, found: list[LinkProposal]) -> None:
     """Holds names and addresses: readable for whoever runs the command alone."""
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--csv") from None
-    with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+    with new_private_file(file, "--csv") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for one in found:
