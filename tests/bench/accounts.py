@@ -7,20 +7,18 @@ loaded in turns, forwards and backwards. BENCH_WRITE= (empty) prints without wri
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from local.servers import PostgreSQL, RabbitMQ, own_folder
-from tests.bench import report, seed
+from tests.bench import report
 from tests.bench.load import percentile
 from tests.bench.measure import Figure, load
-from tests.bench.system import System, event_template
+from tests.bench.system import System
 
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "10000"))
 CUSTOMERS = int(os.environ.get("CUSTOMERS", "20000"))
@@ -50,7 +48,7 @@ def both(accounts: int, customers: int) -> Iterator[Systems]:
         rabbitmq.wait()
         for system in made.values():
             system.start()
-        let_in(made[MANY], accounts)
+        made[MANY].let_in(accounts)
         yield made
     finally:
         for system in made.values():
@@ -65,28 +63,9 @@ def _private(folder: Path) -> Path:
     return folder
 
 
-def let_in(system: System, accounts: int) -> None:
-    """Spread the customers over so many connected accounts, and wait until billing knows them."""
-    stack = system.stack
-    with stack.postgres.connection(stack.database_name("portal")) as connection:
-        seed.spread_over_accounts(connection, accounts)
-    with (
-        stack.postgres.connection(stack.database_name("billing")) as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(seed.LET_IN, {"accounts": accounts})
-        cursor.execute("UPDATE stripe_accounts SET changed_at = now()")
-        time.sleep(6)  # billing looks every five seconds at what has changed
-        cursor.execute("UPDATE stripe_accounts SET changed_at = now() - interval '1 day'")
-
-
 def webhooks_of(system: System, accounts: int, connections: int, **until: float) -> dict[str, Any]:
     """New, signed failures of each account in turn."""
-    event = json.loads(event_template()) | {"account": "acct_1"}
-    return system.webhook_plan(system.process("billing").port, connections, **until) | {
-        "path": "/webhooks/stripe/connect",
-        "secret": system.stack.env("billing")["STRIPE_CONNECT_WEBHOOK_SECRETS"],
-        "event": json.dumps(event, separators=(",", ":")),
+    return system.connect_plan("acct_1", connections, **until) | {
         "accounts": accounts,
         "customers": system.customers // accounts,
     }

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.processes import fetch
-from tests.bench import report, seed
+from tests.bench import report
 from tests.bench.load import Connection, percentile, requests_of
 from tests.bench.measure import load
-from tests.bench.system import System, event_template, running
+from tests.bench.system import System, running
 
 FLOOD = int(os.environ.get("FLOOD", "2500"))
 LOUD, QUIET = "acct_1", "acct_2"
@@ -69,36 +69,16 @@ class Found:
 
 def settle(system: System) -> None:
     """Spread the customers over two accounts that are connected, and wait until billing knows them."""
-    stack = system.stack
-    with stack.postgres.connection(stack.database_name("portal")) as connection:
-        seed.spread_over_accounts(connection, ACCOUNTS)
-    with (
-        stack.postgres.connection(stack.database_name("billing")) as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(seed.LET_IN, {"accounts": ACCOUNTS})
-        cursor.execute("UPDATE stripe_accounts SET changed_at = now()")
+    system.let_in(ACCOUNTS)
     fetch(f"{system.stub.url}/stripe-takes/{OTHERS_STRIPE}")
-    time.sleep(6)  # billing looks every five seconds
     alone(system, WARM)
-
-
-def plan_of(system: System, account: str, connections: int, most: int) -> dict[str, Any]:
-    """New, signed failures of a connected account, each of a customer to whom nothing has happened in this run."""
-    plan = system.webhook_plan(system.process("billing").port, connections, most=most)
-    event = json.loads(event_template()) | {"account": account}
-    return plan | {
-        "path": "/webhooks/stripe/connect",
-        "secret": system.stack.env("billing")["STRIPE_CONNECT_WEBHOOK_SECRETS"],
-        "event": json.dumps(event, separators=(",", ":")),
-    }
 
 
 class Poster:
     """The quiet account's failures, one by one."""
 
     def __init__(self, system: System, most: int) -> None:
-        plan = plan_of(system, QUIET, 1, most)
+        plan = system.connect_plan(QUIET, 1, most=most)
         self.mark: str = plan["mark"]
         self.posted = 0
         self._requests = requests_of(plan)
@@ -175,7 +155,7 @@ def beside(
     """The quiet account beside a flood, from its first webhook to its last mail. Raises RuntimeError, TimeoutError."""
     fetch(f"{system.stub.url}/stripe-of/{LOUD}/{stripe[0]}/{stripe[1]}")
     before, billing = system.count()["mails"], system.process("billing")
-    plan = plan_of(system, LOUD, 64, flood)
+    plan = system.connect_plan(LOUD, 64, most=flood)
     began, patience = time.monotonic(), 60 + flood / LEAST_A_SECOND
     with (
         contextlib.closing(Poster(system, quiet_most)) as poster,

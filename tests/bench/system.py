@@ -155,6 +155,29 @@ class System:
             **until,
         }
 
+    def connect_plan(self, account: str, connections: int, **until: float) -> dict[str, Any]:
+        """The same of a connected account."""
+        event = json.loads(event_template()) | {"account": account}
+        return self.webhook_plan(self.process("billing").port, connections, **until) | {
+            "path": "/webhooks/stripe/connect",
+            "secret": self.stack.env("billing")["STRIPE_CONNECT_WEBHOOK_SECRETS"],
+            "event": json.dumps(event, separators=(",", ":")),
+        }
+
+    def let_in(self, accounts: int) -> None:
+        """Spread the customers over so many connected accounts, and wait until billing knows them."""
+        stack = self.stack
+        with stack.postgres.connection(stack.database_name("portal")) as connection:
+            seed.spread_over_accounts(connection, accounts)
+        with (
+            stack.postgres.connection(stack.database_name("billing")) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(seed.LET_IN, {"accounts": accounts})
+            cursor.execute("UPDATE stripe_accounts SET changed_at = now()")
+            time.sleep(6)  # billing looks every five seconds at what has changed
+            cursor.execute("UPDATE stripe_accounts SET changed_at = now() - interval '1 day'")
+
     def rpc_plan(self, service: str, window: int, seconds: float) -> dict[str, Any]:
         """Many lookups at a time."""
         return {

@@ -11,7 +11,7 @@ import pytest
 
 from local.processes import SERVICES, fetch
 from local.servers import PostgreSQL, RabbitMQ
-from tests.bench.accounts import let_in, webhooks_of
+from tests.bench.accounts import webhooks_of
 from tests.bench.measure import load
 from tests.bench.system import System
 
@@ -34,7 +34,7 @@ def system(
     made = System(folder, 2 * ACCOUNTS, name="accounts", rabbitmq=rabbitmq, postgres=postgres)
     try:
         made.start()
-        let_in(made, ACCOUNTS)
+        made.let_in(ACCOUNTS)
         with made.stack.postgres.connection(made.stack.database_name("portal")) as connection:
             connection.cursor().execute(MOVE, {"accounts": ACCOUNTS})
         yield made
