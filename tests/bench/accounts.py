@@ -1,7 +1,8 @@
 """`python -m tests.bench.accounts`: do a page and a webhook cost more CPU in an installation of ten thousand Stripe accounts?
 
 Two installations on the same servers, one with the own account alone, one with ACCOUNTS=10000 connected ones and as many customers; each is
-loaded in turns, forwards and backwards. BENCH_WRITE= (empty) prints without writing the page.
+loaded in turns, forwards and backwards. The webhook is billing without its relay, as in `make bench`: how often Stripe is looked at again
+before a mail goes by each account's own budget, so that ten thousand accounts are looked at more often than one. BENCH_WRITE= (empty) prints without writing the page.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tests.bench import report
 from tests.bench.load import percentile
 from tests.bench.measure import Figure, load
 from tests.bench.system import System
+from tests.bench.yardsticks import WithoutRelay
 
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "10000"))
 CUSTOMERS = int(os.environ.get("CUSTOMERS", "20000"))
@@ -29,12 +31,12 @@ AIM = 1.05
 ONE, MANY = "one account", f"{ACCOUNTS:,} accounts"
 COLUMNS = ("", "answers/s", "CPU µs an answer", "p50 ms", "memory MB")
 TARGET = "{what}: CPU an answer over that with one account"
-Systems = Mapping[str, System]
+Systems = Mapping[str, WithoutRelay]
 
 
 @contextlib.contextmanager
 def both(accounts: int, customers: int) -> Iterator[Systems]:
-    """The two installations, on servers of their own; removed at the end."""
+    """The two installations, on servers of their own, each with a billing without its relay; removed at the end."""
     folder = own_folder("accounts")
     folder.chmod(0o711)
     rabbitmq, postgres = RabbitMQ(folder / "rabbitmq"), PostgreSQL(folder / "postgresql", durable=True)  # fmt: skip
@@ -42,6 +44,7 @@ def both(accounts: int, customers: int) -> Iterator[Systems]:
         name: System(_private(folder / short), customers, name=short, rabbitmq=rabbitmq, postgres=postgres)
         for name, short in ((ONE, "one"), (MANY, "many"))
     }  # fmt: skip
+    beside = {name: WithoutRelay(system) for name, system in made.items()}
     try:
         rabbitmq.launch()
         postgres.start()
@@ -49,8 +52,12 @@ def both(accounts: int, customers: int) -> Iterator[Systems]:
         for system in made.values():
             system.start()
         made[MANY].let_in(accounts)
-        yield made
+        beside[ONE].start()
+        beside[MANY].start(accounts)
+        yield beside
     finally:
+        for each in beside.values():
+            each.process.kill()
         for system in made.values():
             system.close()
         rabbitmq.close()
@@ -63,27 +70,19 @@ def _private(folder: Path) -> Path:
     return folder
 
 
-def webhooks_of(system: System, accounts: int, connections: int, **until: float) -> dict[str, Any]:
-    """New, signed failures of each account in turn."""
-    return system.connect_plan("acct_1", connections, **until) | {
-        "accounts": accounts,
-        "customers": system.customers // accounts,
-    }
-
-
 def plans(systems: Systems, accounts: int, seconds: float) -> dict[tuple[str, str], tuple[int, dict[str, Any]]]:  # fmt: skip
-    """What loads each: by page or webhook and installation, the process and its plan."""
+    """What loads each: by page or webhook and installation, the process and its plan. The webhooks are new, signed failures, of many
+    accounts in turn."""
     found = {}
-    for name, system in systems.items():
-        portal, billing = system.process("portal"), system.process("billing")
-        found["page", name] = (
-            portal.pid,
-            system.page_plan(portal.port, CALLERS, seconds=seconds),
-        )
-        until = {"seconds": seconds}
+    until = {"seconds": seconds}
+    for name, beside in systems.items():
+        system, billing = beside.system, beside.process
+        portal = system.process("portal")
+        found["page", name] = (portal.pid, system.page_plan(portal.port, CALLERS, **until))
         found["webhook", name] = (
             billing.pid,
-            webhooks_of(system, accounts, CALLERS, **until)
+            system.connect_plan("acct_1", CALLERS, port=billing.port, **until)
+            | {"accounts": accounts, "customers": system.customers // accounts}
             if name == MANY
             else system.webhook_plan(billing.port, CALLERS, **until),
         )

@@ -155,10 +155,13 @@ class System:
             **until,
         }
 
-    def connect_plan(self, account: str, connections: int, **until: float) -> dict[str, Any]:
-        """The same of a connected account."""
+    def connect_plan(
+        self, account: str, connections: int, *, port: int = 0, **until: float
+    ) -> dict[str, Any]:
+        """The same of a connected account; at billing itself, where no other port is given."""
         event = json.loads(event_template()) | {"account": account}
-        return self.webhook_plan(self.process("billing").port, connections, **until) | {
+        port = port or self.process("billing").port
+        return self.webhook_plan(port, connections, **until) | {
             "path": "/webhooks/stripe/connect",
             "secret": self.stack.env("billing")["STRIPE_CONNECT_WEBHOOK_SECRETS"],
             "event": json.dumps(event, separators=(",", ":")),
@@ -173,7 +176,7 @@ class System:
             stack.postgres.connection(stack.database_name("billing")) as connection,
             connection.cursor() as cursor,
         ):
-            cursor.execute(seed.LET_IN, {"accounts": accounts})
+            seed.let_in(connection, accounts)
             cursor.execute("UPDATE stripe_accounts SET changed_at = now()")
             time.sleep(6)  # billing looks every five seconds at what has changed
             cursor.execute("UPDATE stripe_accounts SET changed_at = now() - interval '1 day'")

@@ -11,6 +11,7 @@ from typing import Any
 from local.processes import Process
 from local.python_process import REPOSITORY, answers, python_environment
 from local.servers import Child, StartError, free_port
+from tests.bench import seed
 from tests.bench.system import System
 
 BENCH_PYTHON = REPOSITORY / ".venv-bench/bin/python"
@@ -21,18 +22,46 @@ HAS_FASTAPI = BENCH_PYTHON.exists()
 """FastAPI is installed by `make bench` alone, in an environment of its own."""
 
 
+class WithoutRelay:
+    """Billing without its relay, on a database of its own: nothing of what it takes reaches the notifier."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.process = _process(system, "billing-without-relay", "tests.bench.bare_billing")
+
+    @property
+    def database(self) -> str:
+        """The name of its database."""
+        return f"{self.system.stack.name}_bare_billing"
+
+    def start(self, accounts: int = 0) -> None:
+        """Ready when it returns, and so many connected accounts are let in. Raises StartError."""
+        stack, billing = self.system.stack, self.process
+        billing.env |= stack.env("billing", billing.port)
+        billing.env["BILLING_DATABASE_URL"] = stack.postgres.create_database(self.database)
+        migrate = _process(self.system, "migrate", "services.billing")
+        migrate.env |= billing.env
+        if code := migrate.command("migrate").wait(60):
+            raise StartError(f"migrating ended with code {code}: {migrate.log_text()[-500:]}")
+        if accounts:
+            with stack.postgres.connection(self.database) as connection:
+                seed.let_in(connection, accounts)
+        billing.start()
+
+
+def _process(system: System, name: str, module: str) -> Process:
+    return Process(name, module, port=free_port(), env={}, log=system.folder / f"{name}.log")
+
+
 class Yardsticks:
     """Their processes; `fastapis`, port and process by name, has none where FastAPI is not installed."""
 
     def __init__(self, system: System) -> None:
         self.system = system
-        self.hello = self._process("hello", "tests.bench.hello")
-        self.bare = self._process("billing-without-relay", "tests.bench.bare_billing")
+        self.hello = _process(system, "hello", "tests.bench.hello")
+        self.without_relay = WithoutRelay(system)
+        self.bare = self.without_relay.process
         self.fastapis: dict[str, tuple[int, Child]] = {}
-
-    def _process(self, name: str, module: str) -> Process:
-        log = self.system.folder / f"{name}.log"
-        return Process(name, module, port=free_port(), env={}, log=log)
 
     def start(self) -> None:
         """Start all; ready when it returns. Raises StartError."""
@@ -44,21 +73,9 @@ class Yardsticks:
             "HTTP_ADDRESS": f"127.0.0.1:{self.hello.port}",
         }
         self.hello.start()
-        self.bare.env |= stack.env("billing", self.bare.port)
-        self.bare.env["BILLING_DATABASE_URL"] = self._second_billing()
-        self.bare.start()
+        self.without_relay.start()
         if HAS_FASTAPI:
             self.fastapis = {name: self._start_fastapi(name) for name in FASTAPIS}
-
-    def _second_billing(self) -> str:
-        """A database of its own for what must not be relayed to the notifier."""
-        stack = self.system.stack
-        url = stack.postgres.create_database(f"{stack.name}_bare_billing")
-        process = self._process("migrate", "services.billing")
-        process.env |= {**stack.env("billing"), "BILLING_DATABASE_URL": url}
-        if code := process.command("migrate").wait(60):
-            raise StartError(f"migrating ended with code {code}: {process.log_text()[-500:]}")
-        return url
 
     def _start_fastapi(self, name: str) -> tuple[int, Child]:
         stack, port = self.system.stack, free_port()
