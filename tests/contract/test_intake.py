@@ -16,7 +16,13 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from services.billing.handlers.inbox import Outcome, Received, keep, read_webhook, store_webhooks
-from services.billing.models import Base, InboxEvent, OutboxEvent, PaymentMethodChange
+from services.billing.models import (
+    Base,
+    InboxEvent,
+    OutboxEvent,
+    PaymentMethodChange,
+    PlatformRefusal,
+)
 from services.billing.stripe_events.translation import Status
 from shared.contracts.accounts import OWN, Account, in_account
 from shared.database import Transactions, UnstorableValue, make_engine
@@ -61,9 +67,8 @@ def about(invoice: str, **fields: Any) -> Edit:
     return lambda event: event["data"]["object"].update({"id": invoice, **fields})
 
 
-def elsewhere(one: Received) -> Received:
+def elsewhere(one: Received, account: Account = Account("acct_1")) -> Received:  # noqa: B008
     """The same event of another account, translated as if that were served already."""
-    account = Account("acct_1")
 
     def said(outgoing: Outgoing) -> Outgoing:
         event, again = outgoing.event, outgoing.again_key
@@ -107,6 +112,17 @@ def waiting(
     )
 
 
+def keeping(account: str, card: str | None = "pm_new") -> PlatformRefusal:
+    """The subscription of the golden failures is not charged to its customer's new card, where there is one."""
+    return PlatformRefusal(
+        account=account,
+        subscription_id="sub_1SLb9u2eZvKYlo2CkQ6vTn3D",
+        stripe_customer_id="cus_a",
+        payment_method_id=card,
+        refused_at=NOW,
+    )
+
+
 def left(database: Transactions, batches: Batches, *, delivered: bool = True) -> Left:
     """What each batch was answered, and every row of the tables afterwards."""
     with database.transaction() as session:
@@ -114,6 +130,7 @@ def left(database: Transactions, batches: Batches, *, delivered: bool = True) ->
             [
                 *(waiting("a", "cus_a"), waiting("b", "cus_b"), waiting("c", "cus_a", closed=True)),
                 waiting("d", "cus_a", account="acct_1"),
+                *(keeping(OWN), keeping("acct_1"), keeping("acct_2", card=None)),
             ]
         )
     answers = []
@@ -287,6 +304,25 @@ def test_a_failed_charge_wakes_cards_of_its_own_account(postgresql: Transactions
     assert [row["account"] for row in found["inbox"]] == ["acct_1"]
 
 
+def test_a_failure_has_the_new_card_tried_where_its_subscription_keeps_an_old_one(
+    postgresql: Transactions,
+) -> None:
+    """On accounts beside the own one, which may change any subscription; not where no card is waiting, and not again by a second delivery."""
+    batch = [
+        received(FAILED, "evt_1", about("in_1")),
+        elsewhere(received(FAILED, "evt_2", about("in_2"))),
+        elsewhere(received(FAILED, "evt_3", about("in_3")), Account("acct_2")),
+    ]
+    _, found = left(postgresql, [batch, batch])
+    (told,) = [
+        json.loads(row["body"])
+        for row in found["outbox"]
+        if row["type"] == "customer.payment_method_changed"
+    ]
+    assert (told["data"]["account"], told["data"]["invoice_id"]) == ("acct_1", "in_2")
+    assert told["data"]["payment_method_id"] == "pm_new"
+
+
 def test_a_batch_is_one_statement(postgresql: Transactions) -> None:
     """Inbox, outbox and cards: between BEGIN and COMMIT PostgreSQL is asked once."""
     sent: list[str] = []
@@ -296,6 +332,7 @@ def test_a_batch_is_one_statement(postgresql: Transactions) -> None:
 
     sql_event.listen(postgresql.engine, "before_cursor_execute", note)
     batch = [received(FAILED, f"evt_{n}", about(f"in_{n}", customer="cus_a")) for n in range(9)]
+    batch[5:] = map(elsewhere, batch[5:])
     with postgresql.transaction() as session:
         assert store_webhooks(session, batch, NOW) == [Outcome.TRANSLATED] * 9
     assert len(sent) == 1

@@ -297,11 +297,11 @@ def test_a_webhook_is_stored_without_reading_the_inbox(billing: Engine) -> None:
 
     def store(session: Session) -> None:
         rows = [(one, "{}", Translation(Status.IGNORED)) for one in (event, again)]
-        assert intake.store(session, rows, NOW) == {StripeId(OWN, "evt_new")}
+        assert intake.store(session, rows, NOW) == {StripeId(OWN, "evt_new"): False}
 
     (plan,) = plans(billing, store)
     assert "Conflict Resolution: NOTHING" in plan
-    assert full_scans(billing, store, {"payment_method_changes"}) == []
+    assert full_scans(billing, store, {"payment_method_changes", "platform_refusals"}) == []
 
 
 @pytest.mark.parametrize("service", ["billing", "notifier"])

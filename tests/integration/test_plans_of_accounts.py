@@ -50,8 +50,13 @@ def databases(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[
     ):
         seed.seed_portal(portal, CUSTOMERS)
         seed.spread_over_accounts(portal, ACCOUNTS)
+        seed.let_in(billing, ACCOUNTS)
         with billing.cursor() as cursor:
-            cursor.execute(seed.LET_IN, {"accounts": ACCOUNTS})
+            cursor.execute(
+                "INSERT INTO platform_refusals (account, subscription_id, stripe_customer_id, payment_method_id, refused_at) "
+                "SELECT 'acct_' || n, 'sub_' || n %% 10, 'cus_1', 'pm_1', now() FROM generate_series(1, %(accounts)s) AS n",
+                {"accounts": ACCOUNTS},
+            )
             cursor.execute(
                 "INSERT INTO inbox (account, id, type, received_at, status, payload, object_id, stripe_customer_id) "
                 "SELECT 'acct_' || 1 + n %% %(accounts)s, 'evt_' || n / %(accounts)s, 'invoice.payment_failed', now(), "
@@ -118,10 +123,15 @@ def test_a_page_and_a_contact_are_found_by_account_and_id(portal: Engine) -> Non
 def test_a_webhook_is_stored_by_account_and_id(billing: Engine) -> None:
     """What is new is told from what is known, of 10,000 events with that id, and counted where it is not new."""
     event = parse_event(b'{"id": "evt_7", "type": "invoice.paid", "data": {"object": {}}}', ACCOUNT)
+    again = parse_event(
+        b'{"id": "evt_new", "type": "invoice.paid", "data": {"object": {}}}', ACCOUNT
+    )
 
     def store(session: Session) -> None:
-        rows = [(event, "{}", Translation(Status.IGNORED))]
-        assert intake.store(session, rows, NOW) == set()
+        rows = [(one, "{}", Translation(Status.IGNORED)) for one in (event, again)]
+        assert intake.store(session, rows, NOW, subscriptions={again.name: "sub_7"}) == {
+            again.name: True
+        }
         inbox.count_deliveries(session, {StripeId(ACCOUNT, "evt_7"): 1}, NOW)
         assert len(inbox.payloads_about(session, ACCOUNT, ["in_7"])) == 1
 

@@ -136,20 +136,22 @@ def store_webhooks(
     for received in batch:
         firsts.setdefault(received.event.name, received)
     arrivals = [(one.event, one.payload, one.translation) for one in firsts.values()]
-    fresh = intake.store(session, arrivals, now, delivered=delivered)
+    subscriptions = {
+        name: subscription
+        for name, one in firsts.items()
+        if (subscription := kept_methods.subscription_of(one.event, one.translation))
+    }
+    stored = intake.store(session, arrivals, now, delivered=delivered, subscriptions=subscriptions)
     for event, received in firsts.items():
-        if event in fresh:
+        if event in stored:
             _learn(session, received.event, received.translation, now)
-    kept_methods.note_arrivals(
-        session,
-        [(one.event, one.translation) for name, one in firsts.items() if name in fresh],
-        now,
-    )
-    outcomes = []
+    watched = [(one.event, one.translation) for name, one in firsts.items() if stored.get(name)]
+    kept_methods.note_arrivals(session, watched, now)
+    fresh, outcomes = set(stored), []
     for received in batch:
-        stored = received.event.name in fresh
+        new = received.event.name in fresh
         fresh.discard(received.event.name)  # the first copy made the row, the others are duplicates
-        outcomes.append(Outcome(received.translation.status.value) if stored else Outcome.DUPLICATE)
+        outcomes.append(Outcome(received.translation.status.value) if new else Outcome.DUPLICATE)
     again = Counter(
         received.event.name
         for received, outcome in zip(batch, outcomes, strict=True)

@@ -67,11 +67,20 @@ def note_kept(
             _tell(session, data, change.id, now, about=subscription.id)
 
 
+def subscription_of(event: StripeEvent, said: Translation) -> str | None:
+    """The subscription of which an event says something that counts where it is watched. Those of our own account say nothing: there is
+    nothing that we may not change."""
+    if event.account == OWN:
+        return None
+    if (changed := _changed(event, said)) is not None:
+        return changed.id
+    return next((name.id for name, _ in _failures(event, said)), None)
+
+
 def note_arrivals(
     session: Session, arrived: Sequence[tuple[StripeEvent, Translation]], now: dt.datetime
 ) -> None:
-    """What Stripe events that are translated for the first time, or again, say of subscriptions that are watched. Those of our own account say nothing: there is nothing that we
-    may not change."""
+    """What Stripe events that are translated for the first time, or again, say of subscriptions that are watched."""
     beside = [(event, said) for event, said in arrived if event.account != OWN]
     failed = {name: one for event, said in beside for name, one in _failures(event, said)}
     changed = {

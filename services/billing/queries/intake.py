@@ -8,7 +8,8 @@ gets a statement for each. `tests/contract/test_intake.py` holds both to the sam
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from services.billing.models import InboxEvent
-from services.billing.queries import outbox, payment_method_changes
+from services.billing.queries import outbox, payment_method_changes, platform_refusals
 from services.billing.stripe_events.payloads import StripeEvent, subject_of
 from services.billing.stripe_events.translation import Translation
 from shared import events
@@ -28,18 +29,24 @@ Arrival = tuple[StripeEvent, str, Translation]
 
 
 def store(
-    session: Session, arrivals: Sequence[Arrival], now: dt.datetime, *, delivered: bool = True
-) -> set[StripeId]:
+    session: Session,
+    arrivals: Sequence[Arrival],
+    now: dt.datetime,
+    *,
+    delivered: bool = True,
+    subscriptions: Mapping[StripeId, str] = MappingProxyType({}),
+) -> dict[StripeId, bool]:
     """Write events that differ by their names to the inbox, and of those that are new there what they say to the outbox, in the
-    order in which they came; the names of the new ones. `delivered`: by webhooks, not read from Stripe's log.
+    order in which they came; the names of the new ones, each with whether its subscription, by `subscriptions`, keeps an old card beside a
+    new one. `delivered`: by webhooks, not read from Stripe's log.
 
     The inbox is written in the order of ids and the outbox in that of keys, so that two batches with the same events never wait
     for each other in a circle.
     """
     ordered = sorted(arrivals, key=lambda one: (one[0].id, one[0].account))
     if session.get_bind().dialect.name == "postgresql":
-        return _in_one_statement(session, arrivals, ordered, now, delivered)
-    return _in_several(session, arrivals, ordered, now, delivered)
+        return _in_one_statement(session, arrivals, ordered, now, delivered, subscriptions)
+    return _in_several(session, arrivals, ordered, now, delivered, subscriptions)
 
 
 def _inbox_row(arrival: Arrival) -> dict[str, Any]:
@@ -76,7 +83,8 @@ def _in_several(
     ordered: Sequence[Arrival],
     now: dt.datetime,
     delivered: bool,
-) -> set[StripeId]:
+    subscriptions: Mapping[StripeId, str],
+) -> dict[StripeId, bool]:
     constant = {"received_at": now, "deliveries": int(delivered), "replays": 0}
     rows = [{**_inbox_row(one), "payload": one[1], **constant} for one in ordered]
     new = insert_new(session, table_of(InboxEvent), rows, returning=("account", "id"))
@@ -91,7 +99,11 @@ def _in_several(
     }
     if customers:
         payment_method_changes.wake(session, customers, now)
-    return fresh
+    named = {
+        one: StripeId(one.account, subscriptions[one]) for one in fresh if one in subscriptions
+    }
+    kept = platform_refusals.keeping(session, set(named.values())) if named else set()
+    return {one: named.get(one) in kept for one in fresh}
 
 
 _STORE: Final = text("""
@@ -99,11 +111,12 @@ WITH arrived AS MATERIALIZED (
     SELECT * FROM ROWS FROM (
         json_to_recordset(CAST(:inbox AS json)) AS (
             id text, type text, api_version text, livemode boolean, account text, created bigint, status text, reason text,
-            object_id text, stripe_customer_id text, wakes text
+            object_id text, stripe_customer_id text, wakes text, subscription_id text
         ),
         unnest(CAST(:payloads AS text[]))
     ) WITH ORDINALITY AS arrived (
-        id, type, api_version, livemode, account, created, status, reason, object_id, stripe_customer_id, wakes, payload, place
+        id, type, api_version, livemode, account, created, status, reason, object_id, stripe_customer_id, wakes, subscription_id,
+        payload, place
     )
 ), stored AS (
     INSERT INTO inbox (
@@ -144,7 +157,10 @@ WITH arrived AS MATERIALIZED (
     WHERE closed_at IS NULL AND due_at > :now
         AND (account, stripe_customer_id) IN (SELECT account, wakes FROM arrived JOIN stored USING (account, id))
 )
-SELECT account, id FROM stored
+SELECT account, id, EXISTS (
+    SELECT FROM platform_refusals AS kept
+    WHERE kept.account = arrived.account AND kept.subscription_id = arrived.subscription_id AND kept.payment_method_id IS NOT NULL
+) FROM stored JOIN arrived USING (account, id)
 """)
 
 
@@ -154,10 +170,18 @@ def _in_one_statement(
     ordered: Sequence[Arrival],
     now: dt.datetime,
     delivered: bool,
-) -> set[StripeId]:
+    subscriptions: Mapping[StripeId, str],
+) -> dict[StripeId, bool]:
     """Small values travel as JSON, which msgspec makes faster than a driver binds them one by one; long texts, which JSON would
     only make longer, as arrays."""
-    inbox = [{**_inbox_row(one), "wakes": _wakes(one[2])} for one in ordered]
+    inbox = [
+        {
+            **_inbox_row(one),
+            "wakes": _wakes(one[2]),
+            "subscription_id": subscriptions.get(one[0].name),
+        }
+        for one in ordered
+    ]
     told = [(event.name, one) for event, _, translation in arrivals for one in translation.outgoing]
     queued = [
         {
@@ -181,7 +205,7 @@ def _in_one_statement(
             "deliveries": int(delivered),
         },
     )
-    return {StripeId(Account(account), event_id) for account, event_id in stored}
+    return {StripeId(Account(account), event_id): kept for account, event_id, kept in stored}
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

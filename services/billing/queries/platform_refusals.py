@@ -75,6 +75,17 @@ def kept_methods(session: Session, subscriptions: Collection[StripeId]) -> list[
     )
 
 
+def keeping(session: Session, subscriptions: Collection[StripeId]) -> set[StripeId]:
+    """The names of those of these subscriptions that are not charged to their customer's new card."""
+    named = among_objects(PlatformRefusal.account, PlatformRefusal.subscription_id, subscriptions)
+    rows = session.execute(
+        select(PlatformRefusal.account, PlatformRefusal.subscription_id).where(
+            named, PlatformRefusal.payment_method_id.is_not(None)
+        )
+    )
+    return {StripeId(Account(account), subscription_id) for account, subscription_id in rows}
+
+
 def kept_of_customer(session: Session, customer: StripeId) -> list[KeptMethod]:
     """A customer's, locked for change."""
     return _read(
