@@ -83,6 +83,10 @@ class Contact:
     """What customers know this installation as; None: a portal of the release before, which does not tell."""
     disconnected: bool = False
     """The Stripe account of their business is connected no more."""
+    has_payments: bool = False
+    """Their page shows payments, and has the button to Stripe's. False also where a portal of the release before does not tell."""
+    merged_ids: tuple[str, ...] = ()
+    """Portico's ids of customers who were merged into this one; told where it was asked for by Portico's id."""
 
 
 @dataclass(frozen=True, kw_only=True)

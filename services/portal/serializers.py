@@ -155,6 +155,8 @@ def contact(
         link=link,
         next_appointment=person.next_appointment,
         disconnected=person.disconnected,
+        can_manage_billing=person.can_manage_billing,
+        merged_ids=list(person.merged_ids),
         platform=platform,
         business=contract.ContactBusiness(
             **_business(person.business),

@@ -168,6 +168,8 @@ def _read_contact(wire: contracts.portal.Contact) -> Contact:
         next_appointment=aware(wire.next_appointment),
         platform=wire.platform,
         disconnected=wire.disconnected,
+        has_payments=wire.can_manage_billing,
+        merged_ids=tuple(wire.merged_ids),
         business=_read_business(wire.business),
     )
 

@@ -322,6 +322,10 @@ class ContactDetails(CustomerProfile):
     """The Stripe account of their business is connected no more."""
     live_since: dt.datetime | None = None
     """From when on they are mailed unasked: the business's line, or an hour before they were enrolled, what is later; None: from ever."""
+    can_manage_billing: bool = False
+    """As `Snapshot.can_manage_billing`."""
+    merged_ids: tuple[str, ...] = ()
+    """Public ids merged into theirs; known where they were asked for by one."""
 
 
 def contacts(
@@ -340,7 +344,8 @@ def contacts(
     by_ours: dict[str | None, ContactDetails] = {}
     for row in rows:
         person = _person(row)
-        by_ours[person.customer_id] = person
+        if person.merged_ids or person.customer_id not in by_ours:
+            by_ours[person.customer_id] = person
         theirs = stripe_customer(
             row.c_account, row.c_platform_stripe_customer_id, row.c_on_behalf_of
         )
@@ -387,5 +392,7 @@ def _person(row: Row[Any]) -> ContactDetails:
         sender_email=row.b_sender_email,
         next_appointment=row.next_appointment,
         disconnected=bool(row.disconnected),
+        merged_ids=tuple(row.merged_ids.split(",")) if row.merged_ids else (),
+        can_manage_billing=row.c_platform_stripe_customer_id is not None and not row.disconnected,
         live_since=max(lines, default=None),
     )

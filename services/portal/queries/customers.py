@@ -8,13 +8,19 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Row, Update, and_, bindparam, func, or_, select, union_all, update
+from sqlalchemy import Row, Update, and_, bindparam, func, null, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from services.portal.domain.linking import Source
 from services.portal.domain.people import PROFILE
 from services.portal.domain.snapshot import Business
-from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, LinkEvidenceRow
+from services.portal.models import (
+    AppointmentRow,
+    BusinessRow,
+    CustomerAliasRow,
+    CustomerRow,
+    LinkEvidenceRow,
+)
 from services.portal.queries import aliases
 from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId, by_merchant
@@ -54,6 +60,15 @@ _ENROLLED: Final = (
 """When this Stripe customer was enrolled as the customer. The evidence of it goes with them when the host claims them; their
 `enrolled_at` does not."""
 
+_MERGED: Final = (
+    select(func.aggregate_strings(CustomerAliasRow.public_id, ","))
+    .where(CustomerAliasRow.customer_pk == _customer.c.id)
+    .correlate(_customer)
+    .scalar_subquery()
+    .label("merged_ids")
+)
+"""The public ids of those who were merged into the customer, with commas between: looked up where one is asked for by such an id."""
+
 # Built once: SQLAlchemy remembers the compiled form of a statement by the object. Two halves, so that each has its
 # own unique index to go by.
 _CONTACT: Final = select(
@@ -64,14 +79,16 @@ _CONTACT: Final = select(
     DISCONNECTED,
 ).join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
 _CONTACTS: Final = union_all(
-    _CONTACT.where(
+    _CONTACT.add_columns(null().label("merged_ids")).where(
         _customer.c.account == bindparam("account"),
         _customer.c.on_behalf_of == bindparam("on_behalf_of"),
         _customer.c.platform_stripe_customer_id.in_(
             bindparam("stripe_customer_ids", expanding=True)
         ),
     ),
-    _CONTACT.where(_customer.c.public_id.in_(bindparam("public_ids", expanding=True))),
+    _CONTACT.add_columns(_MERGED).where(
+        _customer.c.public_id.in_(bindparam("public_ids", expanding=True))
+    ),
 )
 
 

@@ -338,6 +338,10 @@ class Contact(SecretAnswer, frozen=True, kw_only=True):
     """What customers know this installation as."""
     disconnected: bool = False
     """The Stripe account of their business is connected no more: nobody is written to about its payments."""
+    can_manage_billing: bool = False
+    """Whether their page shows payments and has the button to Stripe's."""
+    merged_ids: list[str] = msgspec.field(default_factory=list)
+    """Portico's ids of enrolled customers who were merged into this one; told by `contact` with `customer_id` alone."""
     business: ContactBusiness
     external_id: str | None = None
     """The host's own id of the customer; null: not told, by a release before."""

@@ -198,7 +198,24 @@ def test_replacing_the_link_revokes_the_merged_ones(session: Session) -> None:
     assert (made.customer_id, made.generation) == (mine, 2)
     assert [works(session, enrolled, one) for one in (1, 2)] == [False, False]
     both = [customers.Asked(None, enrolled), customers.Asked(None, mine)]
-    assert [one and one.customer_id for one in customers.contacts(session, both, NOW)] == [mine] * 2
+    contacts = customers.contacts(session, both, NOW)
+    assert [one and one.customer_id for one in contacts] == [mine] * 2
+
+
+def test_the_notifier_is_told_which_ids_are_one_persons(session: Session) -> None:
+    """By either id, also where the same customer is asked for by Stripe's beside; so nobody is welcomed under two ids."""
+    mine = add_customer(session, "c1", email="c1@example.com").customer_id
+    enrolled = make_enrolled(session)
+    (before,) = customers.contacts(session, [customers.Asked(None, mine)], NOW)
+    assert before is not None
+    assert before.merged_ids == ()
+    by_link(session)
+    both = [customers.Asked(None, one) for one in (enrolled, mine)]
+    by_stripe = customers.Asked(StripeCustomer(OWN, "cus_1"))
+    for asked in (both, [by_stripe, *both], [*both, by_stripe]):
+        found = {one.customer_id: one for one in customers.contacts(session, asked, NOW) if one}
+        assert found[mine].merged_ids == (enrolled,)
+        assert serializers.contact(found[mine], "link", "Portico").merged_ids == [enrolled]
 
 
 def test_what_names_the_merged_id_later_names_the_one_who_is_there(

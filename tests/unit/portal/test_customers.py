@@ -419,6 +419,15 @@ def test_contact_by_either_id(session: Session) -> None:
     assert by_ours is not None
     assert by_ours.customer_id == made.customer_id
     assert by_ours.business.business_id == "sunrise"
+    assert by_ours.can_manage_billing
+
+
+def test_whom_stripe_does_not_know_has_no_payments(session: Session) -> None:
+    """No email tells them of any."""
+    made = add_customer(session)
+    (found,) = customers.contacts(session, [Asked(customer_id=made.customer_id)], NOW)
+    assert found is not None
+    assert not found.can_manage_billing
 
 
 def test_contacts_of_many_are_one_statement(session: Session) -> None:

@@ -87,6 +87,7 @@ def test_the_notifier_is_told(session: Session, maria: str) -> None:
     assert before is not None
     assert after is not None
     assert (before.disconnected, after.disconnected) == (False, True)
+    assert (before.can_manage_billing, after.can_manage_billing) == (True, False)
 
 
 def test_billing_is_asked_nothing_about_it(session: Session, maria: str) -> None:
