@@ -87,7 +87,7 @@ class Notification(InAccount, Base):
     finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     """When it was suppressed, observed or failed."""
     business_id: Mapped[str | None] = mapped_column(String(100))
-    """Whose it was to be, by the host's id; of one that was observed alone."""
+    """Whose it was to be, by the host's id; of one that was observed, and of a welcome."""
     accepted_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     """When a person wanted it sent though it had been observed."""
     context: Mapped[dict[str, Any] | None] = mapped_column(JSON)
@@ -126,7 +126,62 @@ class Notification(InAccount, Base):
             postgresql_where=text("status = 'observed'"),
             sqlite_where=text("status = 'observed'"),
         ),
+        Index(
+            "ix_notifications_welcomes",
+            "business_id",
+            postgresql_where=text("kind = 'welcome' AND status IN ('pending', 'sending')"),
+            sqlite_where=text("kind = 'welcome' AND status IN ('pending', 'sending')"),
+        ),
     )
+
+
+class Welcome(Base):
+    """A customer who is to be welcomed, or was: nobody twice, so it stays for as long as the customer does."""
+
+    __tablename__ = "welcomes"
+
+    welcome_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    """The order of the queue."""
+    customer_id: Mapped[str] = mapped_column(String(64), unique=True)
+    """Portico's id."""
+    business_id: Mapped[str] = mapped_column(String(100))
+    """The host's own id."""
+    timezone: Mapped[str | None] = mapped_column(String(64))
+    """The customer's, when it was asked for; NULL: the business's."""
+    asked_at: Mapped[dt.datetime] = mapped_column(Moment)
+    released_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """When the mail was written down to be sent; NULL: it waits for its turn."""
+    notification_id: Mapped[str | None] = mapped_column(String(40))
+    """By which they are told: of a customer who was merged into this one it may be that one's."""
+
+    __table_args__ = (
+        Index("ix_welcomes_business_id", "business_id"),
+        Index(
+            "ix_welcomes_waiting",
+            "business_id",
+            "welcome_id",
+            "timezone",
+            postgresql_where=text("released_at IS NULL"),
+            sqlite_where=text("released_at IS NULL"),
+        ),
+    )
+
+
+class WelcomeRun(Base):
+    """How fast a business's customers are welcomed, and when the next are."""
+
+    __tablename__ = "welcome_runs"
+
+    business_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    per_hour: Mapped[int]
+    asked_at: Mapped[dt.datetime] = mapped_column(Moment)
+    """When customers were last asked for."""
+    due_at: Mapped[dt.datetime] = mapped_column(Moment)
+    """When the next is released, or it is looked whether it can be."""
+    held: Mapped[str | None] = mapped_column(String(40))
+    """Why nothing was released when it was last due (`domain.welcomes.Held`); NULL: something was."""
+    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """Since when nobody waits."""
 
 
 class IncidentRow(KeyedByAccount, Base):

@@ -1,4 +1,5 @@
-"""What of the notifier's tables grows old. Who must not be written to (bounced addresses, deleted customers) never does."""
+"""What of the notifier's tables grows old. Who must not be written to (bounced addresses, deleted customers), and who was
+welcomed and is not to be again, never does."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from services.notifier.models import (
     OutboxEvent,
     ProcessedEvent,
     SendGridEvent,
+    WelcomeRun,
 )
 from shared.retention import Rule
 
@@ -32,6 +34,7 @@ RULES: Final = (
     Rule(ProcessedEvent, lambda before: ProcessedEvent.processed_at < before),
     Rule(SendGridEvent, lambda before: SendGridEvent.received_at < before),
     Rule(OutboxEvent, lambda before: OutboxEvent.published_at < before),
+    Rule(WelcomeRun, lambda before: WelcomeRun.finished_at < before),
     Rule(HookAttempt, lambda before: HookAttempt.at < before, at_most=HOOKS),
     Rule(HookDelivery, lambda before: HookDelivery.created_at < before, at_most=HOOKS),
     Rule(HookEvent, lambda before: HookEvent.received_at < before, at_most=HOOKS),

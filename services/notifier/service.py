@@ -45,6 +45,7 @@ from services.notifier.retention import RULES
 from services.notifier.rpc.hooks import Hooks
 from services.notifier.rpc.observed import Observed
 from services.notifier.rpc.operations import Operations
+from services.notifier.rpc.welcomes import Welcomes
 from services.notifier.senders import SendSlotsProvider, run_concurrently, sender
 from services.notifier.workflows import sending
 from shared import tracing
@@ -165,7 +166,7 @@ def _refuse_unsigned(request: Request) -> Response | None:
     return None
 
 
-class NotifierService(Operations, Observed, Hooks):
+class NotifierService(Operations, Observed, Welcomes, Hooks):
     """Owns the notifications and their delivery."""
 
     name: ClassVar[str] = "notifier"
@@ -245,6 +246,7 @@ class NotifierService(Operations, Observed, Hooks):
             places.note_lease(free, len(leased))
             for one in leased:
                 places.take(one)
+            self.send_welcomes(desk, free - len(leased))
         others = places.for_others(_now())
         if others is not None:
             for one in sending.lease(desk, others.free, beside=others.accounts):
@@ -266,6 +268,8 @@ class NotifierService(Operations, Observed, Hooks):
         except Exception as error:
             log.exception("sending stumbled", notification_id=leased.notification_id)
             result = sending.unexpected_error(desk, leased, type(error).__name__)
+        finally:
+            self.note_welcome_sent(leased)
         metrics.EMAILS.labels(result.kind.value, result.outcome).inc()
         tracing.note(outcome=result.outcome)
         level = log.error if result.outcome in sending.ALERT_OUTCOMES else log.info

@@ -134,6 +134,7 @@ class World:
             None
         )
         notifier.observes, notifier.fetch_contact = False, None
+        notifier.hasher, notifier.wake_welcomes = self.house.notifier.hasher, lambda: None
         notifier.portal = SimpleNamespace(
             business_contact=lambda **asked: self.call("portal", "business_contact", **asked)
         )
@@ -557,6 +558,7 @@ def _notifier(world: World) -> None:
     call("notifier", "resend_failed", failed_since=since, limit=2, dry_run=True)
     call("notifier", "resend_failed", failed_since=since, limit=2)
     _observed(world, failed_id)
+    _welcomes(world)
     context = {
         "request_id": "req-1",
         "description": "Weekly home cleaning",
@@ -584,6 +586,20 @@ def _notifier(world: World) -> None:
         events = list(session.scalars(select(billing_models.InboxEvent.id)))
     call("notifier", "story", invoice_id=invoice, event_ids=events[:300])
     world.fails("notifier", "story")
+
+
+def _welcomes(world: World) -> None:
+    everybody = world.call("portal", "export_customers", business_id="sunrise", after=0, limit=2)
+    recipients = [
+        {"customer_id": one["customer_id"], "email": one["email"], "timezone": one["timezone"]}
+        for one in everybody["customers"]
+    ]
+    asked = {"business_id": "sunrise", "recipients": recipients, "per_hour": 500}
+    world.call("notifier", "queue_welcomes", **asked, dry_run=True)
+    world.call("notifier", "queue_welcomes", **asked)
+    world.fails("notifier", "queue_welcomes", **asked | {"business_id": "nowhere"})
+    world.call("notifier", "welcomes", business_id="sunrise")
+    world.call("notifier", "stop_welcomes", business_id="sunrise")
 
 
 def _erasures(world: World) -> None:

@@ -71,6 +71,11 @@ def fresh_link_key(customer_id: str, now: dt.datetime) -> str:
     return f"{Kind.FRESH_LINK}/{customer_id}/{now.astimezone(dt.UTC):%Y%m%d%H}"
 
 
+def welcome_key(customer_id: str) -> str:
+    """A customer is welcomed once, ever."""
+    return f"{Kind.WELCOME}/{customer_id}"
+
+
 _RESEND: Final = "resend/"
 
 

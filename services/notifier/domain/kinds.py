@@ -27,6 +27,8 @@ class Kind(StrEnum):
     """Several invoices of one customer in one email."""
     PAYMENT_RECOVERED = "payment_recovered"
     FRESH_LINK = "fresh_link"
+    WELCOME = "welcome"
+    """The first that a customer hears of their page, when their business asks for it (docs/adr/0036-the-first-hello.md)."""
     CANCELLATION_APPROVED = "cancellation_approved"
     CANCELLATION_DECLINED = "cancellation_declined"
     CUSTOMER_UNREACHABLE = "customer_unreachable"
@@ -129,7 +131,9 @@ class MailKind:
     occasion: str
     """Why it is sent, one line for a person who looks through them."""
     asks_for_money: bool = False
-    """Pointless, and rude, once nothing is owed. Counts as a reminder of its invoice, and keeps to quiet hours."""
+    """Pointless, and rude, once nothing is owed. Counts as a reminder of its invoice."""
+    keeps_quiet_hours: bool = False
+    """No telephone rings for it in the quiet hours of its business, on the customer's wall clock."""
     topic: Topic | None = None
     """What is looked at again before it goes out; None: nothing but the address."""
     action: Action = Action.NONE
@@ -157,6 +161,7 @@ def _dunning(occasion: str, sample: Sample) -> MailKind:
         audience=Audience.CUSTOMER,
         occasion=occasion,
         asks_for_money=True,
+        keeps_quiet_hours=True,
         topic=Topic.DEBT,
         action=Action.OPEN_PAGE,
         facts=_DUE,
@@ -179,6 +184,12 @@ KINDS: Final = {
     ),
     Kind.FRESH_LINK: MailKind(
         audience=Audience.CUSTOMER, occasion="A new link was asked for", action=Action.OPEN_PAGE
+    ),
+    Kind.WELCOME: MailKind(
+        audience=Audience.CUSTOMER,
+        occasion="The customer’s page, for the first time",
+        keeps_quiet_hours=True,
+        action=Action.OPEN_PAGE,
     ),
     Kind.CANCELLATION_APPROVED: MailKind(
         audience=Audience.CUSTOMER,
@@ -288,6 +299,8 @@ def _about(topic: Topic) -> frozenset[Kind]:
 
 DUNNING: Final = frozenset(kind for kind, row in KINDS.items() if row.asks_for_money)
 """The kinds that ask for money."""
+KEEP_QUIET_HOURS: Final = frozenset(kind for kind, row in KINDS.items() if row.keeps_quiet_hours)
+"""The kinds that wait for the morning."""
 TO_BUSINESS: Final = frozenset(
     kind for kind, row in KINDS.items() if row.audience is Audience.BUSINESS
 )

@@ -1,4 +1,4 @@
-"""When an email that asks for money may go out: the reminder policy (docs/adr/0009-reminders.md).
+"""When an email that asks for money, or keeps quiet hours, may go out: the reminder policy (docs/adr/0009-reminders.md).
 
 Two clocks meet here. *Our* clock says when a telephone would ring: quiet hours are read off it. *The invoice's* time
 line, which `story_time` makes of Stripe's and ours, says how far apart two emails are: in production the two are the
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.notifier.domain.incidents import Incident
-from services.notifier.domain.kinds import DUNNING, Kind
+from services.notifier.domain.kinds import DUNNING, KEEP_QUIET_HOURS, Kind
 from services.notifier.domain.notification_rules import InvoiceNow, Suppress, as_it_stands
 from services.notifier.domain.vocabulary import Reason
 from shared.contracts.invoices import (
@@ -27,7 +27,7 @@ from shared.contracts.invoices import (
 
 @dataclass(frozen=True)
 class QuietHours:
-    """The hours of a day in which nobody is asked for money, on the customer's wall clock. `end` may lie on the next
+    """The hours of a day in which nobody is asked for money or welcomed, on the customer's wall clock. `end` may lie on the next
     day; equal times mean none."""
 
     start: dt.time
@@ -137,8 +137,18 @@ def when(kind: Kind, incident: Incident | None, timing: Timing) -> Go | Hold | S
     The first email about an invoice goes at once, except in quiet hours: a business that asks for quiet means it, and
     a night costs none of Stripe's tries.
     """
-    if kind not in DUNNING:
-        return Go()
+    verdict = _since_the_last(incident, timing) if kind in DUNNING else None
+    if verdict is not None:
+        return verdict
+    if kind in KEEP_QUIET_HOURS and timing.policy.quiet_hours is not None:
+        rest = quiet_for(timing.policy.quiet_hours, timing.now, timing.zone)
+        if rest > dt.timedelta(0):
+            return Hold(rest, Reason.WAITS_FOR_MORNING)
+    return Go()
+
+
+def _since_the_last(incident: Incident | None, timing: Timing) -> Hold | Suppress | None:
+    """What the last email about the invoice says against this one; None: nothing."""
     last = incident.last_mailed_at if incident else None
     if last is not None and not timing.answer:
         missing = last + timing.policy.interval - timing.story_now
@@ -154,11 +164,7 @@ def when(kind: Kind, incident: Incident | None, timing: Timing) -> Go | Hold | S
             and incident.attempt_count > 1
         ):
             return Hold(NAMES_A_DATE_WITHIN - timing.waited, Reason.WAITS_FOR_SCHEDULE)
-    if timing.policy.quiet_hours is not None:
-        rest = quiet_for(timing.policy.quiet_hours, timing.now, timing.zone)
-        if rest > dt.timedelta(0):
-            return Hold(rest, Reason.WAITS_FOR_MORNING)
-    return Go()
+    return None
 
 
 def quiet_for(hours: QuietHours, now: dt.datetime, zone: dt.tzinfo) -> dt.timedelta:

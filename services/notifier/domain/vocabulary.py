@@ -65,7 +65,20 @@ class Reason(StrEnum):
     BEFORE_THE_LINE = "observed: it happened before the business went live"
     NO_ADDRESS = "the customer has no email address"
     NO_BUSINESS_ADDRESS = "the business has no email address"
+    WELCOMED_BEFORE = (
+        "the customer has had this email under another id, which was merged into theirs"
+    )
     APPROVED_HERE = "the business approved this itself"
     REQUEST_CLOSED = "the request to cancel is no longer open"
     GAVE_UP = "gave up: SendGrid or the portal stayed unavailable"
     UNCONFIRMED_TWICE = "SendGrid took the message twice without an answer; not tried a third time"
+
+
+PASSING: Final = (
+    Reason.ACCOUNT_DISCONNECTED,
+    Reason.NO_ADDRESS,
+    Reason.NO_SUCH_CUSTOMER,
+    Reason.ADDRESS_BOUNCED,
+    Reason.ADDRESS_COMPLAINED,
+)
+"""Reasons that another account, or another address, may have taken away since."""

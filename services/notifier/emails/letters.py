@@ -97,6 +97,8 @@ class Letter:
     """Who sends it on behalf of the business."""
     next_appointment: dt.datetime | None = None
     """Only the business and who works for it know when that is: a sign that the email is real."""
+    has_payments: bool = False
+    """The customer's page shows payments, too."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -139,6 +141,7 @@ def letter(kind: Kind, data: LetterData) -> Letter:
         links=data.links,
         platform=contact.platform,
         next_appointment=coming if _is_ahead(coming, data.now) else None,
+        has_payments=contact.has_payments,
         **{
             **_of_report(data.report),
             **_of_invoice(kind, data),

@@ -164,6 +164,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "note": formats.plain_text(letter.note, 2000) if letter.note else "",
         "opens": urlsplit(url).netloc,
         "platform": formats.plain_name(letter.platform) if letter.platform else "",
+        "has_payments": letter.has_payments,
         "next_day": days.full(coming) if coming else None,
         "next_time": days.hours(coming, None) if coming else None,
         "service_note": formats.plain_text(business.service_note or "", 200)

@@ -63,6 +63,7 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         purpose="Weekly home cleaning",
         platform="Portico",
         next_appointment=dt.datetime(2026, 12, 2, 14, 0, tzinfo=dt.UTC),
+        has_payments=True,
         method=PaymentMethod(type="card", brand="visa", last4="4242", exp_month=10, exp_year=2026),
         decline=sample.decline,
         next_attempt=dt.datetime(2026, 11, 27, 15, 0, tzinfo=dt.UTC),

@@ -1,7 +1,7 @@
 """What is written down around the post of an email: "about to post" before it, the answer after it.
 
-Each function does its work for many emails at once, inside the transaction that its caller opened and commits. Locks
-are taken in the order of `queries`: incidents by id, then notifications by id.
+Each function does its work for many emails at once, inside the transaction that its caller opened and commits. Locks are taken in the
+order of `queries`: incidents by id, then notifications by id, then welcomes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from services.notifier.domain.notification_rules import (
 from services.notifier.domain.reminders import Go, Hold, Timing, effective_time, gather_until, when
 from services.notifier.domain.sending import Accepted, Outcome, SendingPolicy
 from services.notifier.domain.vocabulary import Reason, Status
-from services.notifier.handlers import subscriptions
+from services.notifier.handlers import subscriptions, welcomes
 from services.notifier.handlers.accepted_mails import (
     as_mailed,
     mark_others_sent,
@@ -188,8 +188,7 @@ def begin_posts(
 
 
 def _tell_what_it_hid(session: Session, posting: SendRequest, now: dt.datetime) -> None:
-    """An email of the time before the line does not go out: what has failed since, and became none of its own as long as this one waited,
-    is due."""
+    """An email of before the line does not go out: what has failed since, and became none of its own while this one waited, is due."""
     invoice, since = posting.leased.invoice, posting.contact.business.live_since
     if posting.leased.kind in DUNNING and invoice is not None:
         waiting.untold_failures_due(session, [invoice], HID_OTHERS, now, since)
@@ -271,8 +270,8 @@ def _mark_begun(
 def _observe(
     posting: SendRequest, known: _Known, row: Row, failure: Failure, now: dt.datetime
 ) -> Result:
-    """Write down what would have gone out now. Nobody is told by it, so nothing counts as told; but what a second event tells of a
-    failure that was observed would not have gone either."""
+    """Write down what would have gone out now. Nobody is told by it; but what a second event tells of a failure that was observed would not
+    have gone either."""
     leased, status, reason = posting.leased, Status.OBSERVED, posting.observed
     if leased.kind in DUNNING and leased.invoice is not None and not leased.by_hand:
         before = known.observed.setdefault(leased.invoice, [])
@@ -297,14 +296,11 @@ def _alone_or_together(
     posting: SendRequest, incidents: Mapping[StripeId, Incident], now: dt.datetime
 ) -> Go | Hold:
     """The customer may have had an email about another invoice just now: then this one waits for what else fails."""
-    until = gather_until(
-        (
-            one
-            for one in incidents.values()
-            if one.customer == posting.leased.stripe_customer and one.name not in posting.invoices
-        ),
-        now,
-    )
+    customer, told = posting.leased.stripe_customer, posting.invoices
+    others = [
+        one for one in incidents.values() if one.customer == customer and one.name not in told
+    ]
+    until = gather_until(others, now)
     return Go() if until is None else Hold(until - now, Reason.WAITS_FOR_OTHERS)
 
 
@@ -323,10 +319,14 @@ def _verdict(
     incident = look_up(known.incidents, leased.invoice)
     if leased.kind is Kind.COLLECTION_ENDED:
         return _end_verdict(posting, incident, known, now)
-    if leased.kind in PLANS:
-        notifications.store_sent(session, known.rows.values())  # the plans that this batch tells of
-        reason = subscriptions.no_news(session, row)
-        return Go() if reason is None else Suppress(reason)
+    if leased.kind in PLANS or leased.kind is Kind.WELCOME:
+        notifications.store_sent(session, known.rows.values())  # what this batch tells
+        if leased.kind is Kind.WELCOME:
+            no_news = welcomes.told_before(session, leased, posting.contact, now)
+        else:
+            no_news = subscriptions.no_news(session, row)
+        if no_news is not None:
+            return Suppress(no_news)
     failure, told = _failure(posting, row), look_up(known.told, leased.invoice) or []
     if leased.kind in DUNNING and (reason := is_told(failure, told)) is not None:
         return Suppress(reason)
@@ -349,8 +349,7 @@ def _verdict(
 def _end_verdict(
     posting: SendRequest, incident: Incident | None, known: _Known, now: dt.datetime
 ) -> Go | Hold | Suppress:
-    """The business hears how collecting ended when Stripe itself says that it has: not from what was heard, which may lack
-    the half of it."""
+    """The business hears how collecting ended when Stripe itself says that it has: what was heard may lack the half of it."""
     if posting.leased.invoice in known.ends_told:
         return Suppress(Reason.TOLD_TOGETHER)
     if posting.invoice is None or posting.invoice.heard:

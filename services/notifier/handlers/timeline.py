@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent, SendGridEvent
-from services.notifier.queries import notifications
+from services.notifier.queries import notifications, welcomes
 from services.notifier.queries import timeline as queries
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.base import at_or_since, in_words
@@ -77,6 +77,9 @@ def story(session: Session, about: About, *, event_ids: list[str], now: dt.datet
         mine = [one.occurred_at for one in reports if one.notification_id == row.notification_id]
         steps += _mail_steps(row, mine, now)
     steps += [_feedback_step(row) for row in reports]
+    if about.customer_id is not None and welcomes.waits_for(session, about.customer_id):
+        text = "the welcome email waits for its turn in its business’s queue"
+        steps.append(_step(now, "waits", text))
     people = {row.stripe_customer_id for row in mails if row.stripe_customer_id}
     people |= {row.stripe_customer_id for row in incidents}
     return Timeline(

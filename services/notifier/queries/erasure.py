@@ -12,7 +12,7 @@ from services.notifier.models import (
     OutboxEvent,
     SendGridEvent,
 )
-from services.notifier.queries import hook_events
+from services.notifier.queries import hook_events, welcomes
 from shared.contracts.accounts import StripeCustomer, StripeId
 from shared.mentions import mentioned
 from shared.outbox import said_of
@@ -45,6 +45,7 @@ def erase_customer(
     gone += changed(session, delete(Notification).where(or_(*wanted)))
     if theirs or customer_id:
         gone += hook_events.erase_customer(session, theirs, customer_id)
+    gone += welcomes.erase_customer(session, customer_id)
     # What was said to the host application about this customer: a handful of rows, searched as text.
     said = []
     if theirs:

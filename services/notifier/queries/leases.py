@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -224,7 +224,7 @@ _LEASED: Final = (
 )
 
 
-_DUE: Final = (
+_ALL_DUE: Final = (
     select(*_LEASED)
     .where(
         _TABLE.c.status.in_([status.value for status in ACTIVE]),
@@ -234,6 +234,8 @@ _DUE: Final = (
     .limit(bindparam("most", type_=Integer))
     .with_for_update(skip_locked=True)
 )
+_DUE: Final = _ALL_DUE.where(_TABLE.c.kind != Kind.WELCOME.value)
+_WELCOMES_DUE: Final = _ALL_DUE.where(_TABLE.c.kind == Kind.WELCOME.value)
 _DUE_OF_OTHERS: Final = _DUE.where(
     _TABLE.c.account.not_in(bindparam("accounts", expanding=True)),
 )
@@ -257,7 +259,7 @@ def lease_due(
     beside: Collection[str] = frozenset(),
 ) -> list[Leased]:
     """Take up to `limit` due notifications, oldest first, none of the accounts in `beside`: then what is due of those is read, too.
-    Several senders at once get different ones.
+    Several senders at once get different ones. Welcomes are none of them: see `lease_welcomes`.
 
     The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
     """
@@ -265,7 +267,20 @@ def lease_due(
         _DUE_OF_OTHERS if beside else _DUE,
         {"now": now, "most": limit} | ({"accounts": sorted(beside)} if beside else {}),
     )
-    rows = found.all()
+    return _take(session, found.all(), now, policy)
+
+
+def lease_welcomes(
+    session: Session, now: dt.datetime, limit: int, policy: SendingPolicy
+) -> list[Leased]:
+    """The same of welcomes alone: they come in thousands, and stand in front of nothing."""
+    found = session.execute(_WELCOMES_DUE, {"now": now, "most": limit})
+    return _take(session, found.all(), now, policy)
+
+
+def _take(
+    session: Session, rows: Sequence[Any], now: dt.datetime, policy: SendingPolicy
+) -> list[Leased]:
     if not rows:
         return []
     lease = Lease(new_token(), now + policy.lease)

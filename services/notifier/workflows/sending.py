@@ -102,6 +102,12 @@ def lease(desk: SendContext, limit: int, *, beside: Collection[str] = frozenset(
         return leases.lease_due(session, desk.now(), limit, desk.policy, beside)
 
 
+def lease_welcomes(desk: SendContext, limit: int) -> list[Leased]:
+    """Take up to `limit` welcomes that are due."""
+    with desk.db.transaction() as session:
+        return leases.lease_welcomes(session, desk.now(), limit, desk.policy)
+
+
 def send_one(desk: SendContext, leased: Leased) -> Result:
     """Send one leased notification, or record why not. Other systems are called outside any transaction."""
     reached = desk.run_concurrently(lambda: _reach(desk, leased))

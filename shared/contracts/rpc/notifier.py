@@ -23,6 +23,7 @@ from shared.contracts.rpc.hooks import (
     WEBHOOK_ENDPOINT,
     WEBHOOK_ENDPOINTS,
 )
+from shared.contracts.rpc.welcomes import QUEUE_WELCOMES, STOP_WELCOMES, WELCOMES
 
 EmailKind = Literal[
     "payment_failed",
@@ -32,6 +33,7 @@ EmailKind = Literal[
     "payments_failed",
     "payment_recovered",
     "fresh_link",
+    "welcome",
     "cancellation_approved",
     "cancellation_declined",
     "customer_unreachable",
@@ -349,10 +351,13 @@ __all__ = [
     "CHANGE_WEBHOOK_ENDPOINT",
     "CREATE_WEBHOOK_ENDPOINT",
     "DELETE_WEBHOOK_ENDPOINT",
+    "QUEUE_WELCOMES",
     "REPLAY_WEBHOOKS",
     "ROTATE_WEBHOOK_SECRET",
+    "STOP_WELCOMES",
     "TEST_WEBHOOK_ENDPOINT",
     "WEBHOOK_ATTEMPTS",
     "WEBHOOK_ENDPOINT",
     "WEBHOOK_ENDPOINTS",
+    "WELCOMES",
 ]

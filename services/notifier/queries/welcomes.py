@@ -1,0 +1,341 @@
+"""Who is to be welcomed: the queue of each business, and how fast it is worked off.
+
+Locks are taken in the order run, notifications, customers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    case,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.orm import Session
+
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.vocabulary import ACTIVE, PASSING, Reason, Status
+from services.notifier.models import Notification, Welcome, WelcomeRun
+from shared.statements import changed, insert_new, table_of
+
+_WAITS: Final = Welcome.released_at.is_(None)
+_UNDER_WAY: Final = and_(
+    # As literals: by them the partial index is found, whatever plan is kept.
+    Notification.kind == literal_column(f"'{Kind.WELCOME.value}'"),
+    Notification.status.in_([literal_column(f"'{status.value}'") for status in ACTIVE]),
+)
+MAY_GO_AGAIN: Final = and_(
+    Notification.sent_at.is_(None),
+    Notification.unconfirmed_since.is_(None),
+    or_(
+        Notification.status == Status.FAILED.value,
+        and_(
+            Notification.status == Status.SUPPRESSED.value,
+            Notification.reason.in_([reason.value for reason in PASSING]),
+        ),
+    ),
+)
+"""What certainly reached nobody, and might now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewWelcome:
+    """A customer who is to be welcomed."""
+
+    customer_id: str
+    business_id: str
+    timezone: str | None
+    now: dt.datetime
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def add(session: Session, new: Iterable[NewWelcome]) -> set[str]:
+    """Put customers into the queue, in this order; the ids of those who were never in it."""
+    rows = [
+        {
+            "customer_id": one.customer_id,
+            "business_id": one.business_id,
+            "timezone": one.timezone,
+            "asked_at": one.now,
+            "released_at": None,
+            "notification_id": None,
+        }
+        for one in new
+    ]
+    return set(
+        insert_new(
+            session,
+            table_of(Welcome),
+            rows,
+            conflict=["customer_id"],
+            returning="customer_id",
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Known:
+    """A customer who was asked for before."""
+
+    waits: bool
+    may_be_asked_again: bool
+    """They had their turn, and certainly no email, for a reason that may have passed."""
+
+
+def known_among(session: Session, customer_ids: Collection[str]) -> dict[str, Known]:
+    """Those of these customers who were ever asked for."""
+    rows = session.execute(
+        select(Welcome.customer_id, _WAITS, case((MAY_GO_AGAIN, 1), else_=0))
+        .outerjoin(Notification, Notification.notification_id == Welcome.notification_id)
+        .where(Welcome.customer_id.in_(customer_ids))
+    )
+    return {id: Known(waits, not waits and bool(again)) for id, waits, again in rows}
+
+
+def ask_again(session: Session, customer_ids: Collection[str], now: dt.datetime) -> None:
+    """Put customers who had their turn back into the queue."""
+    session.execute(
+        update(Welcome)
+        .where(Welcome.customer_id.in_(customer_ids))
+        .values(released_at=None, asked_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def begin_run(session: Session, business_id: str, per_hour: int, now: dt.datetime) -> WelcomeRun:
+    """The run of a business, locked until the transaction ends; made where there is none."""
+    row = {"business_id": business_id, "per_hour": per_hour, "asked_at": now, "due_at": now}
+    insert_new(
+        session,
+        table_of(WelcomeRun),
+        [row | {"held": None, "finished_at": None}],
+        conflict=["business_id"],
+        returning="business_id",
+    )
+    run = lock_run(session, business_id)
+    if run is None:
+        raise LookupError("a run that was just written is gone")
+    return run
+
+
+def lock_run(session: Session, business_id: str) -> WelcomeRun | None:
+    """The run of a business, locked until the transaction ends."""
+    return session.scalar(
+        select(WelcomeRun)
+        .where(WelcomeRun.business_id == business_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def take_off(session: Session, business_id: str) -> int:
+    """Take those of a business who wait off the queue; how many. Its run is locked."""
+    return changed(
+        session,
+        delete(Welcome)
+        .where(Welcome.business_id == business_id, _WAITS)
+        .execution_options(synchronize_session=False),
+    )
+
+
+# --- releasing --------------------------------------------------------------------------------------------------------
+
+
+def due_runs(session: Session, now: dt.datetime, limit: int) -> list[str]:
+    """The businesses whose next customers are due, the one that has waited longest first."""
+    return list(
+        session.scalars(
+            select(WelcomeRun.business_id)
+            .where(WelcomeRun.finished_at.is_(None), WelcomeRun.due_at <= now)
+            .order_by(WelcomeRun.due_at, WelcomeRun.business_id)
+            .limit(limit)
+        )
+    )
+
+
+def take_run(session: Session, business_id: str, now: dt.datetime) -> WelcomeRun | None:
+    """The run, locked, if it is still due and nobody else has it in hand."""
+    return session.scalar(
+        select(WelcomeRun)
+        .where(
+            WelcomeRun.business_id == business_id,
+            WelcomeRun.finished_at.is_(None),
+            WelcomeRun.due_at <= now,
+        )
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+
+
+def zones_waiting(session: Session, business_id: str) -> list[str | None]:
+    """The time zones of a business's customers who wait; None: the business's."""
+    return list(
+        session.scalars(
+            select(Welcome.timezone).where(Welcome.business_id == business_id, _WAITS).distinct()
+        )
+    )
+
+
+def next_customers(
+    session: Session, business_id: str, limit: int, zones: Collection[str | None] | None
+) -> list[str]:
+    """The first of a business's queue; of customers in these zones alone, where they are given."""
+    statement = select(Welcome.customer_id).where(Welcome.business_id == business_id, _WAITS)
+    if zones is not None:
+        named = [zone for zone in zones if zone is not None]
+        awake: ColumnElement[bool] = Welcome.timezone.in_(named)
+        if None in zones:
+            awake = or_(awake, Welcome.timezone.is_(None))
+        statement = statement.where(awake)
+    statement = statement.order_by(Welcome.welcome_id).limit(limit)
+    return list(session.scalars(statement))
+
+
+def make_due(session: Session, keys: Collection[str], now: dt.datetime) -> int:
+    """Let those of the emails with these keys go that certainly reached nobody, and might now; how many."""
+    due = {"due_at": now, "ready_at": now, "created_at": now}
+    again = {"attempts": 0, "lookups": 0, "unconfirmed_posts": 0}
+    return changed(
+        session,
+        update(Notification)
+        .where(Notification.dedupe_key.in_(keys), MAY_GO_AGAIN)
+        .values(
+            **due,
+            **again,
+            status=Status.PENDING.value,
+            reason=None,
+            finished_at=None,
+            last_error=None,
+            lease_token=None,
+            lease_until=None,
+        )
+        .execution_options(synchronize_session=False),
+    )
+
+
+def under_way(session: Session, business_id: str) -> int:
+    """How many of a business's welcomes are released and not sent. Those that wait for their customer's morning are not counted."""
+    held = Notification.reason == Reason.WAITS_FOR_MORNING.value
+    statement = select(func.count()).where(
+        _UNDER_WAY,
+        Notification.business_id == business_id,
+        or_(Notification.reason.is_(None), ~held),
+    )
+    return session.scalar(statement) or 0
+
+
+def any_under_way(session: Session) -> bool:
+    """Whether any welcome is released and not sent."""
+    return (
+        session.scalar(select(Notification.notification_id).where(_UNDER_WAY).limit(1)) is not None
+    )
+
+
+def note_business(session: Session, keys: Sequence[str], business_id: str) -> dict[str, str]:
+    """Write down whose welcomes those with these keys are; their ids, by key."""
+    rows = session.execute(
+        update(Notification)
+        .where(Notification.dedupe_key.in_(keys))
+        .values(business_id=business_id)
+        .returning(Notification.dedupe_key, Notification.notification_id)
+        .execution_options(synchronize_session=False)
+    )
+    return dict(rows.tuples().all())
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+
+def lock_customers(
+    session: Session, customer_ids: Collection[str], *, who_wait: bool = False
+) -> list[Welcome]:
+    """What is known of these customers' welcomes, or of those who wait for their turn, locked in one order until the transaction ends."""
+    return list(
+        session.scalars(
+            select(Welcome)
+            .where(Welcome.customer_id.in_(customer_ids), _WAITS if who_wait else true())
+            .order_by(Welcome.welcome_id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+    )
+
+
+def add_told(
+    session: Session, customer_id: str, business_id: str, notification_id: str, now: dt.datetime
+) -> None:
+    """Write down that a customer who was never asked for is told by this email."""
+    row = {"customer_id": customer_id, "business_id": business_id, "timezone": None}
+    told = {"asked_at": now, "released_at": now, "notification_id": notification_id}
+    insert_new(
+        session,
+        table_of(Welcome),
+        [row | told],
+        conflict=["customer_id"],
+        returning="customer_id",
+    )
+
+
+def have_gone(session: Session, notification_ids: Collection[str]) -> bool:
+    """Whether one of these emails went out, or may have."""
+    if not notification_ids:
+        return False
+    gone = or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None))
+    statement = select(Notification.notification_id).where(
+        Notification.notification_id.in_(notification_ids), gone
+    )
+    return session.scalar(statement.limit(1)) is not None
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def run_of(session: Session, business_id: str) -> WelcomeRun | None:
+    """The run of a business, to look at."""
+    return session.get(WelcomeRun, business_id)
+
+
+def waiting(session: Session, business_id: str) -> int:
+    """How many of a business's customers wait for their turn."""
+    statement = select(func.count()).where(Welcome.business_id == business_id, _WAITS)
+    return session.scalar(statement) or 0
+
+
+def by_outcome(session: Session, business_id: str) -> dict[str | None, int]:
+    """How many of a business's customers who were released stand where, by status; None: it is forgotten by now."""
+    rows: Any = session.execute(
+        select(Notification.status, func.count())
+        .select_from(Welcome)
+        .outerjoin(Notification, Notification.notification_id == Welcome.notification_id)
+        .where(Welcome.business_id == business_id, ~_WAITS)
+        .group_by(Notification.status)
+    )
+    return dict(rows.tuples().all())
+
+
+def waits_for(session: Session, customer_id: str) -> Welcome | None:
+    """The customer's place in the queue, if they wait in it."""
+    return session.scalar(select(Welcome).where(Welcome.customer_id == customer_id, _WAITS))
+
+
+def erase_customer(session: Session, customer_id: str | None) -> int:
+    """Forget a customer's place in the queue, or that they were welcomed; how many rows that were."""
+    return changed(
+        session,
+        delete(Welcome)
+        .where(Welcome.customer_id == customer_id)
+        .execution_options(synchronize_session=False),
+    )

@@ -1,0 +1,424 @@
+"""Welcoming customers: each once, at a rate, by day, while their business is live."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from services.notifier.domain.reminders import QuietHours, ReminderPolicy
+from services.notifier.domain.vocabulary import Reason, Status
+from services.notifier.domain.welcomes import MADE_UP_FOR, Held, Pace
+from services.notifier.models import WelcomeRun
+from services.notifier.queries import erasure, notifications, suppressions
+from services.notifier.workflows import sending
+from shared.contracts.rpc.errors import NotFound, StillObserved, TemporarilyUnavailable
+from tests.unit.notifier.conftest import House, failed
+from tests.unit.notifier.fakes import START, a_contact
+from tests.unit.notifier.welcoming import SUNRISE, Welcoming
+
+SECOND, MINUTE, HOUR = (dt.timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours"))
+NIGHT = ReminderPolicy(quiet_hours=QuietHours(dt.time(21), dt.time(8)))
+
+
+def test_each_gets_one_email_with_the_own_link(house: House) -> None:
+    """In their own language, as any other email."""
+    town = Welcoming(house, 3)
+    town.add("c2", link="https://portal.example/me/SECOND", locale="de")
+    assert town.ask() == ["queued"] * 3
+    town.go_on(10 * SECOND)
+    assert sorted(town.welcomed()) == ["c1@example.com", "c2@example.com", "c3@example.com"]
+    (second,) = (mail for mail in house.mailer.inbox if mail.to == "c2@example.com")
+    assert second.subject == "Ihre persönliche Kundenseite"
+    assert "https://portal.example/me/SECOND" in second.text
+    assert "SECRET" not in second.text
+    assert town.go_on(HOUR, MINUTE) == 0
+    run = town.look()
+    assert (run.waiting, run.sending, run.sent, run.due_at) == (0, 0, 3, None)
+    (row,) = house.table(WelcomeRun)
+    assert row.finished_at is not None
+
+
+def test_asked_for_again_nobody_gets_another(house: House) -> None:
+    """Those who wait keep their place, those who had it get no other; who is new is asked for."""
+    town = Welcoming(house, 2)
+    town.ask(per_hour=60)
+    town.go_on(2 * SECOND)
+    assert town.welcomed() == ["c1@example.com"]
+    town.add("c3")
+    assert town.ask(per_hour=60) == ["welcomed", "waiting", "queued"]
+    town.go_on(5 * MINUTE)
+    assert town.welcomed() == ["c1@example.com", "c2@example.com", "c3@example.com"]
+    assert town.ask() == ["welcomed"] * 3
+    town.go_on(5 * MINUTE)
+    assert len(town.welcomed()) == 3
+
+
+def test_once_is_remembered_after_the_email_is_forgotten(house: House) -> None:
+    """Notifications go after ninety days; whoever had one is not asked for anew."""
+    town = Welcoming(house, 1)
+    town.ask()
+    town.go_on(4 * SECOND)
+    with house.db.transaction() as session:
+        for row in house.rows():
+            session.delete(session.merge(row))
+    assert town.ask() == ["welcomed"]
+    assert town.go_on(MINUTE) == 0
+    assert town.look().earlier == 1
+
+
+def test_a_dry_run_asks_for_nobody(house: House) -> None:
+    """It tells what asking would come to."""
+    town = Welcoming(house, 1)
+    town.add("c2", email=None)
+    town.add("c3")
+    with house.db.transaction() as session:
+        address = house.hasher("c3@example.com")
+        suppressions.suppress_address(session, address, Reason.ADDRESS_BOUNCED, START, None)
+    expected = ["queued", "no_address", "suppressed"]
+    assert town.plan("c1", "c2", "c3") == expected
+    assert (town.rows(), house.table(WelcomeRun)) == ([], [])
+    assert town.ask("c1", "c2", "c3") == expected
+    assert [row.customer_id for row in town.rows()] == ["c1"]
+
+
+@pytest.mark.parametrize("per_hour", [10, 60, 3600, 20_000])
+def test_the_rate_holds(house: House, per_hour: int) -> None:
+    """Over ten minutes, at whatever moments the loop comes by."""
+    town = Welcoming(house)
+    expected = per_hour // 6 + 1
+    for number in range(expected + 50):
+        town.add(f"c{number}")
+    town.ask(per_hour=per_hour)
+    sent = town.go_on(10 * MINUTE, dt.timedelta(seconds=2.3))
+    assert abs(sent - expected) <= max(1, expected // 50)
+
+
+def test_what_was_missed_is_not_made_up_for(house: House) -> None:
+    """The notifier was away for hours: the next minute has a minute's worth, and what ten seconds owe."""
+    town = Welcoming(house, 200)
+    town.ask(per_hour=600)
+    town.go_on(MINUTE)
+    house.clock.forward(hours=5)
+    sent = town.go_on(MINUTE)
+    assert 10 <= sent <= 11 + MADE_UP_FOR / Pace(600).apart
+
+
+def test_while_sending_stands_still_none_is_released(house: House) -> None:
+    """SendGrid is away for an hour: what comes all at once afterwards is three emails, not an hour's worth."""
+    town = Welcoming(house, 50)
+    town.ask(per_hour=60)
+    for _ in range(120):
+        house.clock.forward(seconds=30)
+        town.release()
+    assert len(house.rows()) == 3
+    assert town.look().held == Held.SENDING
+    assert town.send() == ["sent"] * 3
+    assert 4 <= town.go_on(5 * MINUTE) <= 6
+
+
+def test_a_new_rate_counts_from_now(house: House) -> None:
+    """Who asked for one an hour need not wait an hour for the faster one."""
+    town = Welcoming(house, 10)
+    town.ask(per_hour=1)
+    assert town.go_on(10 * MINUTE, 10 * SECOND) == 1
+    town.ask(per_hour=360)
+    assert 5 <= town.go_on(MINUTE) <= 7
+
+
+def test_quiet_hours_of_the_business(house: House) -> None:
+    """Nothing is released in them, and the morning brings no more than any other minute."""
+    town = Welcoming(house, 100)
+    town.change_business(reminders=NIGHT)  # it is seven in the morning in New York
+    town.ask(per_hour=360)
+    assert town.go_on(59 * MINUTE, 30 * SECOND) == 0
+    assert town.look().held == Held.QUIET_HOURS
+    assert house.rows() == []
+    assert 6 <= town.go_on(2 * MINUTE) <= 14
+
+
+def test_a_customer_of_another_zone_keeps_their_place(house: House) -> None:
+    """At eight in New York it is five in Los Angeles: others go first, and three hours later nobody gets all at once."""
+    town = Welcoming(house)
+    town.change_business(reminders=NIGHT)
+    house.clock.forward(hours=1)
+    for number in range(40):
+        far = number < 20
+        town.add(f"c{number:02}", timezone="America/Los_Angeles" if far else None)
+    town.ask(per_hour=360)
+    assert town.go_on(10 * MINUTE) == 20
+    assert town.welcomed() == [f"c{number}@example.com" for number in range(20, 40)]
+    assert town.look().held == Held.QUIET_HOURS
+    assert len(house.rows()) == 20  # nobody's is written down for the morning
+    assert town.go_on(169 * MINUTE, 30 * SECOND) == 0
+    assert town.go_on(2 * MINUTE) <= 8
+
+
+def test_quiet_hours_are_looked_at_when_it_is_sent(house: House) -> None:
+    """The portal knows another zone by then than when it was asked."""
+    town = Welcoming(house, 1)
+    town.change_business(reminders=NIGHT, timezone="Europe/Berlin")
+    town.ask()
+    town.add("c1", timezone="America/Los_Angeles")
+    house.clock.forward(seconds=2)
+    assert town.release() == 1
+    assert town.send() == ["held"]
+    assert house.row().reason == Reason.WAITS_FOR_MORNING
+    assert town.look().sending == 1
+
+
+def test_a_business_that_observes(house: House) -> None:
+    """Nobody can be asked for, and nobody who waits is released; what was written down already ends as observed."""
+    town = Welcoming(house, 10)
+    town.ask(per_hour=360)
+    house.clock.forward(seconds=2)
+    assert town.release() == 1
+    town.change_business(observed=True)
+    assert town.send() == ["observed"]
+    with pytest.raises(StillObserved, match="business sunrise"):
+        town.ask()
+    assert town.plan("c1", "c2") == ["welcomed", "waiting"]
+    assert town.go_on(HOUR, MINUTE) == 0
+    run = town.look()
+    assert (run.held, run.observed, run.waiting) == (Held.OBSERVING, 1, 9)
+    assert house.row().business_id == SUNRISE
+
+
+def test_no_wish_crosses_a_line(house: House) -> None:
+    """Live again, nobody is welcomed by a wish of before; asked for anew, it goes on where it was."""
+    town = Welcoming(house, 5)
+    town.ask(per_hour=3600)
+    town.go_on(2 * SECOND)
+    sent = town.welcomed()
+    town.change_business(observed=True)
+    town.go_on(HOUR, MINUTE)
+    town.change_business(observed=False, live_since=house.clock())
+    assert town.go_on(HOUR, MINUTE) == 0
+    run = town.look()
+    assert (run.held, run.waiting) == (Held.BEFORE_THE_LINE, 0)
+    town.ask()
+    town.go_on(MINUTE)
+    assert len(town.welcomed()) == 5
+    assert len(set(town.welcomed())) == 5
+    assert town.welcomed()[: len(sent)] == sent
+
+
+def test_an_installation_that_observes(house: House) -> None:
+    town = Welcoming(house, 1)
+    house.observes = True
+    with pytest.raises(StillObserved, match="installation"):
+        town.ask()
+    assert town.rows() == []
+
+
+def test_who_was_enrolled_just_now_is_welcomed(house: House) -> None:
+    """Their line is an hour before they were enrolled: the wish of today is after it."""
+    town = Welcoming(house, 1)
+    line = house.clock() - HOUR
+    town.ask()
+    house.portal.people["c1"] = a_contact(
+        customer_id="c1", email="c1@example.com", business=town.business
+    )
+    town.change_business(live_since=line)
+    town.go_on(10 * SECOND)
+    assert town.welcomed() == ["c1@example.com"]
+
+
+def test_a_portals_clock_that_is_ahead(house: House) -> None:
+    """A business that went live a second ago, by the portal's clock in a second, is welcomed for all that."""
+    town = Welcoming(house, 2)
+    town.change_business(live_since=house.clock() + 3 * SECOND)
+    town.ask()
+    town.release()
+    assert house.rows() == []
+    town.go_on(10 * SECOND)
+    assert len(town.welcomed()) == 2
+
+
+def test_a_portal_that_is_away(house: House) -> None:
+    """Nobody can be asked for, and nothing is released; then it goes on."""
+    town = Welcoming(house, 3)
+    town.ask()
+    house.portal.down = True
+    with pytest.raises(TemporarilyUnavailable, match="nobody was asked for"):
+        town.ask()
+    assert town.go_on(10 * MINUTE, 10 * SECOND) == 0
+    assert town.look().held == Held.PORTAL_UNAVAILABLE
+    assert house.rows() == []
+    house.portal.down = False
+    town.go_on(MINUTE)
+    assert len(town.welcomed()) == 3
+
+
+def test_a_business_that_nobody_knows(house: House) -> None:
+    town = Welcoming(house, 1)
+    del house.portal.people[SUNRISE]
+    with pytest.raises(NotFound, match="business_id"):
+        town.ask()
+
+
+def test_stopped_it_goes_on_where_it_was(house: House) -> None:
+    """Who waits is taken off; asked for again, whoever was welcomed is not."""
+    town = Welcoming(house, 10)
+    town.ask(per_hour=3600)
+    town.go_on(4 * SECOND)
+    sent = len(town.welcomed())
+    assert 0 < sent < 10
+    assert town.stop() == 10 - sent
+    assert town.stop() == 0
+    assert town.go_on(HOUR, MINUTE) == 0
+    assert sorted(town.ask(per_hour=3600)) == ["queued"] * (10 - sent) + ["welcomed"] * sent
+    assert town.go_on(4 * SECOND) <= 5  # the pause is not made up for
+    town.go_on(MINUTE)
+    assert sorted(town.welcomed()) == sorted(f"c{number}@example.com" for number in range(1, 11))
+
+
+def test_stopping_what_never_ran(house: House) -> None:
+    town = Welcoming(house)
+    assert town.stop() == 0
+    run = town.look()
+    assert (run.per_hour, run.waiting, run.held, run.done_at) == (None, 0, None, None)
+
+
+def test_who_is_erased_is_in_no_queue(house: House) -> None:
+    """Neither who waits nor who was welcomed leaves anything."""
+    town = Welcoming(house, 2)
+    town.ask(per_hour=60)
+    town.go_on(2 * SECOND)
+    with house.db.transaction() as session:
+        gone = [erasure.erase_customer(session, None, id) for id in ("c1", "c2")]
+    assert gone == [2, 1]
+    assert (town.rows(), house.rows()) == ([], [])
+    assert town.go_on(10 * MINUTE) == 0
+
+
+def merge(town: Welcoming, old: str, into: str) -> None:
+    """A customer who was enrolled is claimed by the host as another one of theirs."""
+    contact = town.add(into, merged_ids=(old,))
+    town.house.portal.people[old] = contact
+
+
+@pytest.mark.parametrize("first", ["c1", "c2"])
+def test_two_who_became_one_get_one(house: House, first: str) -> None:
+    """Whichever of their ids has its turn first, while both wait."""
+    town = Welcoming(house, 2)
+    town.ask(*sorted(["c1", "c2"], key=lambda id: id != first))
+    merge(town, "c1", into="c2")
+    town.go_on(10 * SECOND)
+    assert town.welcomed() == ["c2@example.com"]
+    assert sorted(row.status for row in house.rows()) == [Status.SENT, Status.SUPPRESSED]
+    (other,) = (row for row in house.rows() if row.status == Status.SUPPRESSED)
+    assert other.reason == Reason.WELCOMED_BEFORE
+    assert town.ask("c2") == ["welcomed"]
+
+
+def test_who_was_welcomed_under_another_id_is_not_again(house: House) -> None:
+    """They were merged between the two wishes."""
+    town = Welcoming(house, 1)
+    town.ask()
+    town.go_on(4 * SECOND)
+    merge(town, "c1", into="c2")
+    assert town.ask("c2") == ["queued"]  # whom the notifier knows by the other id alone
+    town.go_on(10 * SECOND)
+    assert town.welcomed() == ["c1@example.com"]
+    assert town.ask("c2") == ["welcomed"]
+
+
+def test_both_in_one_transaction(house: House) -> None:
+    """Emails that are posted together are looked at one after the other, too."""
+    town = Welcoming(house, 2)
+    town.ask()
+    house.clock.forward(seconds=2)
+    assert town.release() == 2
+    merge(town, "c1", into="c2")
+    assert town.send() == ["sent", "suppressed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [
+        ({"email": None}, "queued"),
+        ({"disconnected": True}, "queued"),
+    ],
+)
+def test_who_got_none_can_be_asked_for_again(
+    house: House, changes: dict[str, object], again: str
+) -> None:
+    """What stood against it has passed: the same email goes, and there is one."""
+    town = Welcoming(house, 1)
+    town.ask()
+    town.add("c1", **changes)
+    assert town.go_on(4 * SECOND) == 0
+    assert town.look().suppressed == 1
+    town.add("c1")
+    assert town.ask() == [again]
+    town.go_on(10 * SECOND)
+    assert town.welcomed() == ["c1@example.com"]
+    assert house.row().status == Status.SENT
+    assert town.ask() == ["welcomed"]
+
+
+def test_one_that_a_person_cancelled_stays_so(house: House) -> None:
+    town = Welcoming(house, 1)
+    town.ask()
+    house.clock.forward(seconds=2)
+    town.release()
+    with house.db.transaction() as session:
+        row = notifications.by_id(session, house.row().notification_id, lock=True)
+        assert row is not None
+        assert notifications.cancel(row, house.clock())
+    assert town.ask() == ["welcomed"]
+
+
+def test_an_address_that_bounced_meanwhile_gets_none(house: House) -> None:
+    town = Welcoming(house, 1)
+    town.ask()
+    with house.db.transaction() as session:
+        address = house.hasher("c1@example.com")
+        suppressions.suppress_address(session, address, Reason.ADDRESS_BOUNCED, START, None)
+    town.go_on(4 * SECOND)
+    assert town.welcomed() == []
+    assert town.look().suppressed == 1
+    assert town.ask() == ["suppressed"]
+    town.add("c1", email="new@example.com")
+    assert town.ask() == ["queued"]
+    town.go_on(10 * SECOND)
+    assert town.welcomed() == ["new@example.com"]
+
+
+def test_they_stand_in_front_of_nothing(house: House) -> None:
+    """A failed charge's email is leased, however many welcomes have been due for longer; and no other way round."""
+    town = Welcoming(house, 100)
+    town.ask()
+    house.clock.forward(seconds=10)
+    assert town.release() == 100
+    house.clock.forward(hours=1)
+    house.hear(failed())
+    leased = sending.lease(house.desk, 50)
+    assert [one.kind.value for one in leased] == ["payment_failed"]
+    assert sending.lease(house.desk, 50, beside={"acct_1"}) == []
+    assert len(sending.lease_welcomes(house.desk, 5)) == 5
+
+
+def test_who_waits_is_told_in_their_story(house: House) -> None:
+    from services.notifier.handlers import timeline
+
+    town = Welcoming(house, 1)
+    town.ask(per_hour=1)
+    with house.db.reading() as session:
+        about = timeline.About(customer_id="c1")
+        told = timeline.story(session, about, event_ids=[], now=house.clock())
+    assert [(step.step, step.text) for step in told.steps] == [
+        ("waits", "the welcome email waits for its turn in its business’s queue")
+    ]
+
+
+def test_when_it_is_done(house: House) -> None:
+    """At the rate, from the moment when the next is due."""
+    town = Welcoming(house, 61)
+    town.ask(per_hour=60)
+    town.go_on(2 * SECOND)
+    run = town.look()
+    assert run.due_at is not None
+    assert run.done_at == run.due_at + 59 * MINUTE
+    assert (run.per_hour, run.waiting) == (60, 60)
