@@ -29,6 +29,7 @@ from portico.commands.links import links
 from portico.commands.preview import preview
 from portico.commands.stats import stats
 from portico.commands.stripe_import import import_accounts
+from portico.commands.welcome import welcome
 from portico.env_file import read_env_file
 from shared.terminal import say
 from shared.version import VERSION
@@ -108,6 +109,7 @@ billing.stripe.command("connect")(connect.connect)
 billing.stripe.command("accounts")(connect.accounts)
 billing.stripe.command("disconnect")(connect.disconnect)
 portal.customers.command("links")(links)
+portal.customers.command("welcome")(welcome)
 billing.stripe.command("import")(import_accounts)
 portal.customers.command("erase")(erase)
 portal.customers.command("proposals")(proposals.proposals)
