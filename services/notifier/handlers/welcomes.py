@@ -65,6 +65,8 @@ def queue(
     queries.ask_again(session, {one.customer_id for one in asked} - added, now)
     if run.finished_at is not None:  # what nobody waited for is not made up for
         run.due_at = max(run.due_at, now)
+    if run.held not in (None, Held.SENDING.value):  # what held it may have passed
+        run.due_at = min(run.due_at, now)
     if run.per_hour != per_hour:
         run.due_at = min(run.due_at, now + Pace(per_hour).apart)
     run.per_hour, run.asked_at = per_hour, max(run.asked_at, now)

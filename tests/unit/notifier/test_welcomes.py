@@ -6,11 +6,13 @@ import datetime as dt
 
 import pytest
 
+from services.notifier.domain.kinds import DUNNING, KEEP_QUIET_HOURS, Kind
 from services.notifier.domain.reminders import QuietHours, ReminderPolicy
-from services.notifier.domain.vocabulary import Reason, Status
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.domain.welcomes import MADE_UP_FOR, Held, Pace
 from services.notifier.models import WelcomeRun
-from services.notifier.queries import erasure, notifications, suppressions
+from services.notifier.queries import suppressions
+from services.notifier.rpc.welcomes import WelcomesOfProcess
 from services.notifier.workflows import sending
 from shared.contracts.rpc.errors import NotFound, StillObserved, TemporarilyUnavailable
 from tests.unit.notifier.conftest import House, failed
@@ -135,6 +137,18 @@ def test_quiet_hours_of_the_business(house: House) -> None:
     assert town.look().held == Held.QUIET_HOURS
     assert house.rows() == []
     assert 6 <= town.go_on(2 * MINUTE) <= 14
+
+
+def test_asked_for_again_what_held_it_is_looked_at_at_once(house: House) -> None:
+    """The business has lifted its quiet hours: nobody waits for them five minutes more. Nor does it make up for anything."""
+    town = Welcoming(house, 20)
+    town.change_business(reminders=NIGHT)
+    town.ask(per_hour=360)
+    town.go_on(2 * SECOND)
+    town.change_business(reminders=ReminderPolicy())
+    assert town.go_on(10 * SECOND) == 0
+    town.ask(per_hour=360)
+    assert town.go_on(2 * SECOND) == 1
 
 
 def test_a_customer_of_another_zone_keeps_their_place(house: House) -> None:
@@ -280,110 +294,27 @@ def test_stopping_what_never_ran(house: House) -> None:
     assert (run.per_hour, run.waiting, run.held, run.done_at) == (None, 0, None, None)
 
 
-def test_who_is_erased_is_in_no_queue(house: House) -> None:
-    """Neither who waits nor who was welcomed leaves anything."""
-    town = Welcoming(house, 2)
-    town.ask(per_hour=60)
-    town.go_on(2 * SECOND)
-    with house.db.transaction() as session:
-        gone = [erasure.erase_customer(session, None, id) for id in ("c1", "c2")]
-    assert gone == [2, 1]
-    assert (town.rows(), house.rows()) == ([], [])
-    assert town.go_on(10 * MINUTE) == 0
+def test_quiet_hours_are_a_column_of_the_kind() -> None:
+    """Whatever asks for money keeps them, and so does what rings a telephone for no reason of its customer's."""
+    assert DUNNING | {Kind.WELCOME} == KEEP_QUIET_HOURS
+    assert Kind.WELCOME not in DUNNING
 
 
-def merge(town: Welcoming, old: str, into: str) -> None:
-    """A customer who was enrolled is claimed by the host as another one of theirs."""
-    contact = town.add(into, merged_ids=(old,))
-    town.house.portal.people[old] = contact
-
-
-@pytest.mark.parametrize("first", ["c1", "c2"])
-def test_two_who_became_one_get_one(house: House, first: str) -> None:
-    """Whichever of their ids has its turn first, while both wait."""
-    town = Welcoming(house, 2)
-    town.ask(*sorted(["c1", "c2"], key=lambda id: id != first))
-    merge(town, "c1", into="c2")
-    town.go_on(10 * SECOND)
-    assert town.welcomed() == ["c2@example.com"]
-    assert sorted(row.status for row in house.rows()) == [Status.SENT, Status.SUPPRESSED]
-    (other,) = (row for row in house.rows() if row.status == Status.SUPPRESSED)
-    assert other.reason == Reason.WELCOMED_BEFORE
-    assert town.ask("c2") == ["welcomed"]
-
-
-def test_who_was_welcomed_under_another_id_is_not_again(house: House) -> None:
-    """They were merged between the two wishes."""
-    town = Welcoming(house, 1)
-    town.ask()
-    town.go_on(4 * SECOND)
-    merge(town, "c1", into="c2")
-    assert town.ask("c2") == ["queued"]  # whom the notifier knows by the other id alone
-    town.go_on(10 * SECOND)
-    assert town.welcomed() == ["c1@example.com"]
-    assert town.ask("c2") == ["welcomed"]
-
-
-def test_both_in_one_transaction(house: House) -> None:
-    """Emails that are posted together are looked at one after the other, too."""
-    town = Welcoming(house, 2)
-    town.ask()
-    house.clock.forward(seconds=2)
-    assert town.release() == 2
-    merge(town, "c1", into="c2")
-    assert town.send() == ["sent", "suppressed"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "again"),
-    [
-        ({"email": None}, "queued"),
-        ({"disconnected": True}, "queued"),
-    ],
-)
-def test_who_got_none_can_be_asked_for_again(
-    house: House, changes: dict[str, object], again: str
-) -> None:
-    """What stood against it has passed: the same email goes, and there is one."""
-    town = Welcoming(house, 1)
-    town.ask()
-    town.add("c1", **changes)
-    assert town.go_on(4 * SECOND) == 0
-    assert town.look().suppressed == 1
-    town.add("c1")
-    assert town.ask() == [again]
-    town.go_on(10 * SECOND)
-    assert town.welcomed() == ["c1@example.com"]
-    assert house.row().status == Status.SENT
-    assert town.ask() == ["welcomed"]
-
-
-def test_one_that_a_person_cancelled_stays_so(house: House) -> None:
-    town = Welcoming(house, 1)
-    town.ask()
-    house.clock.forward(seconds=2)
-    town.release()
-    with house.db.transaction() as session:
-        row = notifications.by_id(session, house.row().notification_id, lock=True)
-        assert row is not None
-        assert notifications.cancel(row, house.clock())
-    assert town.ask() == ["welcomed"]
-
-
-def test_an_address_that_bounced_meanwhile_gets_none(house: House) -> None:
-    town = Welcoming(house, 1)
-    town.ask()
-    with house.db.transaction() as session:
-        address = house.hasher("c1@example.com")
-        suppressions.suppress_address(session, address, Reason.ADDRESS_BOUNCED, START, None)
-    town.go_on(4 * SECOND)
-    assert town.welcomed() == []
-    assert town.look().suppressed == 1
-    assert town.ask() == ["suppressed"]
-    town.add("c1", email="new@example.com")
-    assert town.ask() == ["queued"]
-    town.go_on(10 * SECOND)
-    assert town.welcomed() == ["new@example.com"]
+def test_they_have_a_part_of_the_senders() -> None:
+    """A quarter, of those that are free; the next is looked for at once where more were due."""
+    here = WelcomesOfProcess(16)
+    assert here.room(16) == 0  # nobody has found any
+    here.there = True
+    assert (here.room(16), here.room(2)) == (4, 2)
+    here.took(4, 4)
+    assert here.room(12) == 0
+    assert here.gave_back()
+    assert here.room(13) == 1
+    here.took(0, 1)
+    assert not here.gave_back()
+    alone = WelcomesOfProcess(1)
+    alone.there = True
+    assert (alone.room(1), alone.room(0)) == (1, 0)
 
 
 def test_they_stand_in_front_of_nothing(house: House) -> None:

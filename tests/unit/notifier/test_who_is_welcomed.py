@@ -1,0 +1,121 @@
+"""Who is welcomed, and who is not: merged, erased, without an address; and whoever got none the first time."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from services.notifier.domain.vocabulary import Reason, Status
+from services.notifier.queries import erasure, notifications, suppressions
+from tests.unit.notifier.conftest import House
+from tests.unit.notifier.fakes import START
+from tests.unit.notifier.welcoming import Welcoming
+
+SECOND, MINUTE = (dt.timedelta(**{unit: 1}) for unit in ("seconds", "minutes"))
+
+
+def test_who_is_erased_is_in_no_queue(house: House) -> None:
+    """Neither who waits nor who was welcomed leaves anything."""
+    town = Welcoming(house, 2)
+    town.ask(per_hour=60)
+    town.go_on(2 * SECOND)
+    with house.db.transaction() as session:
+        gone = [erasure.erase_customer(session, None, id) for id in ("c1", "c2")]
+    assert gone == [2, 1]
+    assert (town.rows(), house.rows()) == ([], [])
+    assert town.go_on(10 * MINUTE) == 0
+
+
+def merge(town: Welcoming, old: str, into: str) -> None:
+    """A customer who was enrolled is claimed by the host as another one of theirs."""
+    contact = town.add(into, merged_ids=(old,))
+    town.house.portal.people[old] = contact
+
+
+@pytest.mark.parametrize("first", ["c1", "c2"])
+def test_two_who_became_one_get_one(house: House, first: str) -> None:
+    """Whichever of their ids has its turn first, while both wait."""
+    town = Welcoming(house, 2)
+    town.ask(*sorted(["c1", "c2"], key=lambda id: id != first))
+    merge(town, "c1", into="c2")
+    town.go_on(10 * SECOND)
+    assert town.welcomed() == ["c2@example.com"]
+    assert sorted(row.status for row in house.rows()) == [Status.SENT, Status.SUPPRESSED]
+    (other,) = (row for row in house.rows() if row.status == Status.SUPPRESSED)
+    assert other.reason == Reason.WELCOMED_BEFORE
+    assert town.ask("c2") == ["welcomed"]
+
+
+def test_who_was_welcomed_under_another_id_is_not_again(house: House) -> None:
+    """They were merged between the two wishes."""
+    town = Welcoming(house, 1)
+    town.ask()
+    town.go_on(4 * SECOND)
+    merge(town, "c1", into="c2")
+    assert town.ask("c2") == ["queued"]  # whom the notifier knows by the other id alone
+    town.go_on(10 * SECOND)
+    assert town.welcomed() == ["c1@example.com"]
+    assert town.ask("c2") == ["welcomed"]
+
+
+def test_both_in_one_transaction(house: House) -> None:
+    """Emails that are posted together are looked at one after the other, too."""
+    town = Welcoming(house, 2)
+    town.ask()
+    house.clock.forward(seconds=2)
+    assert town.release() == 2
+    merge(town, "c1", into="c2")
+    assert town.send() == ["sent", "suppressed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [
+        ({"email": None}, "queued"),
+        ({"disconnected": True}, "queued"),
+    ],
+)
+def test_who_got_none_can_be_asked_for_again(
+    house: House, changes: dict[str, object], again: str
+) -> None:
+    """What stood against it has passed: the same email goes, and there is one."""
+    town = Welcoming(house, 1)
+    town.ask()
+    town.add("c1", **changes)
+    assert town.go_on(4 * SECOND) == 0
+    assert town.look().suppressed == 1
+    town.add("c1")
+    assert town.ask() == [again]
+    town.go_on(10 * SECOND)
+    assert town.welcomed() == ["c1@example.com"]
+    assert house.row().status == Status.SENT
+    assert town.ask() == ["welcomed"]
+
+
+def test_one_that_a_person_cancelled_stays_so(house: House) -> None:
+    town = Welcoming(house, 1)
+    town.ask()
+    house.clock.forward(seconds=2)
+    town.release()
+    with house.db.transaction() as session:
+        row = notifications.by_id(session, house.row().notification_id, lock=True)
+        assert row is not None
+        assert notifications.cancel(row, house.clock())
+    assert town.ask() == ["welcomed"]
+
+
+def test_an_address_that_bounced_meanwhile_gets_none(house: House) -> None:
+    town = Welcoming(house, 1)
+    town.ask()
+    with house.db.transaction() as session:
+        address = house.hasher("c1@example.com")
+        suppressions.suppress_address(session, address, Reason.ADDRESS_BOUNCED, START, None)
+    town.go_on(4 * SECOND)
+    assert town.welcomed() == []
+    assert town.look().suppressed == 1
+    assert town.ask() == ["suppressed"]
+    town.add("c1", email="new@example.com")
+    assert town.ask() == ["queued"]
+    town.go_on(10 * SECOND)
+    assert town.welcomed() == ["new@example.com"]
