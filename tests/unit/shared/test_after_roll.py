@@ -113,6 +113,25 @@ def test_one_with_data_stops_before_the_last_step(service: str, url: str) -> Non
     assert seen(service, url) == left
 
 
+def test_a_notifier_whose_last_step_was_another_number_goes_on(url: str) -> None:
+    """It ran as 0017 once, and what has come since stands before it: a database that had it gets that, and finds the step done."""
+    upgrade("notifier", url)
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        for table in ("welcomes", "welcome_runs"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        connection.exec_driver_sql("DROP INDEX ix_notifications_welcomes")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0017'")
+    engine.dispose()
+    assert seen("notifier", url).standing is Standing.BEHIND
+    found = upgrade("notifier", url).after
+    assert (found.standing, found.contracted, found.after_roll) == (Standing.CURRENT, True, None)
+    assert upgrade("notifier", url, after_roll=True).after.revision == revisions("notifier")[-1]
+    engine = make_engine(url)
+    assert {"welcomes", "welcome_runs"} <= set(inspect(engine).get_table_names())
+    engine.dispose()
+
+
 @services
 @pytest.mark.parametrize("revision", [None, "0001"])
 def test_the_last_step_does_not_come_first(service: str, url: str, revision: str | None) -> None:
