@@ -460,7 +460,11 @@ def test_a_database_that_goes_away_in_the_middle_costs_no_try(house: House) -> N
     house.hear(failed())
     desk = dataclasses.replace(house.desk, begin=away)
     (leased,) = sending.lease(desk, 1)
-    NotifierService.send_one(SimpleNamespace(_desk=lambda: desk), leased)
+    ended: list[object] = []
+    NotifierService.send_one(
+        SimpleNamespace(_desk=lambda: desk, note_welcome_sent=ended.append), leased
+    )
+    assert ended == [leased]
     row = house.row()
     assert (row.status, row.attempts, row.last_error) == ("sending", 0, None)
     house.clock.forward(seconds=SendingPolicy().lease.total_seconds() + 1)
