@@ -150,7 +150,7 @@ def test_everybody_once_whatever_dies(stack: Stack, story: Story, terminal: Term
     page = requests.get(link_in(other), timeout=10)
     assert page.status_code == 200
     assert people[0].name in page.text
-    assert "welcome email sent" in terminal.run("explain", payer.customer_id)
+    assert "welcome email delivered" in terminal.run("explain", payer.customer_id)
 
 
 def test_a_failed_payment_is_told_beside_them(

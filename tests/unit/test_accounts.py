@@ -128,6 +128,8 @@ NOT_OF_STRIPE: Final = {
     "dead_letter_actions",
     "processed_events",
     "schema_owner",
+    "welcome_runs",
+    "welcomes",
     "spent_codes",
     "stripe_accounts",
     "sendgrid_events",
