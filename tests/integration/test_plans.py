@@ -315,12 +315,12 @@ def test_forgetting_reads_only_what_is_old(
     def prune(session: Session) -> None:
         assert set(prune_batch(session, rules, NOW - RETENTION).values()) == {0}
 
-    # New cards, accounts and imports are few; the notifier's outbox and its webhooks to hosts are empty here.
+    # New cards, accounts, imports and runs are few; the notifier's outbox and its webhooks to hosts are empty here.
     small = {"recoveries", "recovery_runs", "payment_tries"}
     small |= {"payment_method_changes", "payment_method_change_events"}
     small |= {"platform_refusals", "spent_codes", "stripe_reads", "stripe_import_customers"}
     hooks = {"hook_events", "hook_deliveries", "hook_attempts"}
-    small |= {"outbox", *hooks} if service == "notifier" else set()
+    small |= {"outbox", *hooks, "welcome_runs"} if service == "notifier" else set()
     assert full_scans(engine, prune, small) == []
 
 
