@@ -16,9 +16,9 @@ SERVICES = (PortalService, BillingService, NotifierService)
 PLAIN = {
     "account", "action", "addresses", "after", "business_id", "customer_id", "dry_run", "event_id", "failed_since", "invoice_id", "key_id", "mode", "notification_id", "notification_ids",
     "enabled", "endpoint_id", "on_behalf_of", "event_types", "failed_only", "until",
-    "customers", "proposal_ids", "queue", "request_id", "rows", "scopes", "since", "stripe_customer_id", "withdraw_only",
+    "customers", "proposal_ids", "queue", "recipients", "per_hour", "request_id", "rows", "scopes", "since", "stripe_customer_id", "withdraw_only",
 }  # fmt: skip
-"""Ids, words of a set, moments, and lists that are counted."""
+"""Ids, words of a set, moments, numbers, and lists that are counted."""
 
 
 def audited() -> dict[str, tuple[set[str], set[str]]]:

@@ -121,7 +121,7 @@ class Welcomes:
             observes=self.observes,
         )
 
-    @audited_rpc("business_id", "dry_run")
+    @audited_rpc("business_id", "recipients", "per_hour", "dry_run")
     def queue_welcomes(
         self,
         business_id: BusinessId,
