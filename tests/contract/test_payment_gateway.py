@@ -714,7 +714,8 @@ def test_a_walk_that_finds_one_page_reads_once(sandbox: str) -> None:
 
 
 def test_a_failed_charge_in_stripes_log_is_read_whole(sandbox: str) -> None:
-    """Amounts that the library reads as decimals come back as the text that Stripe sent."""
+    """Byte for byte as Stripe sent it, with amounts that the library would read as decimals; and without the library's objects, whose
+    making keeps everybody waiting."""
     gateways = StripeGateways(KEY, sandbox)
     gateway = gateways.at(OWN)
     invoice_id = StripeWorld(gateway, sandbox, KEY).debtor().invoice_id

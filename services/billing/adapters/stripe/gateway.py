@@ -13,7 +13,6 @@ library that are built in below were measured with stripe 16.1.0:
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import re
 import secrets
@@ -25,7 +24,8 @@ import requests
 import stripe  # noqa: TID251
 from prometheus_client import Counter
 
-from services.billing.adapters.stripe.client import OnAccount, stripe_client
+from services.billing.adapters.stripe.bodies import read_page
+from services.billing.adapters.stripe.client import Library, OnAccount, stripe_client
 from services.billing.adapters.stripe.errors import (
     is_replayed,
     meaning_of,
@@ -56,6 +56,7 @@ from services.billing.domain.errors import (
     StripeKeyRefused,
     StripePermissionMissing,
 )
+from services.billing.domain.list_sizes import ObjectPage
 from services.billing.domain.paying import (
     OWN_POINTING_PREFIX,
     Customer,
@@ -137,7 +138,7 @@ class StripeGateways:
         self._session = session_to(api_base, words=PATH_WORDS, connections=POOL_SIZE)
         self._session.hooks["response"].append(self._count_read)
 
-        def client(timeout: tuple[float, float], retries: int) -> Any:
+        def client(timeout: tuple[float, float], retries: int) -> Library:
             http_client = stripe.RequestsClient(timeout=timeout, session=self._session)
             return stripe_client(api_key, api_base, http_client, retries=retries)
 
@@ -192,8 +193,9 @@ class StripeGateway:
         self.errors = partial(stripe_errors, key_refused=refused)
         """Turns the library's errors into ours."""
         self._gateways = gateways
-        self._click = OnAccount(gateways.click, account, key)
-        self._work = OnAccount(gateways.work, account, key)
+        self._click = OnAccount(gateways.click.api, account, key)
+        self._work = OnAccount(gateways.work.api, account, key)
+        self._body = OnAccount(gateways.work.body, account, key)
 
     def __repr__(self) -> str:
         return f"StripeGateway(account={self.account!r}, livemode={self.livemode})"
@@ -401,16 +403,20 @@ class StripeGateway:
         # hand by then: a walk that finds a single page, as nearly all do, reads once.
         starts: list[str | None] = [None]
         page = self._events(params)
-        while page.has_more and len(starts) < most_pages:
-            starts.append(str(page.data[-1].id))
+        while page.more and len(starts) < most_pages:
+            starts.append(page.last)
             page = self._events({**params, **_after(starts[-1])})
-        yield _oldest_first(page)
+        yield page.objects[::-1]
         for start in reversed(starts[:-1]):
-            yield _oldest_first(self._events({**params, **_after(start)}))
+            yield self._events({**params, **_after(start)}).objects[::-1]
 
-    def _events(self, params: dict[str, Any]) -> Any:
+    def _events(self, params: dict[str, Any]) -> ObjectPage:
         with self.errors():
-            return self._work.events.list(params)
+            return self.page_of("events", params)
+
+    def page_of(self, what: str, params: dict[str, Any]) -> ObjectPage:
+        """A page of one of Stripe's lists. Raises the library's errors, which `errors` turns into ours."""
+        return read_page(self._body(f"/v1/{what}", params))
 
     def unpaid_invoices(self, since: dt.datetime, most_pages: int) -> Iterator[list[Invoice]]:
         params: dict[str, Any] = {
@@ -484,11 +490,6 @@ def _dashboard(api_base: str) -> str:
 
 def _in_groups(types: Sequence[str], most: int) -> list[list[str]]:
     return [list(types[at : at + most]) for at in range(0, len(types), most)]
-
-
-def _oldest_first(page: Any) -> list[bytes]:
-    # The library turns decimal strings into Decimals; `str` gives back what Stripe sent.
-    return [json.dumps(one.to_dict(), default=str).encode() for one in reversed(page.data)]
 
 
 def _after(start: str | None) -> dict[str, str]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
-import msgspec
-
 from services.billing.adapters.stripe.gateway import PAGE, StripeGateway
 from services.billing.domain.errors import ObjectGone
 from services.billing.domain.list_sizes import ObjectPage
 from services.billing.stripe_events.imports import Listed
-from shared.text import decode_json
 
 FILTERS: Final[dict[Listed, dict[str, Any]]] = {
     Listed.CUSTOMERS: {},
@@ -21,26 +18,11 @@ FILTERS: Final[dict[Listed, dict[str, Any]]] = {
 }
 
 
-class _Object(msgspec.Struct, frozen=True):
-    id: str
-    created: int = 0
-
-
-class _List(msgspec.Struct, frozen=True):
-    data: tuple[msgspec.Raw, ...] = ()
-    has_more: bool = False
-
-
-_list = msgspec.json.Decoder(_List)
-_object = msgspec.json.Decoder(_Object)
-
-
 class StripeLists:
     """`ObjectLists` on one account of Stripe's API."""
 
     def __init__(self, gateway: StripeGateway) -> None:
-        self._api = gateway.api
-        self._errors = gateway.errors
+        self._gateway = gateway
 
     def page(
         self, what: str, after: str | None, *, before: dt.datetime | None = None
@@ -50,15 +32,5 @@ class StripeLists:
             params["starting_after"] = after
         if before is not None:
             params["created"] = {"lt": int(before.timestamp())}
-        with self._errors(missing=ObjectGone):
-            answer = getattr(self._api, what).list(params)
-        found = decode_json(_list, answer.last_response.body)
-        bodies = [bytes(one) for one in found.data]
-        ends = [_object.decode(one) for one in (bodies[:1] + bodies[-1:])]
-        return ObjectPage(
-            objects=bodies,
-            more=found.has_more,
-            last=ends[-1].id if ends else None,
-            newest=ends[0].created if ends else 0,
-            oldest=ends[-1].created if ends else 0,
-        )
+        with self._gateway.errors(missing=ObjectGone):
+            return self._gateway.page_of(what, params)
