@@ -3,7 +3,8 @@
 `POST /sandbox/faults` with `{"match": "POST /v1/billing_portal/sessions", "status": 409, "times": 2}` makes the
 next two such requests fail. `match` is a method (or `*`) and a path, with `*` for anything. `status` is an HTTP
 status, `"timeout"` (no answer for `delay_seconds`, 60 by default, then 504) or absent (just slow). `code` chooses among
-the reasons that Stripe has for a status (403: `more_permissions_required`, or `account_invalid`). `after` true
+the reasons that Stripe has for a status (403: `more_permissions_required`, or `account_invalid`). `retry_after` is a 429's header, in
+whole seconds: Stripe promises none, and its libraries have read one. `after` true
 lets the request take effect and only then hides its answer. `keep` true lets the request's idempotency key remember
 the error, as Stripe does once it has begun. `times` is how often, null for until it is removed. `account` leaves the
 requests on all other accounts alone.
@@ -70,6 +71,7 @@ class Fault:
     keep: bool = False
     code: str | None = None
     account: str | None = None
+    retry_after: int | None = None
 
     def matches(self, method: str, path: str, account: str | None = None) -> bool:
         """Whether a request on an account is hit."""
@@ -88,6 +90,7 @@ class Fault:
             "keep": self.keep,
             "code": self.code,
             **({"account": self.account} if self.account is not None else {}),
+            **({"retry_after": self.retry_after} if self.retry_after is not None else {}),
         }
 
 
@@ -104,6 +107,7 @@ def parse(given: Any) -> Fault:
         "keep",
         "code",
         "account",
+        "retry_after",
     }
     if unknown:
         raise BadFault(f"unknown: {', '.join(sorted(unknown))}")
@@ -129,6 +133,11 @@ def parse(given: Any) -> Fault:
     account = given.get("account")
     if account is not None and not str(account).startswith("acct_"):
         raise BadFault("account: expected the id of one, acct_…")
+    retry_after = given.get("retry_after")
+    if retry_after is not None and not (
+        status == 429 and type(retry_after) is int and 0 <= retry_after <= 3600
+    ):
+        raise BadFault("retry_after: expected whole seconds from 0 to 3600, with the status 429")
     return Fault(
         words[0].upper(),
         words[1],
@@ -137,6 +146,7 @@ def parse(given: Any) -> Fault:
         times,
         code=code,
         account=account,
+        retry_after=retry_after,
         **flags,
     )
 
@@ -251,7 +261,7 @@ def broken(fault: Fault, path: str) -> Response:
     """The answer of a request that was hit, in the words of whom the sandbox plays there."""
     status = 504 if fault.status == "timeout" else int(fault.status or 500)
     stripes = path.startswith(("/v1/", "/v2/"))
-    headers = {}
+    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     if stripes:
         reasons = _REFUSALS.get(status, {None: "An unknown error occurred"})
         code = fault.code or next(iter(reasons))

@@ -17,13 +17,16 @@ APART: Final = 600
 
 @route("POST", "/sandbox/crowd")
 def crowd(world: World, ids: dict[str, str], params: Params) -> Object:
-    """Copies of what is there, made in the past and told by no event: `customers` of the customer `customer`, and for the first of
-    them `subscriptions` of `subscription` and `invoices` of `invoice`, one each."""
+    """Copies of what is there, made in the past and told by no event: `customers` of the customer `customer`; for the first of them
+    `subscriptions` of `subscription`, one each; and `invoices` of `invoice`, one each in turn: more of them than customers are several for
+    the first ones."""
     wanted = {name: params.get(name, 0) for name in ("customers", "subscriptions", "invoices")}
     if any(type(number) is not int or not 0 <= number <= MOST for number in wanted.values()):
         raise StripeError(f"customers, subscriptions, invoices: expected numbers up to {MOST}")
-    if max(wanted["subscriptions"], wanted["invoices"]) > wanted["customers"]:
-        raise StripeError("Each subscription and each invoice has a customer of its own.")
+    if wanted["subscriptions"] > wanted["customers"]:
+        raise StripeError("Each subscription has a customer of its own.")
+    if wanted["invoices"] and not wanted["customers"]:
+        raise StripeError("Each invoice has a customer of the crowd.")
     begin = world.now() - APART * (wanted["customers"] + 1)
     customer = world.get("customer", params.get("customer", ""), "customer")
     made: list[str] = []
@@ -35,13 +38,15 @@ def crowd(world: World, ids: dict[str, str], params: Params) -> Object:
         given = world.get("subscription", params.get("subscription", ""), "subscription")
         at = begin + APART * number
         subscriptions.append(_copied(world, given, "sub", at, customer=made[number]))
+    many, most = wanted["customers"], max(wanted["invoices"], wanted["customers"])
     for number in range(wanted["invoices"]):
         invoice = world.get("invoice", params.get("invoice", ""), "invoice")
         details: Any = copy(invoice.get("parent"))
-        if number < len(subscriptions) and details and details.get("subscription_details"):
-            details["subscription_details"]["subscription"] = subscriptions[number]
-        at = begin + APART * number
-        _copied(world, invoice, "in", at, customer=made[number], parent=details)
+        whose = number % many
+        if whose < len(subscriptions) and details and details.get("subscription_details"):
+            details["subscription_details"]["subscription"] = subscriptions[whose]
+        at = begin + APART * many * number // most
+        _copied(world, invoice, "in", at, customer=made[whose], parent=details)
     return wanted
 
 

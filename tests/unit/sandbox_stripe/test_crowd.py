@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from sandbox.config import SandboxConfig
@@ -24,12 +26,29 @@ def test_a_crowd_is_listed_and_told_by_no_event() -> None:
     assert len(world.call("GET", "/v1/events", {"limit": 100})["data"]) == events
 
 
+def test_a_crowd_can_owe_several_invoices_each() -> None:
+    """In turn: of more invoices than customers the first customers have one more."""
+    world = StripeApi(SandboxConfig())
+    customer = world.call("POST", "/v1/customers", {"email": "first@example.com"})["id"]
+    world.call("POST", "/v1/invoiceitems", {"customer": customer, "amount": 500, "currency": "usd"})
+    like = world.call("POST", "/v1/invoices", {"customer": customer})["id"]
+    wanted = {"customers": 3, "invoices": 5, "customer": customer, "invoice": like}
+    world.call("POST", "/sandbox/crowd", wanted)
+    listed = world.call("GET", "/v1/invoices", {"limit": 100})["data"]
+    owing = Counter(one["customer"] for one in listed if one["customer"] != customer)
+    assert sorted(owing.values()) == [1, 2, 2]
+    assert len({one["id"] for one in listed}) == 6
+    created = [one["created"] for one in listed if one["id"] != like]
+    assert created == sorted(created, reverse=True)
+
+
 def test_whoever_is_subscribed_is_a_customer() -> None:
-    """There are no more subscriptions and invoices than customers."""
+    """There are no more subscriptions than customers, and no invoice of nobody."""
     world = StripeApi(SandboxConfig())
     customer = world.call("POST", "/v1/customers", {"email": "first@example.com"})
     for wrong in (
         {"subscriptions": 1},
+        {"invoices": 1},
         {"customers": -1},
         {"customers": "7"},
         {"customers": 10**6},

@@ -111,6 +111,16 @@ def test_a_status_has_several_reasons(client: FlaskClient) -> None:
     assert "Stripe-Rate-Limited-Reason" in client.get("/v1/customers", headers=KEY).headers
 
 
+def test_a_429_can_say_when_to_come_back(client: FlaskClient) -> None:
+    """By a header, where that is asked for; else without."""
+    limited = {"match": "GET /v1/*", "status": 429}
+    told = []
+    for fault in (limited, {**limited, "retry_after": 3}):
+        client.post("/sandbox/faults", json=fault)
+        told.append(client.get("/v1/customers", headers=KEY).headers.get("Retry-After"))
+    assert told == [None, "3"]
+
+
 def test_a_key_without_access_is_a_403(client: FlaskClient) -> None:
     """A revoked key, and an account that is not this one: the console's own doors stay open."""
     stranger = {**KEY, "Stripe-Account": "acct_stranger"}
@@ -172,6 +182,8 @@ def test_slow_answers_and_timeouts(client: FlaskClient) -> None:
         {"match": "GET /v1", "keep": 1},
         {"match": "GET /v1", "colour": "red"},
         {"match": "GET /v1", "status": 403, "code": "rate_limit"},
+        {"match": "GET /v1", "status": 500, "retry_after": 1},
+        {"match": "GET /v1", "status": 429, "retry_after": -1},
     ],
 )
 def test_faults_that_make_no_sense_are_refused(given: object) -> None:
