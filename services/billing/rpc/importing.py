@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Final
 
 from services.billing.adapters.stripe.gateway import StripeGateways
@@ -41,11 +42,12 @@ class Importing:
     @rpc
     def import_plan(self, account: str = OWN) -> ImportPlan:
         """What the import of an account will read, and what its key may not. Costs up to thirty reads: Stripe tells no totals, so the
-        lists are sampled, and all numbers are about right at best. May take a minute."""
+        lists are sampled, and all numbers are about right at best. May take a minute: where Stripe says that there are too many requests it
+        is waited for."""
         at = served(account, self.accounts.directory)
         gateway = self.gateways.at(at)
         with wire_errors(), within(PLAN_SECONDS):
-            plan = importing.plan(self.database, StripeLists(gateway), at)
+            plan = importing.plan(self.database, StripeLists(gateway), at, pause=time.sleep)
         with self.database.reading() as session:
             pool = reads.pool_of(session, self.settings.stripe_read_pool, _now().date())
         return ImportPlan(

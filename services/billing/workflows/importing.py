@@ -72,13 +72,20 @@ class Step:
     """Seconds until the next one."""
 
 
-def plan(database: Transactions, lists: ObjectLists, account: Account) -> Plan:
-    """Look at each list: whether it may be read, and about how long it is. Raises StripeUnavailable, StripeRefused."""
+def plan(
+    database: Transactions,
+    lists: ObjectLists,
+    account: Account,
+    *,
+    pause: Callable[[float], object],
+) -> Plan:
+    """Look at each list: whether it may be read, and about how long it is. A 429 is waited out with `pause`, by seconds, for as long as
+    the caller lets it. Raises StripeUnavailable, StripeRefused."""
     sizes: dict[Listed, int] = {}
     lacking: list[Listed] = []
     for what in Listed:
         try:
-            sizes[what] = list_sizes.estimate(_sampler(lists, what))
+            sizes[what] = list_sizes.estimate(_sampler(lists, what, pause))
         except StripePermissionMissing:
             lacking.append(what)
     with database.reading() as session:
@@ -86,12 +93,22 @@ def plan(database: Transactions, lists: ObjectLists, account: Account) -> Plan:
     return Plan(sizes, tuple(lacking), last if last and not last.finished else None)
 
 
-def _sampler(lists: ObjectLists, what: Listed) -> Callable[[int | None], ObjectPage]:
+def _sampler(
+    lists: ObjectLists, what: Listed, pause: Callable[[float], object]
+) -> Callable[[int | None], ObjectPage]:
     def sample(before: int | None) -> ObjectPage:
         at = None if before is None else dt.datetime.fromtimestamp(max(before, 0), dt.UTC)
-        return lists.page(what, None, before=at)
+        while True:
+            try:
+                return lists.page(what, None, before=at)
+            except StripeRateLimited as limited:
+                pause(_wait_of(limited))
 
     return sample
+
+
+def _wait_of(limited: StripeRateLimited) -> float:
+    return LIMITED_WAIT if limited.retry_after is None else limited.retry_after
 
 
 def step(
@@ -121,7 +138,7 @@ def step(
     try:
         page = lists.page(what, at.cursor)
     except StripeRateLimited as limited:
-        return Step(at, LIMITED_WAIT if limited.retry_after is None else limited.retry_after)
+        return Step(at, _wait_of(limited))
     except ObjectGone:
         if at.cursor is None:
             raise

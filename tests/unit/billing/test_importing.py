@@ -68,6 +68,11 @@ class FakeLists:
         )
 
 
+def never(seconds: float) -> None:
+    """There is nothing to wait for."""
+    raise AssertionError(f"waited {seconds} s")
+
+
 def customer(number: int, **given: Any) -> dict[str, Any]:
     return {
         "id": f"cus_{number:05d}",
@@ -353,6 +358,20 @@ def test_stripe_is_obeyed_when_it_says_slow_down(walk: Walk, lists: FakeLists) -
     assert finish(walk).progress.customers == 8
 
 
+def test_stripe_is_obeyed_while_it_is_looked_what_there_is(
+    database: Transactions, lists: FakeLists
+) -> None:
+    """A list whose length is asked for is asked again, when Stripe says; and it costs the answer nothing."""
+    limited = StripeRateLimited("429")
+    limited.retry_after = 7.0
+    lists.troubles = [limited, StripeRateLimited("429")]
+    waited: list[float] = []
+    found = importing.plan(database, lists, OWN, pause=waited.append)
+    assert waited == [7.0, 2.0]
+    assert found.lacking == ()
+    assert found.sizes == importing.plan(database, lists, OWN, pause=never).sizes
+
+
 def test_live_work_goes_first(walk: Walk, lists: FakeLists) -> None:
     """While half of the account's budget is not there, no page is read."""
     budget = Budget(10, clock=lambda: 0.0)
@@ -383,7 +402,7 @@ def test_a_right_that_is_missing_is_named_before_anything_is_read(
 ) -> None:
     """Each list is looked at; those that may not be read are all told."""
     lists.forbidden = {"customers", "invoices"}
-    found = importing.plan(database, lists, OWN)
+    found = importing.plan(database, lists, OWN, pause=never)
     assert found.lacking == (Listed.CUSTOMERS, Listed.INVOICES)
     assert found.sizes == {Listed.SUBSCRIPTIONS: 7}, "about: there are five"
 
@@ -393,11 +412,11 @@ def test_what_is_left_is_expected(
 ) -> None:
     """A plan of an import that was begun counts the pages that are still to come, and says where it stands."""
     walk()
-    found = importing.plan(database, lists, OWN)
+    found = importing.plan(database, lists, OWN, pause=never)
     assert found.unfinished is not None
     assert found.unfinished.customers == SIZE
     finish(walk)
-    assert importing.plan(database, lists, OWN).unfinished is None
+    assert importing.plan(database, lists, OWN, pause=never).unfinished is None
     assert finish(walk).progress.what == DONE
 
 
