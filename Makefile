@@ -146,11 +146,13 @@ bench-accounts: $(FOR_TEST) servers ## What a page and a webhook cost with 10,00
 bench-api: $(FOR_TEST) servers ## The HTTP API for hosts: an upsert beside a page, customers a second by one key
 	@$(PY) -m tests.bench.host_api
 
-CUSTOMERS ?= 50000
-
 .PHONY: import-at-size
-import-at-size: $(FOR_TEST) ## Import an account of CUSTOMERS=50000 from the sandbox, killed three times: rate, reads, memory
-	@IMPORT_CUSTOMERS=$(CUSTOMERS) $(PYTEST) -s tests/contract/test_importing.py
+import-at-size: $(FOR_TEST) servers ## Import an account of CUSTOMERS=50000 on the real system, killed three times, with webhooks meanwhile
+	@$(PY) -m tests.bench.importing
+
+.PHONY: observe-at-size
+observe-at-size: $(FOR_TEST) servers ## Observe a storm of EVENTS=5000 failures, go live, accept: nothing goes before, then each once
+	@$(PY) -m tests.bench.observing
 
 .PHONY: bench-stalls
 bench-stalls: $(FOR_TEST) servers ## How long others wait while somebody sends what should stall a service
