@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+from nameko.extensions import DependencyProvider
 from prometheus_client import Counter
 
 from services.billing.adapters.portal import PortalBusinesses
 from services.billing.adapters.stripe.gateway import StripeGateways
+from services.billing.domain.card_places import CardPlaces
 from services.billing.domain.errors import PortalUnavailable, StripeKeyRefused
 from services.billing.rpc.reconciling import PLACE_SECONDS
 from services.billing.settings import Settings
@@ -20,15 +22,17 @@ from services.billing.workflows.customer_lease import CustomerBusy
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.contracts.rpc.errors import StripeUnavailable
 from shared.events import Event, PaymentMethodChanged
-from shared.nameko_ext.consumer import Permanent, consume
+from shared.nameko_ext.consumer import EVENTS_AT_ONCE, Permanent, consume
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.loops import loop
+from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.turns import Turn, turn
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
+WRITTEN_DOWN_AT_ONCE: Final = 3
+"""So many events of new cards can always be written down, while Stripe is asked about all that may be tried."""
 CARD_RETRIES = Counter(
     "portico_card_retries_total",
     "Tries to pay an open invoice with a new card, by what came of them",
@@ -40,6 +44,16 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+class CardPlacesProvider(DependencyProvider):
+    """Injects the process's `CardPlaces`."""
+
+    def setup(self) -> None:
+        self.places = CardPlaces(EVENTS_AT_ONCE - WRITTEN_DOWN_AT_ONCE)
+
+    def get_dependency(self, worker_ctx: Any) -> CardPlaces:
+        return self.places
+
+
 class Recovering:
     """Changes of card. The service that mixes it in has what is declared here."""
 
@@ -49,6 +63,8 @@ class Recovering:
     portal: RpcClient
     settings: Settings
     recovering: Turn
+    card_places = CardPlacesProvider()
+    wake_recoveries = Waker("resume_recoveries")
 
     @property
     def businesses(self) -> PortalBusinesses:
@@ -58,7 +74,8 @@ class Recovering:
     @consume
     def on_event(self, event: Event) -> str:
         """A new card: pay what is open with it, or note what would be paid where the business observes. What Stripe or the portal
-        can't tell now, and what is of an account that isn't served now, `resume_recoveries` goes on with."""
+        can't tell now, what is of an account that isn't served now, and cards beyond what one account may have tried at a time beside
+        others' (`domain/card_places.py`), `resume_recoveries` goes on with."""
         if not isinstance(event.data, PaymentMethodChanged):
             raise Permanent(f"billing does not consume {event.type}")
         directory = self.accounts.directory
@@ -78,8 +95,13 @@ class Recovering:
                 clock=_now,
             )
             return "not served"
-        self._recover(recovery.recover, wish, wish.account)
-        return "done"
+        with self.card_places.place(wish.account, alone=not len(directory)) as tried_now:
+            if tried_now:
+                self._recover(recovery.recover, wish, wish.account)
+                return "done"
+        recovery.leave(self.database, wish, holder=secrets.token_hex(8), clock=_now)
+        self.wake_recoveries()
+        return "left for a turn"
 
     @loop(poll=5.0)
     def resume_recoveries(self) -> bool:

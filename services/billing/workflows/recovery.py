@@ -113,6 +113,21 @@ def recover(
         return _Recovery(database, gateway, businesses, change, lease, clock).run()
 
 
+def leave(
+    database: Transactions,
+    wish: Wish,
+    *,
+    holder: str,
+    clock: Callable[[], dt.datetime],
+) -> None:
+    """Take what one of Stripe's events tells of a card, and leave carrying it out to `resume`, at once. Raises CustomerBusy as
+    `recover` does."""
+    with lease_of(database, wish.customer, holder, clock) as lease, lease.kept() as session:
+        change = _join(session, wish, clock())
+        if change is not None and change.closed_at is None:
+            payment_method_changes.postpone(session, change.name, clock())
+
+
 def keep(
     database: Transactions,
     wish: Wish,

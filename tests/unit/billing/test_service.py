@@ -20,6 +20,7 @@ from werkzeug.wrappers import Request, Response
 from services.billing import service
 from services.billing.adapters.stripe.breaker import FAILURES, Breaker
 from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
+from services.billing.domain.card_places import CardPlaces
 from services.billing.domain.changes import Wish
 from services.billing.domain.errors import (
     StripeBusy,
@@ -34,7 +35,7 @@ from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.queries import reconciliation
 from services.billing.queries.accounts import connect, disconnect, own_keys_back
-from services.billing.queries.payment_method_changes import close_change, open_change
+from services.billing.queries.payment_method_changes import close_change, open_change, postpone
 from services.billing.rpc import operations, recovering
 from services.billing.service import BillingService
 from services.billing.web import store_batch
@@ -67,6 +68,7 @@ from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.billing.test_webhook import SECRET, signed
 
 BODY = payload("invoice.payment_failed")
+CARD_PLACES = 4
 
 
 @pytest.fixture
@@ -90,6 +92,8 @@ def billing(database: Transactions, gateway: FakePaymentGateway) -> BillingServi
     made.woken = []
     made.recovering = at_once(made, "resume_recovery", wakes="resume_recoveries")
     made.reconciled = at_once(made, "reconcile_account")
+    made.card_places = CardPlaces(CARD_PLACES)
+    made.wake_recoveries = lambda: made.woken.append("recoveries")
     gateway.customers["cus_1"] = Customer("cus_1")
     return made
 
@@ -619,6 +623,57 @@ def test_of_each_account_one_change_of_card_is_gone_on_with_in_a_round(
     asked.clear()
     assert resumes(billing) is True
     assert asked == [OWN, other]
+
+
+def test_an_account_whose_stripe_hangs_keeps_no_other_accounts_card_waiting(
+    billing: Any, gateway: FakePaymentGateway, database: Transactions
+) -> None:
+    """Beyond its share its cards become rows at once, whose turn comes; another account's card is tried as it comes."""
+    slow, quick = Account("acct_1"), Account("acct_2")
+    known = [
+        KnownAccount(one, Way.CONNECTED, AccountState.CONNECTED, False) for one in (slow, quick)
+    ]
+    billing.accounts = SimpleNamespace(directory=Directory(livemode=False, accounts=known))
+    gateways = {slow: FakePaymentGateway(account=slow), quick: gateway}
+    gateway.account = quick
+    billing.gateways = SimpleNamespace(at=gateways.__getitem__)
+
+    def card(account: Account, number: int) -> str:
+        data = PaymentMethodChanged(
+            account=account, stripe_customer_id=f"cus_{number}", payment_method_id=GOOD
+        )
+        event = Event(id=f"evt_{number}/c", occurred_at=NOW, correlation_id=f"evt_{number}", data=data)  # fmt: skip
+        outcome: str = billing.on_event(event)
+        return outcome
+
+    answers = eventlet.Event()
+    gateways[slow].before = lambda operation: answers.wait()
+    hanging = [eventlet.spawn(card, slow, number) for number in range(CARD_PLACES // 2)]
+    eventlet.sleep(0)
+    assert [card(slow, number) for number in (10, 11)] == ["left for a turn"] * 2
+    assert billing.woken == ["recoveries"] * 2
+    assert card(quick, 20) == "done"
+    answers.send()
+    assert [one.wait() for one in hanging] == ["done"] * len(hanging)
+    assert resumes(billing), "what was left is due"
+    with database.reading() as session:
+        closed = session.scalars(
+            select(PaymentMethodChange.account).where(PaymentMethodChange.closed_at.is_not(None))
+        ).all()
+    assert sorted(closed) == [slow] * 3 + [quick]
+
+
+def test_a_card_that_waits_for_an_hours_end_is_due_when_another_event_of_it_is_left_for_a_turn(
+    billing: Any, gateway: FakePaymentGateway, database: Transactions
+) -> None:
+    """There may be more to do at once, as there is where the event finds a place."""
+    wish = Wish(OWN, "evt_1", "customer.updated", "cus_1", GOOD, "", NOW)
+    with database.transaction() as session:
+        change = open_change(session, wish, NOW)
+        postpone(session, change.name, NOW + dt.timedelta(days=365))
+    told = replace(wish, event_id="evt_2", kind="customer.subscription.updated", scope="sub_1")
+    recovery.leave(database, told, holder="one", clock=lambda: NOW)
+    assert recovery.due(database, OWN, NOW) == [change.name]
 
 
 def test_a_process_that_stops_leaves_what_it_would_have_begun_to_others(
