@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextvars
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Protocol, TypeVar
@@ -18,6 +19,7 @@ from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
+from services.notifier.queries.leases import Beside
 from shared import tracing
 from shared.nameko_ext.batch_consumer import BatchConsumer
 from shared.nameko_ext.container import ACCOUNT, KEY
@@ -68,6 +70,9 @@ class Sender(Entrypoint):
         """When this process last sent for another account than just before, by the monotonic clock."""
         self.wake_at: int | None = None
         """How few of them may be under way before the loop is run again; None: nothing is known to wait."""
+        self.others_wait = False
+        """Whether other accounts are known to have more due than there were places for them: then the loop is run after each."""
+        self._wakes_soon = False
         super().__init__(**kwargs)
 
     @property
@@ -116,12 +121,24 @@ class Sender(Entrypoint):
     def _done(self, result: Any, exc_info: Any) -> tuple[Any, Any]:
         if exc_info is not None:
             log.error("sending failed, its lease will end", exc_info=exc_info)
-        if self.wake_at is None or self.busy > self.wake_at:
-            return result, exc_info
+        if self.wake_at is not None and (self.busy <= self.wake_at or self.others_wait):
+            self._wake()
+        return result, exc_info
+
+    def wake_in(self, seconds: float) -> None:
+        """Have the loop run again after so many seconds, or as was said before."""
+        if not self._wakes_soon:
+            self._wakes_soon = True
+            eventlet.spawn_after(seconds, self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._wakes_soon = False
+        self._wake()
+
+    def _wake(self) -> None:
         for entrypoint in self.container.entrypoints:
             if isinstance(entrypoint, Loop) and entrypoint.method_name == self.wakes:
                 entrypoint.wake()
-        return result, exc_info
 
 
 def sender(wakes: str, task: str = "send notification") -> Callable[[Method], Method]:
@@ -147,10 +164,10 @@ def run_concurrently(ask: Callable[[], Answer]) -> Callable[[], Answer]:
 
 @dataclass(frozen=True)
 class Others:
-    """Places for the emails of other accounts than these."""
+    """Places for the emails of other accounts than those that have many."""
 
     free: int
-    accounts: frozenset[str]
+    beside: Beside
 
 
 class SendSlots:
@@ -197,20 +214,35 @@ class SendSlots:
         return self._closed_until is not None and now < self._closed_until
 
     def for_others(self, now: dt.datetime) -> Others | None:
-        """While more is due than there are places: the places that are free, for accounts that don't have their share of all places, so that what
-        one account has due, or how slow its Stripe is, holds up its own emails alone. None: there are no such places, or others were
-        looked for a moment ago, which reads through all that is due."""
+        """While more is due than there are places: the places that are free, for accounts that don't have half of their share of all places, so
+        that what one account has due, or how slow its Stripe is, holds up its own emails alone. None: there are no such places, or others were
+        looked for a moment ago, which reads through all that is due; then the loop is run again when that moment is over."""
         entrypoint = self._entrypoint
         free = self._size - entrypoint.busy
         if entrypoint.wake_at is None or free <= 0 or self._is_closed(now):
             return None
         if self._looked_at is not None and now < self._looked_at + OTHERS_EVERY:
+            entrypoint.wake_in((self._looked_at + OTHERS_EVERY - now).total_seconds())
             return None
         self._looked_at = now
         places = self._room() if self._is_behind() else self._size
-        share = places // (len(entrypoint.accounts) + 1)
-        busy = frozenset(one for one, many in entrypoint.accounts.items() if many > share)
-        return Others(free, busy)
+        accounts = len(entrypoint.accounts) + 1
+        half = places / accounts / 2
+        busy = frozenset(one for one, many in entrypoint.accounts.items() if many > half)
+        return Others(free, Beside(busy, max(1, self._size // accounts // 2)))
+
+    def note_others(self, wanted: int, got: int) -> None:
+        """Remember whether other accounts had more due than there were places for them."""
+        self._entrypoint.others_wait = got == wanted
+
+    @contextmanager
+    def held(self, places: int) -> Iterator[None]:
+        """Keep places that are free while it is looked what is due for them: what is written down meanwhile doesn't get them."""
+        self._entrypoint.busy += places
+        try:
+            yield
+        finally:
+            self._entrypoint.busy -= places
 
     def note_lease(self, wanted: int, got: int) -> None:
         """Remember whether there was more to lease than there were places."""

@@ -242,14 +242,18 @@ class NotifierService(Operations, Observed, Welcomes, Hooks):
         desk, places = self._desk(), self.places
         free = places.free(_now(), keep=True)
         if free:
-            leased = sending.lease(desk, free)
+            with places.held(free):
+                leased = sending.lease(desk, free)
             places.note_lease(free, len(leased))
             for one in leased:
                 places.take(one)
             self.send_welcomes(desk, free - len(leased))
         others = places.for_others(_now())
         if others is not None:
-            for one in sending.lease(desk, others.free, beside=others.accounts):
+            with places.held(others.free):
+                leased = sending.lease(desk, others.free, others.beside)
+            places.note_others(others.free, len(leased))
+            for one in leased:
                 places.take(one)
         return False  # a sender that ends asks for more, where more is known to wait
 

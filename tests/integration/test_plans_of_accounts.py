@@ -18,7 +18,7 @@ from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import Status, Translation
 from services.notifier.domain.sending import SendingPolicy
 from services.notifier.queries.incidents import lock_incidents
-from services.notifier.queries.leases import lease_due
+from services.notifier.queries.leases import Beside, lease_due
 from services.portal.queries import customers as people
 from services.portal.queries import links, page
 from shared.contracts.accounts import Account, Merchant, StripeCustomer, StripeId
@@ -191,5 +191,5 @@ def test_an_email_and_its_incident_are_found_by_account_and_id(notifier: Engine)
 
         return ask
 
-    for beside in ({}, {"beside": {"acct_5", "acct_6"}}):
+    for beside in ({}, {"beside": Beside(frozenset({"acct_5", "acct_6"}), 2)}):
         assert full_scans(notifier, lease(**beside), set()) == []

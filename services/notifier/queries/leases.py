@@ -198,6 +198,14 @@ class FreshLeases:
             )
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What may be leased: nothing of these accounts, and of any other one no more than `each`."""
+
+    accounts: frozenset[str]
+    each: int
+
+
 def new_token() -> str:
     """The name of a lease: of all that one transaction takes."""
     return secrets.token_urlsafe(12)
@@ -224,20 +232,33 @@ _LEASED: Final = (
 )
 
 
+_IS_DUE: Final = (
+    _TABLE.c.status.in_([status.value for status in ACTIVE]),
+    _TABLE.c.due_at <= bindparam("now"),
+)
+_OLDEST: Final = (_TABLE.c.due_at, _TABLE.c.notification_id)
 _ALL_DUE: Final = (
     select(*_LEASED)
-    .where(
-        _TABLE.c.status.in_([status.value for status in ACTIVE]),
-        _TABLE.c.due_at <= bindparam("now"),
-    )
-    .order_by(_TABLE.c.due_at, _TABLE.c.notification_id)
+    .where(*_IS_DUE)
+    .order_by(*_OLDEST)
     .limit(bindparam("most", type_=Integer))
     .with_for_update(skip_locked=True)
 )
-_DUE: Final = _ALL_DUE.where(_TABLE.c.kind != Kind.WELCOME.value)
-_WELCOMES_DUE: Final = _ALL_DUE.where(_TABLE.c.kind == Kind.WELCOME.value)
+_IS_WELCOME: Final = _TABLE.c.kind == Kind.WELCOME.value
+_DUE: Final = _ALL_DUE.where(~_IS_WELCOME)
+_WELCOMES_DUE: Final = _ALL_DUE.where(_IS_WELCOME)
+_OTHERS: Final = (
+    select(
+        _TABLE.c.notification_id,
+        func.row_number().over(partition_by=_TABLE.c.account, order_by=_OLDEST).label("turn"),
+    )
+    .where(*_IS_DUE, ~_IS_WELCOME, _TABLE.c.account.not_in(bindparam("accounts", expanding=True)))
+    .subquery()
+)
 _DUE_OF_OTHERS: Final = _DUE.where(
-    _TABLE.c.account.not_in(bindparam("accounts", expanding=True)),
+    _TABLE.c.notification_id.in_(
+        select(_OTHERS.c.notification_id).where(_OTHERS.c.turn <= bindparam("each", type_=Integer))
+    )
 )
 _TAKING: Final = (
     update(_TABLE)
@@ -256,18 +277,20 @@ def lease_due(
     now: dt.datetime,
     limit: int,
     policy: SendingPolicy,
-    beside: Collection[str] = frozenset(),
+    beside: Beside | None = None,
 ) -> list[Leased]:
-    """Take up to `limit` due notifications, oldest first, none of the accounts in `beside`: then what is due of those is read, too.
-    Several senders at once get different ones. Welcomes are none of them: see `lease_welcomes`.
+    """Take up to `limit` due notifications, oldest first; those that `beside` allows: then all that is due is read. Several senders at
+    once get different ones. Welcomes are none of them: see `lease_welcomes`.
 
     The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
     """
-    found = session.execute(
-        _DUE_OF_OTHERS if beside else _DUE,
-        {"now": now, "most": limit} | ({"accounts": sorted(beside)} if beside else {}),
-    )
-    return _take(session, found.all(), now, policy)
+    wanted: dict[str, Any] = {"now": now, "most": limit}
+    if beside is None:
+        rows = session.execute(_DUE, wanted).all()
+    else:
+        wanted |= {"accounts": sorted(beside.accounts), "each": beside.each}
+        rows = session.execute(_DUE_OF_OTHERS, wanted).all()
+    return _take(session, rows, now, policy)
 
 
 def lease_welcomes(

@@ -17,7 +17,7 @@ after `record`                    nothing is left to do
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -50,7 +50,7 @@ from services.notifier.ports import (
 )
 from services.notifier.queries import business_news, leases
 from services.notifier.queries import incidents as incident_queries
-from services.notifier.queries.leases import Leased
+from services.notifier.queries.leases import Beside, Leased
 from shared.contracts.invoices import owed
 from shared.database import DatabaseUnavailable, Transactions
 
@@ -96,8 +96,8 @@ class SendContext:
     policy: SendingPolicy = field(default_factory=SendingPolicy)
 
 
-def lease(desk: SendContext, limit: int, *, beside: Collection[str] = frozenset()) -> list[Leased]:
-    """Take up to `limit` notifications that are due, of accounts that are not in `beside`."""
+def lease(desk: SendContext, limit: int, beside: Beside | None = None) -> list[Leased]:
+    """Take up to `limit` notifications that are due; with `beside`, of some accounts alone."""
     with desk.db.transaction() as session:
         return leases.lease_due(session, desk.now(), limit, desk.policy, beside)
 

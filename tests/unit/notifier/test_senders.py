@@ -12,7 +12,7 @@ from eventlet.event import Event
 
 from services.notifier import senders
 from services.notifier.domain.kinds import Kind
-from services.notifier.queries.leases import Leased
+from services.notifier.queries.leases import Beside, Leased
 from services.notifier.senders import Sender, SendSlots, run_concurrently
 from shared.contracts.accounts import Account
 from shared.nameko_ext.loops import Loop
@@ -220,7 +220,7 @@ def test_a_place_is_kept_for_other_accounts_once_there_are_any() -> None:
     assert (office.sender.busy, office.places.free(START, keep=True)) == (7, 0)
     others = office.places.for_others(START)
     assert others is not None
-    assert (others.free, others.accounts) == (1, {""})
+    assert (others.free, others.beside.accounts) == (1, {""})
     alone = Office()
     assert alone.places.free(START, keep=True) == 8
 
@@ -231,6 +231,47 @@ def test_others_are_looked_for_four_times_a_second_at_most() -> None:
     assert office.places.for_others(START) is not None
     assert office.places.for_others(START + dt.timedelta(seconds=0.2)) is None
     assert office.places.for_others(START + dt.timedelta(seconds=0.25)) is not None
+
+
+def test_who_came_too_soon_looks_for_others_when_it_is_time(office: Office) -> None:
+    """Once, however many came: else an email that was written down just after the last look would wait for the end of another."""
+    office = busy_with_two_accounts()
+    assert office.places.for_others(START) is not None
+    for _ in range(3):
+        assert office.places.for_others(START + dt.timedelta(seconds=0.24)) is None
+    assert office.loop.woken == 0
+    eventlet.sleep(0.02)
+    assert office.loop.woken == 1
+
+
+def test_a_flood_that_has_half_of_the_places_gets_none_of_those_for_others() -> None:
+    """Half are free then, but they are not to be the flood's all at once: the kept one stays free."""
+    office = busy_with_two_accounts()
+    while office.loop.woken == 0:
+        office.container.end_one()
+    assert (office.sender.busy, office.places.free(START, keep=True)) == (4, 0)
+    others = office.places.for_others(START)
+    assert others is not None
+    assert others.beside == Beside(frozenset({""}), 2)
+
+
+def test_an_end_has_others_looked_for_while_those_are_known_to_wait() -> None:
+    """Their emails have few places, and each that becomes free is one that they wait for."""
+    office = busy_with_two_accounts()
+    office.places.note_others(1, 1)
+    office.container.end_one()
+    assert office.loop.woken == 1
+    office.places.note_others(2, 1)
+    office.container.end_one()
+    assert office.loop.woken == 1
+
+
+def test_places_that_are_looked_for_are_nobodys_meanwhile(office: Office) -> None:
+    """What is written down while the loop asks what is due finds none free, and so no more is under way than there are places."""
+    with office.places.held(office.places.free(START, keep=True)):
+        assert office.places.reserve(START, 3) == 0
+    office.places.note_lease(8, 0)
+    assert office.places.reserve(START, 3) == 3
 
 
 def test_others_are_looked_for_only_while_much_is_due(office: Office) -> None:
@@ -281,7 +322,7 @@ def test_an_account_with_less_than_its_share_is_looked_for_again() -> None:
     office.places.take(OF_OTHER)
     others = office.places.for_others(START)
     assert others is not None
-    assert (others.free, others.accounts) == (1, {""})
+    assert (others.free, others.beside.accounts) == (1, {""})
 
 
 def behind_with_two_accounts() -> Office:
@@ -311,7 +352,7 @@ def test_while_events_wait_other_accounts_have_the_places_that_the_flood_has_not
     office.lease(due=100)
     others = office.places.for_others(START)
     assert others is not None
-    assert (others.free, others.accounts) == (6, {""})
+    assert (others.free, others.beside.accounts) == (6, {""})
 
 
 def test_while_events_wait_fresh_emails_that_fill_the_few_places_have_others_looked_for() -> None:
@@ -336,7 +377,7 @@ def test_when_the_room_shrinks_below_what_is_under_way_others_are_looked_for(ask
         assert office.places.free(START, keep=True) == 0
     others = office.places.for_others(START)
     assert others is not None
-    assert (others.free, others.accounts) == (2, {""})
+    assert (others.free, others.beside.accounts) == (2, {""})
     for _ in range(2):
         office.container.end_one()
     assert office.loop.woken == 1, "and once half of all places are free they are looked for again"

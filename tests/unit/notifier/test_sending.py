@@ -26,6 +26,7 @@ from services.notifier.handlers import requests as asking
 from services.notifier.handlers.results import Result
 from services.notifier.models import IncidentRow
 from services.notifier.queries import leases, suppressions
+from services.notifier.queries.leases import Beside
 from services.notifier.service import NotifierService
 from services.notifier.workflows import sending
 from shared.contracts.accounts import OWN, Account
@@ -369,10 +370,20 @@ def test_a_lease_beside_some_accounts_is_of_others(house: House) -> None:
     for number, account in enumerate(("acct_1", "acct_1", "", "acct_2", "")):
         house.hear(failed(f"evt_{number}", account=Account(account), invoice_id=f"in_{number}"))
         house.clock.forward(seconds=1)
-    beside = sending.lease(house.desk, 2, beside={"acct_1"})
+    beside = sending.lease(house.desk, 2, Beside(frozenset({"acct_1"}), 9))
     assert [one.invoice_id for one in beside] == ["in_2", "in_3"]
-    assert {one.account for one in sending.lease(house.desk, 9, beside={""})} == {"acct_1"}
+    rest = sending.lease(house.desk, 9, Beside(frozenset({""}), 9))
+    assert {one.account for one in rest} == {"acct_1"}
     assert [one.invoice_id for one in sending.lease(house.desk, 9)] == ["in_4"]
+
+
+def test_a_lease_beside_some_accounts_takes_few_of_each_other_one(house: House) -> None:
+    """The oldest of each: one that has many due doesn't take the places of one that has a single one."""
+    for number, account in enumerate(("acct_1", "acct_1", "acct_1", "", "acct_2")):
+        house.hear(failed(f"evt_{number}", account=Account(account), invoice_id=f"in_{number}"))
+        house.clock.forward(seconds=1)
+    few = sending.lease(house.desk, 3, Beside(frozenset({"acct_2"}), 2))
+    assert [one.invoice_id for one in few] == ["in_0", "in_1", "in_3"]
 
 
 def test_pauses_grow_are_jittered_and_capped() -> None:
