@@ -160,6 +160,8 @@ class Hooks:
         finally:
             if self.hooks.shares.gave_back(leased.owner):
                 self.wake_hooks()
+        if leased.probes and answer.delivered:
+            self.wake_hooks()
         self.hooks.shares.note(leased.owner, answer.milliseconds, time.monotonic())
         metrics.HOOK_ATTEMPTS.labels(outcome).inc()
         tracing.note(outcome=outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from standardwebhooks import Webhook
 
 from services.notifier.domain.hook_addresses import Target
 from services.notifier.domain.hook_events import TYPES, as_told
+from services.notifier.domain.hook_shares import HookShares
 from services.notifier.domain.hooks import Answered, HookPolicy, answered
 from services.notifier.handlers import events
 from services.notifier.models import (
@@ -23,6 +25,7 @@ from services.notifier.models import (
 )
 from services.notifier.ports import Owner, PortalUnavailable
 from services.notifier.queries import hook_endpoints
+from services.notifier.rpc.hooks import Hooks
 from services.notifier.workflows import hooks as sending
 from shared import events as contract
 from shared.contracts.accounts import Account, StripeCustomer
@@ -255,6 +258,35 @@ def test_a_dead_endpoint_delays_no_other(world: World) -> None:
     world.clock.forward(minutes=20)
     assert len(sending.lease(world.desk, 8, {})) == 1
     assert sending.lease(world.desk, 8, {}) == []
+
+
+def test_all_that_waits_goes_once_an_endpoint_that_failed_works(world: World) -> None:
+    """What found out that it does has the senders run again: they don't wait for the next poll. What found that it doesn't has not."""
+    woken: list[bool] = []
+    service: Any = SimpleNamespace(
+        _hook_desk=lambda: world.desk,
+        hooks=SimpleNamespace(shares=HookShares(8, 4)),
+        wake_hooks=lambda: woken.append(True),
+    )
+
+    def work() -> int:
+        leased = sending.lease(world.desk, 8, {})
+        for one in leased:
+            Hooks.send_hook(service, one)
+        return len(leased)
+
+    world.endpoint()
+    world.hear(*(failed(invoice_id=f"in_{number}") for number in range(12)))
+    world.tell()
+    world.hosts.answer = lambda target: answered(500, 3)
+    assert [work(), work()] == [4, 4]
+    world.clock.forward(minutes=1)
+    assert work() == 1
+    world.hosts.answer = lambda target: answered(200, 3)
+    world.clock.forward(minutes=1)
+    assert woken == []
+    assert (work(), len(woken)) == (1, 1)
+    assert (work(), len(woken)) == (4, 1)
 
 
 def test_no_endpoint_has_more_than_its_share_of_senders(world: World) -> None:
