@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from portico.checks.endpoints import AREA, PATH, Door, EndpointAccount, check_door
 from portico.cli.findings import Finding, ask, finding, ok, unknown
+from services.billing.adapters.stripe.account import KeyOwner
 from services.billing.domain.accounts import AccountState, KnownAccount, Way
 from services.billing.domain.errors import StripeKeyRefused, StripePermissionMissing
 from services.billing.domain.reads import WINDOW_DAYS, ReadPool
 from services.billing.own_keys import OwnKey
+from services.portal.queries.businesses import ChargedAs
 from shared.contracts.accounts import Account
+from shared.contracts.payments import other_name
 from shared.contracts.rpc.errors import BillingError, StripeUnavailable
 
 MOST_NAMED: Final = 20
@@ -25,7 +30,7 @@ MUCH: Final = 0.9
 class KeyedAccount(EndpointAccount, Protocol):
     """A Stripe account, as far as its key is looked at."""
 
-    def account_id(self) -> str | None: ...
+    def key_owner(self) -> KeyOwner | None: ...
     def lacking_rights(self) -> list[str]: ...
 
 
@@ -101,11 +106,13 @@ def check_own_keys(
     keys: Mapping[Account, OwnKey],
     own_id: Callable[[], str | None],
     look: Callable[[OwnKey], KeyedAccount],
+    charged_as: Callable[[Account], Sequence[ChargedAs]] = lambda account: (),
     *,
     account: str | None = None,
 ) -> Iterator[Finding]:
-    """Each account of STRIPE_ACCOUNTS_FILE: whose its key is, what that may do, where its webhooks go. `own_id` tells the id of the
-    installation's own account; `account` picks one."""
+    """Each account of STRIPE_ACCOUNTS_FILE: whose its key is, what that may do, where its webhooks go, and whether its businesses say what
+    its customers' statements call their charges. `own_id` tells the id of the installation's own account, `charged_as` what an account's
+    businesses say; `account` picks one."""
     if account is not None and account not in keys:
         yield finding(
             AREA,
@@ -118,7 +125,7 @@ def check_own_keys(
     platform = own_id() if chosen else None
     for key in chosen[:MOST_KEYS]:
         try:
-            yield from _own_key(key, look(key), platform)
+            yield from _own_key(key, look(key), platform, charged_as)
         except BillingError as error:
             yield _cannot_ask(key.account, error)
     if len(chosen) > MOST_KEYS:
@@ -130,8 +137,14 @@ def check_own_keys(
         )
 
 
-def _own_key(key: OwnKey, found: KeyedAccount, platform: str | None) -> Iterator[Finding]:
-    account, whose = key.account, found.account_id()
+def _own_key(
+    key: OwnKey,
+    found: KeyedAccount,
+    platform: str | None,
+    charged_as: Callable[[Account], Sequence[ChargedAs]],
+) -> Iterator[Finding]:
+    account, owner = key.account, found.key_owner()
+    whose = owner.id if owner else None
     if whose is not None and whose != account:
         own = whose == platform
         yield finding(
@@ -175,9 +188,31 @@ def _own_key(key: OwnKey, found: KeyedAccount, platform: str | None) -> Iterator
             code=f"webhook-{account}",
         )
         yield from check_door(door, found, found.webhook_endpoints(), None)
+    if owner is not None and owner.statement:
+        yield from _statements(account, owner.statement, charged_as(account))
     if whose is not None and not lacking:
         yield ok(
             AREA, f"own-key-{account}", f"{account}: its key is its own, with the rights to read"
+        )
+
+
+def _statements(
+    account: Account, statement: str, businesses: Iterable[ChargedAs]
+) -> Iterator[Finding]:
+    for one in businesses:
+        wanted, told = (other_name(one.name, said) for said in (statement, one.charged_as))
+        if (wanted or "").strip().casefold() == (told or "").strip().casefold():
+            continue
+        says = f"says “{told}”" if told else "does not say so"
+        wish = {"business_id": one.business_id, "name": one.name, "charged_as": wanted}
+        yield ask(
+            AREA,
+            f"charged-as-{one.business_id}",
+            f"{account}: on its customers' statements its charges are called “{statement}”, as Stripe says; the business {one.business_id} {says}, "
+            "and so page and emails tell customers another name than they will read there",
+            'if Stripe is right: curl …/api/v1/businesses -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -d '
+            + shlex.quote(json.dumps(wish, ensure_ascii=False))
+            + " (docs/integration.md, charged_as)",
         )
 
 

@@ -57,68 +57,9 @@ def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
 
 
 def _look_at_accounts(billing: Any, portal: Any | None, account: str | None) -> Iterator[Finding]:
-    from sqlalchemy.exc import SQLAlchemyError
+    from portico.checks.account_probes import look_at_accounts
 
-    from portico.checks.accounts import (
-        MOST_NAMED,
-        check_own_keys,
-        check_reads,
-        check_standing,
-    )
-    from services.billing.adapters.stripe.account import StripeAccount
-    from services.billing.adapters.stripe.gateway import StripeGateways
-    from services.billing.queries import accounts, reads
-    from services.portal.queries.businesses import customers_by_account
-    from shared.contracts.accounts import OWN, Account
-    from shared.contracts.rpc.errors import BillingError
-    from shared.database import DatabaseUnavailable, Transactions, make_engine
-
-    today = dt.datetime.now(dt.UTC).date()
-    keys = billing.stripe_accounts_file.keys if billing.stripe_accounts_file else {}
-    gateways = StripeGateways(
-        billing.stripe_api_key.reveal(),
-        billing.stripe_api_base,
-        lambda named: keys[named].key if named in keys else None,
-    )
-    engine = make_engine(billing.database_url.reveal())
-    others = make_engine(portal.database_url.reveal()) if portal is not None else None
-
-    def customers(named: list[Account]) -> dict[Account, int]:
-        if others is None or not named:
-            return {}
-        with Transactions(others, "portal").reading() as session:
-            return customers_by_account(session, named)
-
-    def own_id() -> str | None:
-        try:
-            return StripeAccount(gateways.at(OWN)).account_id()
-        except BillingError:
-            return None  # why, the look at the own account tells
-
-    try:
-        if account is None:
-            with Transactions(engine, "billing").reading() as session:
-                connected = accounts.all_accounts(session)
-                keyed = [one for one, _ in accounts.keyed_accounts(session)]
-                pool = reads.pool_of(session, billing.stripe_read_pool, today)
-                most = reads.most_read(session, today, MOST_NAMED // 4)
-            yield from check_reads(pool, most, connected=bool(connected))
-            yield from check_standing([*connected, *keyed], customers)
-    except (SQLAlchemyError, DatabaseUnavailable):
-        pass  # away, or behind: the look at the database has told
-    finally:
-        engine.dispose()
-        if others is not None:
-            others.dispose()
-    try:
-        yield from check_own_keys(
-            keys,
-            own_id,
-            lambda key: StripeAccount(gateways.at(key.account)),
-            account=account,
-        )
-    finally:
-        gateways.close()
+    return look_at_accounts(billing, portal, account)
 
 
 def _look_at_sendgrid(settings: Any) -> Iterator[Finding]:

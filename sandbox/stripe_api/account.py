@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.places import Place
 from sandbox.stripe_api.rendering import as_list
@@ -9,10 +11,14 @@ from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
+LONGEST_STATEMENT: Final = 22
+"""https://docs.stripe.com/get-started/account/statement-descriptors"""
+
 
 def shown(world: World, record: Object) -> Object:
     """An account from what the directory knows of it."""
     dashboard = {"display_name": record["name"], "timezone": "Etc/UTC"}
+    statement = record["name"].upper()[:LONGEST_STATEMENT]
     account: Object = {
         "id": record["id"],
         "object": "account",
@@ -23,7 +29,7 @@ def shown(world: World, record: Object) -> Object:
         "details_submitted": True,
         "email": record["email"],
         "payouts_enabled": True,
-        "settings": {"dashboard": dashboard},
+        "settings": {"dashboard": dashboard, "payments": {"statement_descriptor": statement}},
         "type": "standard",
     }
     if record["color"]:

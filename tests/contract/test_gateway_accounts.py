@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from services.billing.adapters.stripe.account import StripeAccount
+from services.billing.adapters.stripe.account import KeyOwner, StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.errors import OwnKeyRefused, StripeKeyRefused
 from services.billing.domain.portal import PortalPolicy
@@ -88,11 +88,12 @@ def test_reads_are_counted_for_the_account_that_was_read(sandbox: Sandbox) -> No
 
 
 def test_a_key_tells_whose_it_is(sandbox: Sandbox) -> None:
-    """What doctor compares with the account that the key stands with."""
+    """What doctor compares with the account that the key stands with; and what statements call its charges."""
     keyed = account(sandbox, connected=None)
     keys = {Account(keyed["id"]): Secret(keyed["keys"]["test"])}
     gateways = StripeGateways(KEY, sandbox.url, keys.get)
-    assert StripeAccount(gateways.at(Account(keyed["id"]))).account_id() == keyed["id"]
+    owner = StripeAccount(gateways.at(Account(keyed["id"]))).key_owner()
+    assert owner == KeyOwner(keyed["id"], keyed["name"].upper()[:22])
     own_id = StripeAccount(gateways.at(OWN)).account_id()
     assert own_id not in (None, keyed["id"])
     gateways.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -41,6 +42,26 @@ def customers_by_account(session: Session, accounts: Sequence[Account]) -> dict[
         .group_by(CustomerRow.account)
     ).all()
     return {Account(account): number for account, number in counted}
+
+
+@dataclass(frozen=True)
+class ChargedAs:
+    """What a business says of its customers' statements."""
+
+    business_id: str
+    name: str
+    charged_as: str | None
+
+
+def charged_as(session: Session, account: Account, limit: int) -> list[ChargedAs]:
+    """What the businesses that are charged for by an account itself say of its statements, in the order of their ids."""
+    found = session.execute(
+        select(BusinessRow.business_id, BusinessRow.name, BusinessRow.charged_as)
+        .where(BusinessRow.account == account, BusinessRow.on_behalf_of == "")
+        .order_by(BusinessRow.business_id)
+        .limit(limit)
+    )
+    return [ChargedAs(*row) for row in found]
 
 
 def move(session: Session, row: BusinessRow, merchant: Merchant, now: dt.datetime) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from portico.checks.accounts import (
 )
 from portico.cli.findings import Finding, Level
 from portico.commands.doctor import Probes
-from services.billing.adapters.stripe.account import WebhookEndpoint
+from services.billing.adapters.stripe.account import KeyOwner, WebhookEndpoint
 from services.billing.domain.accounts import AccountState, KnownAccount, Way
 from services.billing.domain.errors import OwnKeyRefused, StripePermissionMissing
 from services.billing.domain.reads import ReadKey, ReadPool
@@ -29,6 +31,7 @@ from services.billing.queries.accounts import connect, disconnect
 from services.billing.queries.reads import add_reads
 from services.billing.stripe_events.translation import WANTED
 from services.portal.models import BusinessRow, CustomerRow
+from services.portal.queries.businesses import ChargedAs
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable
 from shared.database import Transactions, make_engine
@@ -56,10 +59,12 @@ class Theirs:
     trouble: Exception | None = None
     api_version = "2026-10-28.endive"
 
-    def account_id(self) -> str | None:
+    statement: str | None = None
+
+    def key_owner(self) -> KeyOwner | None:
         if self.trouble is not None:
             raise self.trouble
-        return self.whose
+        return KeyOwner(self.whose, self.statement) if self.whose else None
 
     def lacking_rights(self) -> list[str]:
         return self.lacking
@@ -109,6 +114,42 @@ def test_what_is_wrong_with_a_key_is_found(spoiled: Theirs, found: dict[str, Lev
     """By the account, whatever it is."""
     told = {code.replace(f"-{THEIRS}", ""): level for code, level in examined(spoiled).items()}
     assert told == found
+
+
+@pytest.mark.parametrize(
+    ("statement", "charged_as", "told"),
+    [
+        ("SUNRISE HOME", None, "does not say so"),
+        ("SUNRISE HOME", "SUNRISE*", "says “SUNRISE*”"),
+        ("SUNRISE", "OTHER", "says “OTHER”"),
+        ("SUNRISE HOME", "Sunrise home", None),
+        ("SUNRISE", None, None),
+        (None, "SUNRISE*", None),
+    ],
+)
+def test_a_business_that_says_another_name_than_statements_is_for_a_person_to_look_at(
+    statement: str | None, charged_as: str | None, told: str | None
+) -> None:
+    """With the command that tells it; where Stripe calls it by its name, or says nothing, there is nothing to say."""
+    asked: list[Account] = []
+
+    def of(account: Account) -> list[ChargedAs]:
+        asked.append(account)
+        return [ChargedAs("sunrise", "Sunrise", charged_as)]
+
+    theirs = Theirs(statement=statement)
+    found = check_own_keys({THEIRS: key_of(THEIRS)}, lambda: None, lambda key: theirs, of)
+    looks = [one for one in found if one.code == "charged-as-sunrise"]
+    assert [one.level for one in looks] == ([Level.ASK] if told else [])
+    assert asked == ([THEIRS] if statement else [])
+    if told:
+        assert f"the business sunrise {told}" in looks[0].text
+        (wish,) = re.findall(r"'({.*})'", looks[0].remedy)
+        assert json.loads(wish) == {
+            "business_id": "sunrise",
+            "name": "Sunrise",
+            "charged_as": None if statement == "SUNRISE" else statement,
+        }
 
 
 def test_the_own_account_needs_no_entry() -> None:

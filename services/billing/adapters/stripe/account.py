@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from services.billing.adapters.stripe.gateway import StripeGateway
 from services.billing.domain.errors import StripePermissionMissing
+from services.billing.stripe_events.payloads import attribute
 from shared.settings import Secret
 
 ENDPOINT_PAGE: Final = 100
@@ -37,6 +38,15 @@ class WebhookEndpoint:
     def hears(self, wanted: Sequence[str]) -> bool:
         """Whether it delivers all of these event types."""
         return not self.missing(wanted)
+
+
+@dataclass(frozen=True)
+class KeyOwner:
+    """The account that a key is of, as it tells of itself."""
+
+    id: str
+    statement: str | None = None
+    """What its customers' statements call its charges (`settings.payments.statement_descriptor`); None: it has not said."""
 
 
 class StripeAccount:
@@ -87,13 +97,20 @@ class StripeAccount:
             answer = self._api.customers.list({"limit": 1})
         return parsedate_to_datetime(answer.last_response.headers["Date"]).astimezone(dt.UTC)
 
-    def account_id(self) -> str | None:
-        """Whose our key is, `acct_…`; None where a restricted key may not say (https://docs.stripe.com/api/accounts/retrieve)."""
+    def key_owner(self) -> KeyOwner | None:
+        """Whose our key is; None where a restricted key may not say (https://docs.stripe.com/api/accounts/retrieve)."""
         try:
             with self._errors():
-                return str(self._api.accounts.retrieve_current().id)
+                found = self._api.accounts.retrieve_current()
         except StripePermissionMissing:
             return None
+        statement = attribute(found, "settings", "payments", "statement_descriptor")
+        return KeyOwner(str(found.id), statement or None)
+
+    def account_id(self) -> str | None:
+        """The id of the account that our key is of, `acct_…`, as `key_owner` knows it."""
+        owner = self.key_owner()
+        return owner.id if owner else None
 
     def lacking_rights(self) -> list[str]:
         """What our key may not read, by Stripe's resource names; a restricted key may lack some.
