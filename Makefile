@@ -142,6 +142,10 @@ bench-fairness: $(FOR_TEST) servers ## How long an account's mails take beside a
 bench-accounts: $(FOR_TEST) servers ## What a page and a webhook cost with 10,000 Stripe accounts beside one, in turns; about 3 minutes
 	@$(PY) -m tests.bench.accounts
 
+.PHONY: bench-hooks
+bench-hooks: $(FOR_TEST) servers ## Webhooks to hosts a second, to one endpoint and to 200 businesses' ones: HOOKS=2000
+	@$(PY) -m tests.bench.hooks
+
 .PHONY: bench-api
 bench-api: $(FOR_TEST) servers ## The HTTP API for hosts: an upsert beside a page, customers a second by one key
 	@$(PY) -m tests.bench.host_api

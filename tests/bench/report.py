@@ -58,6 +58,11 @@ def at_least(what: str, least: float, value: float, *, cpu: float) -> Target:
     return Target(what, f"≥ {least:g}", f"{value:.2f}", value >= least, f"{cpu:.1f}")
 
 
+def at_least_of(what: str, least: float, value: float) -> Target:
+    """A figure that should not be lower."""
+    return Target(what, f"≥ {least:g}", f"{value:.0f}", value >= least)
+
+
 def at_most(what: str, most: float, value: float, unit: str = "") -> Target:
     """A figure that should not be higher."""
     measured = f"{value:.2f}" if most < 20 else f"{value:.0f}"

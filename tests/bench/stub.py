@@ -1,4 +1,4 @@
-"""Stripe and SendGrid, as far as the bench needs them, and fast: answers at once, counts, remembers when mails came."""
+"""Stripe, SendGrid and a host that gets webhooks, as far as the bench needs them, and fast: answers at once, counts, remembers when mails came."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ ID = re.compile(rb'"notification_id": ?"([^"]+)"')
 TAKES = re.compile(rb"^GET /stripe-takes/([\d.]+)")
 OF_ACCOUNT = re.compile(rb"^GET /stripe-of/(acct_\w+)/([\d.]+)/(\d+)")
 STRIPE_ACCOUNT = re.compile(rb"\r\nstripe-account: (acct_\w+)", re.IGNORECASE)
+HOSTS_TAKE = re.compile(rb"^GET /hosts-take/([\d.]+)")
 AFTER = re.compile(rb"^GET /after/(\d+)")
 PATIENCE_SECONDS = 8.0
 """How long `GET /after/N` waits for the next mail."""
@@ -61,6 +62,9 @@ stripe: Counter[int] = Counter()
 stripe_takes = 0.0
 """Seconds until Stripe answers: none, or as `GET /stripe-takes/SECONDS` has said, which counts anew."""
 
+hosts_take = 0.0
+"""Seconds until a host answers a webhook, as `GET /hosts-take/SECONDS` has said."""
+
 of_account: dict[bytes, tuple[float, bool]] = {}
 """Accounts whose Stripe differs, as `GET /stripe-of/ACCOUNT/SECONDS/STATUS` has said: seconds until it answers, and whether that
 is a 429."""
@@ -68,13 +72,19 @@ is a 429."""
 
 def handle(request: bytes, body: bytes) -> bytes:
     """What a request gets."""
-    global copies, stripe_takes
+    global copies, hosts_take, stripe_takes
     if request.startswith(b"POST /v3/mail/send"):
         found = ID.search(body)
         key = found[1].decode() if found else f"plain-{len(mails)}"
         copies += key in mails
         mails.setdefault(key, time.time())
         return ACCEPTED
+    if request.startswith(b"POST /hook/"):
+        eventlet.sleep(hosts_take)
+        return answer("200 OK", "")
+    if (takes := HOSTS_TAKE.match(request)) is not None:
+        hosts_take = float(takes[1])
+        return answer("200 OK", "{}")
     if request.startswith(b"GET /ready"):
         return answer("200 OK", "{}")
     if request.startswith(b"GET /count"):

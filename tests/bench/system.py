@@ -38,8 +38,9 @@ class System:
         notifiers: int = 1,
         rabbitmq: RabbitMQ | None = None,
         postgres: PostgreSQL | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        """The servers are its own unless they are given; `name` is then what it calls its things there."""
+        """The servers are its own unless they are given; `name` is then what it calls its things there. `settings` are more of them."""
         self.folder, self.customers = folder, customers
         self.certificate = folder / "certificate.pem"
         port, plain = free_port(), free_port()
@@ -70,6 +71,7 @@ class System:
                 "SSL_CERT_FILE": str(self.certificate),
                 "NOTIFIER_SENDERS": "32",
                 "API_RATE": "60000",
+                **(settings or {}),
             },
         )
         self.scratch = f"{name}_scratch"
@@ -204,11 +206,13 @@ def event_template() -> str:
 
 
 @contextlib.contextmanager
-def running(kind: str, customers: int, *, notifiers: int = 1) -> Iterator[System]:
+def running(
+    kind: str, customers: int, *, notifiers: int = 1, settings: Mapping[str, str] | None = None
+) -> Iterator[System]:
     """The system on servers of its own, started; removed at the end."""
     folder = own_folder(kind)
     folder.chmod(0o711)
-    system = System(folder, customers, notifiers=notifiers)
+    system = System(folder, customers, notifiers=notifiers, settings=settings)
     try:
         system.start()
         yield system

@@ -19,11 +19,14 @@ ALLOWED = {"HOOKS_ALLOW_LOOPBACK": "true"}
 
 
 class FailingHost(WebhookHost):
-    """A host that answers 500 a quarter of the time, and takes a quarter of what comes without saying so, until it is healed."""
+    """A host that answers 500 an eighth of the time, and takes an eighth of what comes without saying so, until it is healed.
+
+    More often it would fail five times in a row again and again, and for each such time be tried with one webhook at a time.
+    """
 
     def __init__(self, seed: int) -> None:
         dice = random.Random(seed)
-        super().__init__(lambda: dice.choice((200, 200, 500, 0)))
+        super().__init__(lambda: dice.choice((*[200] * 6, 500, 0)))
         self.deaths = 0
 
     def die(self, seconds: float = 1.0) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from local.servers import own_folder
 from tests.bench.report import progress
@@ -34,6 +35,8 @@ QUIET_WITHIN = 420.0
 """The longest waiting room of a failed event is five minutes."""
 MAILS_A_SECOND = 5
 """As slow as a busy machine may be."""
+TELL_EVERY = 15.0
+"""Seconds between two lines that tell how far it is."""
 
 
 @dataclass
@@ -151,14 +154,17 @@ def run(
             poster.drain(within=180)
             posting = time.monotonic() - began
             system.sandbox("DELETE", "/sandbox/faults")
-            system.wait(lambda: are_half_delivered(system), QUIET_WITHIN + events / MAILS_A_SECOND)
-            host.heal()
             say(f"{posting:6.1f} s  every webhook is accepted; waiting for quiet")
+            within = QUIET_WITHIN + events / MAILS_A_SECOND
             forced: set[str] = set()
-            quiet = system.wait(
-                lambda: is_quiet(system, forced), QUIET_WITHIN + events / MAILS_A_SECOND
-            )
-            system.wait(lambda: are_delivered(system), QUIET_WITHIN + events / MAILS_A_SECOND)
+
+            def wait(ready: Callable[..., bool], *about: Any) -> float:
+                return system.wait(_telling(ready, system, *about, say=say, since=began), within)
+
+            wait(are_half_delivered)
+            host.heal()
+            quiet = wait(is_quiet, forced)
+            wait(are_delivered)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{what_is_left(system)}") from error
         finally:
@@ -178,6 +184,39 @@ def run(
             posting,
             quiet,
         )
+
+
+def _telling(
+    ready: Callable[..., bool],
+    system: System,
+    *about: Any,
+    say: Callable[[str], None],
+    since: float,
+) -> Callable[[], bool]:
+    """A question about the system; now and then, while it isn't so, it is told how far all is."""
+    told = time.monotonic()
+
+    def look() -> bool:
+        nonlocal told
+        if ready(system, *about):
+            return True
+        if time.monotonic() - told > TELL_EVERY:
+            told = time.monotonic()
+            ((mails,),) = system.rows(
+                "notifier",
+                "SELECT count(*) FROM notifications WHERE status IN ('pending', 'sending')",
+            )
+            ((sent, whole),) = system.rows(
+                "notifier",
+                "SELECT count(*) FILTER (WHERE status = 'delivered'), count(*) FROM hook_deliveries",
+            )
+            say(
+                f"{told - since:6.1f} s  {mails} emails wait; the host has {sent} webhooks of {whole}"
+            )
+        return False
+
+    look.__doc__ = ready.__doc__
+    return look
 
 
 def is_quiet(system: System, forced: set[str], grace: float = 2.0) -> bool:

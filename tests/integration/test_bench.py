@@ -106,5 +106,6 @@ def test_each_stalling_input_is_sent_and_probed(system: System, attack: stalls.A
 def test_the_page_has_a_place_for_each_part() -> None:
     """What a run of minutes measures is not lost at its end because the page has no marks for it."""
     page = report.PAGE.read_text()
-    for name in ("measured", "stalls", *(f"storm with {number}" for number in storm.PAGE_HAS)):
+    more = ("stalls", "fairness", "accounts", "hooks", "host api")
+    for name in ("measured", *more, *(f"storm with {number}" for number in storm.PAGE_HAS)):
         assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1

@@ -20,12 +20,13 @@ from services.notifier.ports import (
     UnknownCustomer,
 )
 from shared.contracts import rpc as contracts
-from shared.contracts.accounts import StripeCustomer, by_merchant, merchant_arguments
+from shared.contracts.accounts import Merchant, StripeCustomer, by_merchant, merchant_arguments
 from shared.contracts.rpc import errors
 from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
 from shared.nameko_ext.batching import Interrupted, Overloaded
 from shared.nameko_ext.rpc import RpcTimeout, RpcUnavailable
+from shared.nameko_ext.side_by_side import side_by_side
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -37,12 +38,18 @@ Portal = Any
 def fetch_contacts(
     portal: Portal, wanted: list[StripeCustomer]
 ) -> list[contracts.portal.Contact | None]:
-    """The portal's answers about Stripe customers, many in one call; None for one that it does not know."""
+    """The portal's answers about Stripe customers, those of one merchant in one call, and several calls at a time; None for one that it
+    does not know."""
     answers: dict[StripeCustomer, contracts.portal.Contact] = {}
-    for merchant, ids in by_merchant(wanted).items():
-        told = contracts.portal.CONTACTS.call(
+
+    def ask(of: tuple[Merchant, list[str]]) -> Mapping[str, contracts.portal.Contact]:
+        merchant, ids = of
+        return contracts.portal.CONTACTS.call(
             portal, stripe_customer_ids=ids, **merchant_arguments(*merchant)
         )
+
+    asked = list(by_merchant(wanted).items())
+    for (merchant, _), told in zip(asked, side_by_side(ask, asked), strict=True):
         answers |= {
             StripeCustomer(merchant.account, id, merchant.on_behalf_of): contact
             for id, contact in told.items()

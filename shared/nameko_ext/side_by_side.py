@@ -1,0 +1,26 @@
+"""Asking many questions at the same time, as far as the one who is asked is to bear it."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from eventlet import GreenPool
+
+MOST: Final = 8
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+
+def side_by_side(ask: Callable[[Question], Answer], questions: Sequence[Question]) -> list[Answer]:
+    """The answers, in the order of the questions, of which `MOST` at most are asked at a time; one alone is asked here. Raises what
+    the first one raised that failed; those after it are asked to their end all the same.
+
+    Log lines, calls and spans of each belong to the caller's work.
+    """
+    if len(questions) < 2:
+        return [ask(one) for one in questions]
+    pool = GreenPool(MOST)
+    threads = [pool.spawn(contextvars.copy_context().run, ask, one) for one in questions]
+    return [thread.wait() for thread in threads]
