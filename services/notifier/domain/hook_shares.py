@@ -39,22 +39,23 @@ class HookShares:
         self.under_way: Counter[str] = Counter()
         self.rotation = Rotation()
         self._per_owner = per_owner
-        self._full: set[str] = set()
+        self._more: set[str] = set()
+        """Owners of whom as much was taken as might be."""
         self._for_slow = max(1, places // 2)
         self._slow_until: dict[str, float] = {}
 
-    def took(self, owner: str) -> None:
-        """An attempt begins."""
+    def took(self, owner: str, *, more: bool) -> None:
+        """An attempt begins. `more`: more may be due than was taken."""
         self.under_way[owner] += 1
-        if self.under_way[owner] >= self._per_owner:
-            self._full.add(owner)
+        if more:
+            self._more.add(owner)
 
     def gave_back(self, owner: str) -> bool:
-        """An attempt is over; whether its owner had all that one may have, of which half is free again: then more may wait than was taken."""
+        """An attempt is over; whether more may be due of its owner, and half of what one may have is free: then it is looked for."""
         self.under_way -= Counter({owner: 1})
-        if owner not in self._full or self.under_way[owner] > self._per_owner // 2:
+        if owner not in self._more or self.under_way[owner] > self._per_owner // 2:
             return False
-        self._full.discard(owner)
+        self._more.discard(owner)
         return True
 
     def note(self, owner: str, milliseconds: int, now: float) -> None:

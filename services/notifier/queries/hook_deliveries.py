@@ -42,8 +42,8 @@ class HookLease:
     """When the event was heard."""
     replayed_at: dt.datetime | None = None
     """When a person last asked for it once more; None: nobody has."""
-    probes: bool = False
-    """It tries an endpoint that fails: once it is delivered, all that waits there may go."""
+    more: bool = False
+    """As much was taken of its endpoint as might be: more may be due there."""
 
     @property
     def account(self) -> str:
@@ -91,13 +91,12 @@ def lease_due(
             most = min(most, left_for_slow)
         if most <= 0:
             continue
-        probes = endpoint.failures >= policy.failures_in_a_row
-        if probes:
+        if endpoint.failures >= policy.failures_in_a_row:
             until = now + policy.lease
             if not hook_endpoints.take_probe(session, endpoint.endpoint_id, now, until):
                 continue
             most = 1
-        found = _lease_of(session, endpoint, now, most, policy, probes=probes)
+        found = _lease_of(session, endpoint, now, most, policy)
         taken += found
         shares[owner] += len(found)
         if owner in slow.owners:
@@ -145,13 +144,7 @@ def _owner(endpoint: HookEndpoint) -> str:
 
 
 def _lease_of(
-    session: Session,
-    endpoint: HookEndpoint,
-    now: dt.datetime,
-    most: int,
-    policy: HookPolicy,
-    *,
-    probes: bool,
+    session: Session, endpoint: HookEndpoint, now: dt.datetime, most: int, policy: HookPolicy
 ) -> list[HookLease]:
     rows = session.execute(
         select(HookDelivery.hook_event_id, HookDelivery.replayed_at)
@@ -188,7 +181,7 @@ def _lease_of(
             traceparent=event.traceparent,
             received_at=event.received_at,
             replayed_at=replayed[event.hook_event_id],
-            probes=probes,
+            more=len(ids) == most,
         )
         for event in found
     ]

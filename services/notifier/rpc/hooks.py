@@ -142,7 +142,7 @@ class Hooks:
         leased = sending.lease(self._hook_desk(), free, shares.under_way, slow, shares.rotation)
         self.hook_places.note_lease(free, len(leased))
         for one in leased:
-            shares.took(one.owner)
+            shares.took(one.owner, more=one.more)
             self.hook_places.take(one)
         return False
 
@@ -160,8 +160,6 @@ class Hooks:
         finally:
             if self.hooks.shares.gave_back(leased.owner):
                 self.wake_hooks()
-        if leased.probes and answer.delivered:
-            self.wake_hooks()
         self.hooks.shares.note(leased.owner, answer.milliseconds, time.monotonic())
         metrics.HOOK_ATTEMPTS.labels(outcome).inc()
         tracing.note(outcome=outcome)

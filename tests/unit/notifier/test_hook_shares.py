@@ -75,7 +75,7 @@ def begin(db: Transactions, shares: HookShares, clock: float = 0.0) -> list[Hook
             session, NOW, free, HookPolicy(), shares.under_way, shares.slow(clock)
         )
     for one in leased:
-        shares.took(one.owner)
+        shares.took(one.owner, more=one.more)
     return leased
 
 
@@ -158,14 +158,35 @@ def test_who_was_slow_is_not_for_ever(db: Transactions) -> None:
     assert shares.slow(SLOW_SECONDS).owners == frozenset()
 
 
-def test_an_owner_who_has_all_that_one_may_have_goes_on_at_once() -> None:
-    """More may be due than was taken: it is looked for when half of the places are free, once, and not at the next poll."""
+def test_what_is_due_beyond_an_owners_share_is_looked_for_at_once() -> None:
+    """When half of its places are free, once, and not at the next poll."""
     shares = HookShares(PLACES, 4)
-    for _ in range(3):
-        shares.took("sunrise")
-    assert [shares.gave_back("sunrise") for _ in range(3)] == [False] * 3
     for _ in range(4):
-        shares.took("sunrise")
-    shares.took("alder")
+        shares.took("sunrise", more=True)
+    shares.took("alder", more=False)
     assert [shares.gave_back("sunrise") for _ in range(4)] == [False, True, False, False]
     assert shares.gave_back("alder") is False
+
+
+def test_a_host_that_answers_before_the_next_lease_is_through_is_not_left_to_the_poll(
+    db: Transactions,
+) -> None:
+    """Its attempts end while it is leased for, so that it never again has all that one may have under way: all goes on at once."""
+    endpoints(db, "sunrise", 1)
+    shares = HookShares(PLACES, HookPolicy().per_owner)
+    under_way = begin(db, shares)
+    assert [one.more for one in under_way] == [True] * 4
+    sent = 0
+    while under_way:
+        sent += len(under_way)
+        woken = [shares.gave_back(one.owner) for one in under_way[:2]]
+        with db.transaction() as session:
+            leased = hook_deliveries.lease_due(
+                session, NOW, 4, HookPolicy(), dict(shares.under_way)
+            )
+        woken += [shares.gave_back(one.owner) for one in under_way[2:]]
+        for one in leased:
+            shares.took(one.owner, more=one.more)
+        assert woken.count(True) == 1
+        under_way = leased
+    assert sent == EVENTS
