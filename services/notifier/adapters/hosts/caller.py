@@ -7,7 +7,6 @@ than `MOST_BYTES` is read whatever the host sends, nothing is followed, unpacked
 from __future__ import annotations
 
 import datetime as dt
-import os
 import socket
 import ssl
 import time
@@ -15,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import certifi
 import httptools
 
 from services.notifier.domain.hook_addresses import Target, is_public
 from services.notifier.domain.hooks import Answered, answered
-from shared.http_client import CERTIFICATES
+from shared.http_client import certificates as trusted_file
+from shared.http_client import trusting
 
 SECONDS: Final = 15.0
 """One attempt in all, from looking the name up to the end of the answer's head."""
@@ -59,11 +58,7 @@ class HostCaller:
         self._look_up = look_up
         self._is_allowed = is_allowed
         self._seconds = seconds
-        trusted = certificates or next(
-            filter(None, map(os.environ.get, CERTIFICATES)), certifi.where()
-        )
-        self._tls = ssl.create_default_context(cafile=trusted)
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._tls = trusting(certificates or trusted_file())
 
     def post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> Answered:
         """See `Hosts.post`."""

@@ -1,0 +1,98 @@
+"""TLS to the systems outside: whom it trusts is read once, however many connections there are."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+import urllib3
+
+from shared.http_client import HttpPool
+from shared.http_sessions import session_to
+from tests.fixtures.certificates import make_certificate
+
+Asking = Callable[[str, Path, pytest.MonkeyPatch], Callable[[], int]]
+"""What asks the server at an address, trusting the certificates in a file; it gives the status."""
+
+
+class _Answering(BaseHTTPRequestHandler):
+    """Answers 200, and ends the connection: each request needs one of its own."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Nothing on the screen of a test."""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server that speaks TLS, and the file of its certificate."""
+    certificate, key = make_certificate(tmp_path, "stripe.example.com")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with HTTPServer(("127.0.0.1", 0), _Answering) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_port}", certificate
+        server.shutdown()
+        thread.join()
+
+
+def by_pool(base: str, trusted: Path, patch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """As SendGrid is asked."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        patch.delenv(name, raising=False)
+    patch.setenv("SSL_CERT_FILE", str(trusted))
+    pool = HttpPool(base, words=(), connections=2, timeouts=(5, 5))
+    return lambda: pool.get("/", {}).status
+
+
+def by_session(base: str, trusted: Path, patch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """As Stripe is asked: its library names the file with each request."""
+    session = session_to(base, words=())
+    return lambda: session.get(base, verify=str(trusted), timeout=5).status_code
+
+
+@pytest.mark.parametrize("asking", [by_pool, by_session])
+def test_connections_share_what_they_trust(
+    served: tuple[str, Path], asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second connection reads no certificates: the file is gone."""
+    base, certificate = served
+    ask = asking(base, certificate, monkeypatch)
+    assert ask() == 200
+    certificate.unlink()
+    assert ask() == 200
+
+
+@pytest.mark.parametrize("asking", [by_pool, by_session])
+def test_a_stranger_is_not_trusted(
+    served: tuple[str, Path], asking: Asking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that the file does not have is refused."""
+    base, _ = served
+    other, _ = make_certificate(tmp_path, "other.example.com")
+    ask = asking(base, other, monkeypatch)
+    with pytest.raises((urllib3.exceptions.SSLError, requests.exceptions.SSLError)):
+        ask()
+
+
+def test_certificates_that_can_not_be_read_fail_the_request(
+    served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the process: it is known as any other trouble with a connection."""
+    base, certificate = served
+    ask = by_pool(base, tmp_path / "nowhere.pem", monkeypatch)
+    with pytest.raises(urllib3.exceptions.SSLError):
+        ask()
+    certificate.rename(tmp_path / "nowhere.pem")
+    assert ask() == 200
