@@ -27,9 +27,9 @@ resolver."""
 OTHERS = {
     "portal": {"stripe", "sendgrid", "requests", "cryptography"},
     "billing": {"sendgrid", "jinja2", "babel", "icalendar", "cryptography"},
-    "notifier": {"stripe", "icalendar"},
+    "notifier": {"stripe", "icalendar", "cryptography"},
 }
-"""What belongs to another service."""
+"""What belongs to another service, or is loaded at its first use: cryptography by SendGrid's first webhook."""
 
 SLOW_NAMES = """
 import os, select, socket

@@ -41,6 +41,7 @@ from tests.fixtures.unpublished import (
     made_key,
 )
 from tests.unit.cli.conftest import Run
+from tests.unit.notifier.test_feedback import PUBLIC
 
 NOW = dt.datetime(2026, 11, 23, 22, 0, tzinfo=dt.UTC)
 GOOD = {
@@ -56,7 +57,7 @@ GOOD = {
     "SENDGRID_API_KEY": SENDGRID_KEY,
     "SENDGRID_API_BASE": "http://127.0.0.1:8010",
     "ADDRESS_HASH_KEY": ADDRESS_KEY,
-    "SENDGRID_WEBHOOK_PUBLIC_KEY": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE" + "A" * 86 + "==",
+    "SENDGRID_WEBHOOK_PUBLIC_KEY": PUBLIC,
     "MAIL_FROM": "Portico <billing@mail.example.com>",
 }
 FEATURES = {

@@ -61,6 +61,14 @@ def test_one_message_names_everything_that_is_wrong() -> None:
     assert "SG.secret.key" not in text
 
 
+@pytest.mark.parametrize("at", [40, 80, 120])
+def test_a_public_key_with_a_wrong_letter_is_refused(at: int) -> None:
+    """It is looked at when the service starts, not when SendGrid's first webhook comes."""
+    wrong = PUBLIC[:at] + ("A" if PUBLIC[at] != "A" else "B") + PUBLIC[at + 1 :]
+    with pytest.raises(SettingsError, match="SENDGRID_WEBHOOK_PUBLIC_KEY is no P-256 public key"):
+        load(GOOD | {"SENDGRID_WEBHOOK_PUBLIC_KEY": wrong})
+
+
 def test_the_public_key_may_come_as_pem() -> None:
     """People paste it with or without the lines around it."""
     pem = f"-----BEGIN PUBLIC KEY-----\n{PUBLIC[:64]}\n{PUBLIC[64:]}\n-----END PUBLIC KEY-----\n"

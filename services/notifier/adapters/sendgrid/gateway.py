@@ -1,4 +1,4 @@
-"""The one module that knows SendGrid: builds and sends messages, and reads its signed Event Webhook.
+"""What knows SendGrid: builds and sends messages, and reads its signed Event Webhook.
 
 Messages are built with the library's `Mail` helpers (28 µs each) and posted over one connection pool of our own: the
 library opens a TLS connection a message (20.5 ms of CPU) and has no time-out. The pool is urllib3's, without `requests`
@@ -12,12 +12,14 @@ import datetime as dt
 import logging
 import re
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import msgspec
 import urllib3
-from sendgrid.helpers.eventwebhook import EventWebhook  # noqa: TID251
-from sendgrid.helpers.mail import (  # noqa: TID251
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
+
+from services.notifier.adapters.sendgrid.library import (
     Category,
     ClickTracking,
     CustomArg,
@@ -26,13 +28,12 @@ from sendgrid.helpers.mail import (  # noqa: TID251
     OpenTracking,
     PlainTextContent,
     ReplyTo,
+    SendGridMail,
     SubscriptionTracking,
     To,
     TrackingSettings,
+    event_webhook,
 )
-from sendgrid.helpers.mail import Mail as SendGridMail  # noqa: TID251
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
-
 from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
 from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
 from services.notifier.domain.sending import (
@@ -271,8 +272,13 @@ class SignedEvents:
     """Reads batches that carry a valid, fresh signature of the account's key."""
 
     def __init__(self, public_key: str) -> None:
-        """`public_key`: base64 as SendGrid's settings page shows it. Raises ValueError when it is no key."""
-        self._webhook = EventWebhook(public_key)
+        """`public_key`: base64 as SendGrid's settings page shows it; the service's settings have looked at it."""
+        self._public_key = public_key
+
+    @cached_property
+    def _webhook(self) -> Any:
+        """Made at the first webhook: until then a process does without cryptography."""
+        return event_webhook(self._public_key)
 
     def read(self, body: bytes, headers: Headers, now: dt.datetime) -> list[DeliveryEvent]:
         """The batch's events about a notification, or a message, which may be ours; raises BadWebhook.
