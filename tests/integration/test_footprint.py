@@ -25,11 +25,12 @@ NOBODY = {
 """Migrating and the command line are other processes, tracing is off by default, and dnspython would come with eventlet's own
 resolver."""
 OTHERS = {
-    "portal": {"stripe", "sendgrid", "requests", "cryptography"},
+    "portal": {"stripe", "sendgrid", "requests", "cryptography", "icalendar"},
     "billing": {"sendgrid", "jinja2", "babel", "icalendar", "cryptography"},
     "notifier": {"stripe", "icalendar", "cryptography"},
 }
-"""What belongs to another service, or is loaded at its first use: cryptography by SendGrid's first webhook."""
+"""What belongs to another service, or is loaded at its first use: cryptography by SendGrid's first webhook, icalendar by the first
+customer who takes an appointment into their calendar."""
 
 SLOW_NAMES = """
 import os, select, socket

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 
-from icalendar import Calendar, Event
-
 from services.portal.domain.snapshot import Snapshot
 from shared.text import without_turns
 
@@ -21,6 +19,9 @@ def appointment_file(snapshot: Snapshot, ref: int, now: dt.datetime) -> bytes | 
     found = next((each for each in snapshot.appointments if each.ref == ref), None)
     if found is None:
         return None
+    # 4 MB that a portal has once somebody wants such a file, and 28 ms of that one's time.
+    from icalendar import Calendar, Event
+
     event = Event()
     event.add("uid", f"{ref}.{snapshot.business.business_id}@appointments.portico")
     event.add("dtstamp", now)
