@@ -296,10 +296,14 @@ def _alone_or_together(
     posting: SendRequest, incidents: Mapping[StripeId, Incident], now: dt.datetime
 ) -> Go | Hold:
     """The customer may have had an email about another invoice just now: then this one waits for what else fails."""
-    customer, told = posting.leased.stripe_customer, posting.invoices
-    others = [
-        one for one in incidents.values() if one.customer == customer and one.name not in told
-    ]
+    leased, told = posting.leased, posting.invoices
+    others = (
+        one
+        for one in incidents.values()
+        if one.stripe_customer_id == leased.stripe_customer_id  # the whole name costs more to compare
+        and one.customer == leased.stripe_customer
+        and one.name not in told
+    )
     until = gather_until(others, now)
     return Go() if until is None else Hold(until - now, Reason.WAITS_FOR_OTHERS)
 
