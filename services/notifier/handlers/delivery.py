@@ -300,7 +300,8 @@ def _alone_or_together(
     others = (
         one
         for one in incidents.values()
-        if one.stripe_customer_id == leased.stripe_customer_id  # the whole name costs more to compare
+        if one.stripe_customer_id
+        == leased.stripe_customer_id  # the whole name costs more to compare
         and one.customer == leased.stripe_customer
         and one.name not in told
     )

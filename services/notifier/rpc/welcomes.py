@@ -102,7 +102,8 @@ class Welcomes:
         room = self.welcomes_here.room(free)
         if not room:
             return
-        leased = sending.lease_welcomes(desk, room)
+        with self.places.held(room):
+            leased = sending.lease_welcomes(desk, room)
         self.welcomes_here.took(len(leased), room)
         for one in leased:
             self.places.take(one)
