@@ -15,6 +15,7 @@ from portico.commands import (
     connect,
     deadletters,
     hooks,
+    mails,
     modes,
     notifier,
     portal,
@@ -103,7 +104,7 @@ app.add_typer(notifier.notifications, name="notifications")
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(billing.invoices, name="invoices")
 app.add_typer(billing.stripe, name="stripe")
-app.add_typer(notifier.mail, name="mail")
+app.add_typer(mails.mail, name="mail")
 billing.stripe.command("setup")(stripe_setup.setup)
 billing.stripe.command("connect")(connect.connect)
 billing.stripe.command("accounts")(connect.accounts)

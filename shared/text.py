@@ -18,6 +18,11 @@ REPLACEMENT: Final = "\ufffd"
 DEEPEST: Final = 64
 """Levels of lists and objects that are read. Stripe's events have about ten."""
 
+EMAIL: Final = re.compile(
+    r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}"
+)
+"""An e-mail address, as a whole: of at most 254 characters, which it does not count."""
+
 _UNWANTED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but tab, line feed and carriage return; halves of surrogate pairs."""
 

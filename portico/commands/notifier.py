@@ -1,9 +1,8 @@
-"""The notifier's part of `portico`: its emails."""
+"""`portico notifications`: emails that were, will be, or deliberately were not sent."""
 
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +18,6 @@ from shared.terminal import say
 notifications = typer.Typer(
     help="Emails that were, will be, or deliberately were not sent.", no_args_is_help=True
 )
-mail = typer.Typer(help="The emails' texts.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 COLUMNS = ("created (UTC)", "notification", "kind", "status", "invoice", "attempt", "tries", "why")
@@ -183,54 +181,3 @@ def cancel(
         print_json(done)
     else:
         say(f"{done.notification_id} will not be sent.")
-
-
-def _kinds() -> list[str]:
-    from services.notifier.domain.kinds import Kind
-
-    return list(Kind)
-
-
-@mail.command("preview")
-def preview(
-    kind: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[KIND]",
-            help="Which email; docs/emails.md lists them. Else all.",
-            autocompletion=_kinds,
-        ),
-    ] = None,
-    locale: Annotated[str, typer.Option(help="For example de or pt-BR.")] = "en",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the files.")] = Path(
-        "var/preview"
-    ),
-    as_json: AsJson = False,
-) -> None:
-    """Write an email with sample data, or every one, as KIND.subject.txt, KIND.txt and KIND.html. Sends nothing.
-
-    Example: portico mail preview payment_failed --locale de
-    """
-    from services.notifier.domain.kinds import Kind
-    from services.notifier.emails.previewing import write_preview
-    from shared.l10n.locales import languages, parse_locale, speaks
-
-    if kind is not None and kind not in list(Kind):
-        raise typer.BadParameter(f"expected one of {', '.join(Kind)}", param_hint="KIND")
-    found = parse_locale(locale)
-    if found is None or not speaks(found):
-        spoken = ", ".join(sorted(one.replace("_", "-") for one in languages()))
-        raise typer.BadParameter(
-            f"no email is in this language; there are {spoken}", param_hint="--locale"
-        )
-    kinds = list(Kind) if kind is None else [Kind(kind)]
-    try:
-        written = [str(path) for one in kinds for path in write_preview(one, locale, out)]
-    except OSError as error:
-        raise typer.BadParameter(
-            f"{error.filename or out}: {error.strerror}", param_hint="--out"
-        ) from None
-    if as_json:
-        print_json(written)
-    else:
-        say("\n".join(written))

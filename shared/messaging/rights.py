@@ -102,6 +102,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "notifier.resend",
             "notifier.resend_failed",
             "notifier.rotate_webhook_secret",
+            "notifier.send_test_mail",
             "notifier.stats",
             "notifier.stop_welcomes",
             "notifier.story",

@@ -41,6 +41,7 @@ from shared.nameko_ext.rpc import SafeRpcConsumer, argument_checker
 from shared.settings import Secret
 from tests.unit.billing.fakes import FakePortal
 from tests.unit.notifier.conftest import RENDERER
+from tests.unit.notifier.fakes import FakeMailer
 from tests.unit.portal.builders import REFERENCES, checkout, seen
 from tests.unit.stories import house as stories
 from tests.unit.stories import steps
@@ -135,6 +136,7 @@ class World:
         )
         notifier.observes, notifier.fetch_contact = False, None
         notifier.hasher, notifier.wake_welcomes = self.house.notifier.hasher, lambda: None
+        notifier.sendgrid = SimpleNamespace(mailer=FakeMailer())
         notifier.portal = SimpleNamespace(
             business_contact=lambda **asked: self.call("portal", "business_contact", **asked)
         )
@@ -581,6 +583,8 @@ def _notifier(world: World) -> None:
     )
     call("notifier", "send_fresh_link", customer_id=house.maria)
     call("notifier", "preview", kind="payment_failed", locale="en")
+    call("notifier", "send_test_mail", to="me@example.com", business_id="sunrise")
+    world.fails("notifier", "send_test_mail", to="me@example.com", business_id="nobody")
     call("notifier", "stats", since=since)
     with house.billing.reading() as session:
         events = list(session.scalars(select(billing_models.InboxEvent.id)))

@@ -179,6 +179,7 @@ def test_a_business_sends_as_itself_once_sendgrid_has_authenticated_its_domain(
     whom. Replies reach the business either way."""
     mailer = _real(sandbox)
     mailer.send(a_mail(sender_email=address, platform="Portico"))
+    assert mailer.sender_of(address) == sender
     mailer.close()
     (mail,) = mailbox.mails()
     document = mail.document()

@@ -14,7 +14,7 @@ from tests.unit.portal.api_host import routes
 
 SERVICES = (PortalService, BillingService, NotifierService)
 PLAIN = {
-    "account", "action", "addresses", "after", "business_id", "customer_id", "dry_run", "event_id", "failed_since", "invoice_id", "key_id", "mode", "notification_id", "notification_ids",
+    "account", "action", "addresses", "after", "business_id", "customer_id", "dry_run", "event_id", "failed_since", "invoice_id", "key_id", "kind", "mode", "notification_id", "notification_ids",
     "enabled", "endpoint_id", "on_behalf_of", "event_types", "failed_only", "until",
     "customers", "proposal_ids", "queue", "recipients", "per_hour", "request_id", "rows", "scopes", "since", "stripe_customer_id", "withdraw_only",
 }  # fmt: skip

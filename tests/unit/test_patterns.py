@@ -15,12 +15,13 @@ import services
 import shared
 from services.portal.handlers import arguments
 from services.portal.web.api import problems
+from shared import text
 from tests.unit.regex_steps import worst_growth
 
 STARTS = ("", "//127.0.0.1:", "invoice.stripe.com/i/", "sk_live_", "://a:", "a@")
 """What some patterns have to see before they look any further."""
 
-WHOLE = (arguments.EMAIL, arguments.HOSTNAME, problems._FIELD)
+WHOLE = (text.EMAIL, arguments.HOSTNAME, problems._FIELD)
 """Those that are only asked whether they match a text as a whole."""
 
 PROCESSES = ("__main__", "shared.nameko_ext.green")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Kind
 from services.notifier.domain.notification_rules import as_it_stands, effective_kind
 from services.notifier.emails.letters import LetterData, letter
 from services.notifier.emails.rendering import Renderer
+from services.notifier.emails.samples import sample_letter
 from services.notifier.ports import CancellationLinks, Contact, InvoiceReport, Mail
 from services.notifier.queries.leases import Leased
 from shared.contracts.invoices import Retry
+
+TEST: Final = "[Test]"
+"""Begins the subject of a test mail, in every language."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,36 @@ def compose(
         html=rendered.html,
         sender_email=sender_email,
         platform=platform,
+    )
+
+
+def compose_test(
+    renderer: Renderer, kind: Kind, to: str, locale: str, about: Contact | None
+) -> Mail:
+    """An email of this kind with sample data, for whoever tries whether mail arrives: marked as a test, its links open nothing, and nobody
+    it names exists but the business, if `about` is the contact of one."""
+    sample = sample_letter(kind, locale)
+    sender_email, platform, reply_to = None, sample.platform, None
+    if about is not None:
+        business = about.business
+        sample = replace(
+            sample, business=business, platform=about.platform, timezone=business.timezone
+        )
+        sender_email, platform, reply_to = business.sender_email, about.platform, business.email
+    rendered = renderer.render(sample)
+    from_portico = kind in TO_BUSINESS
+    return Mail(
+        notification_id=f"test_{secrets.token_hex(8)}",
+        kind=kind,
+        to=to,
+        to_name="",
+        from_name="" if from_portico else sample.business.name,
+        reply_to=None if from_portico else reply_to,
+        subject=f"{TEST} {rendered.subject}",
+        text=rendered.text,
+        html=rendered.html,
+        sender_email=None if from_portico else sender_email,
+        platform=None if from_portico else platform,
     )
 
 

@@ -3,38 +3,76 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
+from typing import Any, Final
 
+from services.notifier.adapters.portal import PortalContacts
+from services.notifier.adapters.sendgrid.time_limit import TimeLimitedMailer
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.sending import (
+    Accepted,
+    MaybeSent,
+    Outcome,
+    RateLimited,
+    Refused,
+    Unavailable,
+)
+from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers import requests as asking
 from services.notifier.handlers import stats as counting
 from services.notifier.handlers import timeline
+from services.notifier.handlers.compose import compose_test
+from services.notifier.ports import PortalUnavailable, UnknownCustomer
 from services.notifier.queries import erasure, notifications
 from shared.contracts.accounts import OWN, Account, Merchant, stripe_id
-from shared.contracts.rpc.errors import InvalidArgument, NotFound, TooLate
+from shared.contracts.rpc.errors import (
+    InvalidArgument,
+    NotFound,
+    TemporarilyUnavailable,
+    TooLate,
+)
 from shared.contracts.rpc.notifier import (
+    EmailKind,
     ErasedRows,
     Notification,
     NotificationStatus,
     RequestedNotification,
     ResentNotifications,
+    SentTestMail,
     Stats,
     Timeline,
 )
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import audited_rpc, rpc
+from shared.telemetry import get_logger
+from shared.text import EMAIL
+
+log = get_logger(__name__)
 
 LONGEST_STATS: Final = dt.timedelta(days=732)
 MOST_EVENTS: Final = 300
 MOST_INVOICES: Final = 100
+LONGEST_ADDRESS: Final = 254
+OUTCOMES: Final[dict[type[Outcome], str]] = {
+    Accepted: "accepted",
+    Refused: "refused",
+    RateLimited: "rate_limited",
+    Unavailable: "unavailable",
+    MaybeSent: "unconfirmed",
+}
+"""SendGrid's answers by the words of `SentTestMail`."""
 
 
 class Operations:
-    """Listing, sending again, cancelling, counting, forgetting, and the story of an invoice. The service that mixes it in has
-    what is declared here."""
+    """Listing, sending again, trying, cancelling, counting, forgetting, and the story of an invoice. The service that mixes it in
+    has what is declared here."""
 
     db: Database
-
+    portal: Any
+    fetch_contact: Any
+    sendgrid: Any
+    """Has the `SendGridMailer` as `mailer`."""
+    renderer: Renderer
     wake: Waker
 
     @rpc
@@ -106,6 +144,42 @@ class Operations:
             )
         self.wake()
         return resent
+
+    @audited_rpc("kind", "business_id")
+    def send_test_mail(
+        self,
+        to: str,
+        kind: EmailKind = "payment_failed",
+        business_id: str | None = None,
+        locale: str = "en",
+    ) -> SentTestMail:
+        """Send one email with sample data, marked as a test in its subject, to this address, whether anybody observes or not: at once, and
+        once. With `business_id` (the host's id) in its name and from its own sender address. Nothing is written down, and what SendGrid
+        reports of it later is about nothing of ours. Answers what SendGrid said: within 20 seconds, or 24 where the portal is asked for the
+        business. NotFound: `business_id`."""
+        if len(to) > LONGEST_ADDRESS or not EMAIL.fullmatch(to):
+            raise InvalidArgument("to: expected an e-mail address")
+        about = None
+        if business_id is not None:
+            try:
+                about = PortalContacts(self.portal, self.fetch_contact).business(business_id)
+            except UnknownCustomer:
+                raise NotFound("business_id: no such business") from None
+            except PortalUnavailable as error:
+                raise TemporarilyUnavailable(str(error)) from None
+        mail = compose_test(self.renderer, Kind(kind), to, locale, about)
+        outcome = TimeLimitedMailer(self.sendgrid.mailer).send(mail)
+        said = OUTCOMES[type(outcome)]
+        log.info("test mail tried", kind=kind, outcome=said, notification_id=mail.notification_id)
+        return SentTestMail(
+            outcome=said,
+            subject=mail.subject,
+            sender=self.sendgrid.mailer.sender_of(mail.sender_email),
+            business_sender=mail.sender_email,
+            message_id=outcome.message_id if isinstance(outcome, Accepted) else None,
+            why=getattr(outcome, "why", None),
+            retry_at=outcome.until if isinstance(outcome, RateLimited) else None,
+        )
 
     @audited_rpc("notification_id")
     def cancel(self, notification_id: str) -> Notification:

@@ -26,11 +26,8 @@ from shared.contracts.rpc.portal import (
 )
 from shared.l10n.locales import parse_locale
 from shared.l10n.palette import COLOR
-from shared.text import without_turns
+from shared.text import EMAIL, without_turns
 
-EMAIL: Final = re.compile(
-    r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}"
-)
 HOSTNAME: Final = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )

@@ -10,7 +10,7 @@ import msgspec
 
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.rpc import base
-from shared.contracts.rpc.base import Answer, Method, one_of
+from shared.contracts.rpc.base import Answer, Method, SecretAnswer, one_of
 from shared.contracts.rpc.errors import NotFound, StillObserved, TooLate
 from shared.contracts.rpc.hooks import (
     CHANGE_WEBHOOK_ENDPOINT,
@@ -206,6 +206,28 @@ class EmailPreview(Answer, frozen=True, kw_only=True):
     """The other one."""
 
 
+class SentTestMail(SecretAnswer, frozen=True, kw_only=True):
+    """What SendGrid said to a test mail."""
+
+    outcome: Annotated[
+        str, one_of("accepted", "refused", "rate_limited", "unavailable", "unconfirmed")
+    ]
+    """`accepted`: SendGrid has it, and delivers it or not. `refused`: it takes no such mail; `why`. `rate_limited`, `unavailable`: not now.
+    `unconfirmed`: it was posted and no answer came, so that it may have been taken."""
+    subject: str
+    """By which it is found in the inbox."""
+    sender: str
+    """The address that it came from, or would have."""
+    business_sender: str | None = None
+    """The business's own, where it has one; `sender` is another one where SendGrid has not authenticated its domain."""
+    message_id: str | None = None
+    """SendGrid's name for the message."""
+    why: str | None = None
+    """SendGrid's own words, or what kept it from answering; null: it took the mail."""
+    retry_at: dt.datetime | None = None
+    """When SendGrid takes mail again, with `rate_limited`."""
+
+
 class ErasedRows(Answer, frozen=True, kw_only=True):
     """What was forgotten."""
 
@@ -344,6 +366,7 @@ RESEND_FAILED: Final = Method("notifier", "resend_failed", ResentNotifications)
 SEND_BUSINESS_MAIL: Final = Method("notifier", "send_business_mail", RequestedNotification)
 SEND_CUSTOMER_MAIL: Final = Method("notifier", "send_customer_mail", RequestedNotification)
 SEND_FRESH_LINK: Final = Method("notifier", "send_fresh_link", RequestedNotification)
+SEND_TEST_MAIL: Final = Method("notifier", "send_test_mail", SentTestMail, (NotFound,))
 STATS: Final = Method("notifier", "stats", Stats)
 STORY: Final = Method("notifier", "story", Timeline)
 

@@ -214,6 +214,7 @@ ANSWERS: Final = {
     ("billing", "republish"): no_queue,
     ("notifier", "resend"): no_notification,
     ("notifier", "cancel"): too_late,
+    ("notifier", "send_test_mail"): no_business,
     ("notifier", "create_webhook_endpoint"): no_url,
     ("notifier", "replay_webhooks"): no_range,
     **{
@@ -375,6 +376,11 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("mail", "preview", "payment_failed", "--locale", "ja"),
     ("mail", "preview", "payment_failed", "--locale", ""),
     ("mail", "preview", "payment_failed", "--out", "GOOD"),
+    ("mail", "test"),
+    ("mail", "test", "--to", "me"),
+    ("mail", "test", "--to", "me@example.com", "--kind", "birthday"),
+    ("mail", "test", "--to", "me@example.com", "--locale", "ja"),
+    ("mail", "test", "--to", "me@example.com", "--business", "nobody"),
     ("nonsense",),
     ("events", "nonsense"),
     ("--env-file", NOWHERE, "events", "list"),
@@ -524,6 +530,7 @@ COMPLETE: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("notifications", "resend"): ("ntf_1",),
     ("notifications", "resend-failed"): ("--since", "1h"),
     ("notifications", "cancel"): ("ntf_1",),
+    ("mail", "test"): ("--to", "me@example.com"),
     ("deadletters", "show"): ("evt_1",),
     ("deadletters", "replay"): ("--all",),
     ("deadletters", "discard"): ("--all", "--yes"),
@@ -531,7 +538,9 @@ COMPLETE: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Right words for each command that needs some."""
 ASKING: Final = [
-    words for words in EVERY if words[0] not in ("init", "stripe", "mail", "doctor", "deadletters")
+    words
+    for words in EVERY
+    if words[0] not in ("init", "stripe", "doctor", "deadletters") and words != ("mail", "preview")
 ]
 """Commands that call services."""
 

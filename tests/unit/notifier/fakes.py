@@ -54,6 +54,9 @@ class FakeMailer:
             self.inbox.append(mail)
         return outcome
 
+    def sender_of(self, own: str | None) -> str:
+        return own or "billing@portico.example"
+
 
 @dataclass
 class FakePortal:

@@ -113,6 +113,10 @@ class SendGridMailer:
             return _outcome_of_error(error)
         return _outcome_of_answer(answer, self._now())
 
+    def sender_of(self, own: str | None) -> str:
+        """The address that emails of a business with this one of its own come from, as far as is known."""
+        return own if own and self._senders.allow(own) else self._sender
+
     def _post(self, mail: Mail, own: str | None) -> Answer:
         body = msgspec.json.encode(self._message(mail, own))
         return self._pool.post(PATH, body, self._headers)
