@@ -14,14 +14,11 @@ from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.rpc import billing, notifier, portal
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.billing import ObservedCharge
-from shared.contracts.rpc.modes import BusinessMode
 from shared.contracts.rpc.notifier import ObservedNotification
 from shared.contracts.rpc.recipients import Recipient
 
 PAGE: Final = 200
 """Rows of one call: as many are held at a time."""
-BUSINESSES: Final = 1000
-"""Businesses of one call."""
 BEGINNING: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 """Nothing was observed before."""
 
@@ -181,30 +178,28 @@ class Reading:
     since: dt.datetime | None = None
     """None: as long as it is kept."""
     business: str | None = None
-    """The host's own id; None: all businesses, one after the other."""
+    """The host's own id; None: all businesses."""
     addresses: bool = False
     """Whether customers' addresses are told whole."""
 
     def mails(self) -> Iterator[Mail]:
         """Emails, business by business. Raises Fault, Unavailable."""
-        named = [self.business] if self.business is not None else self._businesses()
-        for business_id in named:
-            after: str | None = None
-            while True:
-                told = ask(
-                    self.call,
-                    notifier.OBSERVED,
-                    business_id=business_id,
-                    **({"since": self.since.isoformat()} if self.since else {}),
-                    limit=PAGE,
-                    starting_after=after,
-                )
-                rows = told.notifications
-                for row, whom in zip(rows, self._recipients(rows), strict=True):
-                    yield Mail(row, whom)
-                if not told.has_more:
-                    break
-                after = rows[-1].notification_id
+        after: str | None = None
+        while True:
+            told = ask(
+                self.call,
+                notifier.OBSERVED,
+                business_id=self.business,
+                **({"since": self.since.isoformat()} if self.since else {}),
+                limit=PAGE,
+                starting_after=after,
+            )
+            rows = told.notifications
+            for row, whom in zip(rows, self._recipients(rows), strict=True):
+                yield Mail(row, whom)
+            if not told.has_more:
+                return
+            after = rows[-1].notification_id
 
     def charges(self) -> Iterator[Charge]:
         """Charges, over all accounts; of one business those of whom it is a customer's. Raises Fault, Unavailable."""
@@ -224,17 +219,6 @@ class Reading:
             if told.next is None:
                 return
             after = told.next
-
-    def _businesses(self) -> Iterator[str]:
-        after: str | None = None
-        while True:
-            page: list[BusinessMode] = ask(
-                self.call, portal.BUSINESSES_MODES, after=after, limit=BUSINESSES
-            )
-            yield from (one.business_id for one in page)
-            if len(page) < BUSINESSES:
-                return
-            after = page[-1].business_id
 
     def _recipients(self, rows: Sequence[Any]) -> list[Recipient | None]:
         """Who the rows are about, in their order; a call for each merchant, all under way at once."""

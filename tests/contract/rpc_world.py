@@ -530,6 +530,7 @@ def _observed(world: World, notification_id: str) -> None:
         ).one()
         row.status, row.reason, row.business_id = Status.OBSERVED, "observed", "sunrise"
     world.call("notifier", "observed", business_id="sunrise")
+    world.call("notifier", "observed")
     world.fails("notifier", "observed", business_id="sunrise", starting_after="ntf_none")
     wanted = {"notification_ids": [notification_id]}
     world.call("portal", "set_mode", business_id="sunrise", mode="observe")

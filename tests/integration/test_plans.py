@@ -19,6 +19,7 @@ from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import Status, Translation
 from services.notifier.domain.sending import SendingPolicy
 from services.notifier.handlers.events import handle_invoices
+from services.notifier.queries import observed
 from services.notifier.queries.incidents import lock_incidents, note_mailed, store_incidents
 from services.notifier.queries.leases import lease_due
 from services.notifier.queries.notifications import lock_to_send, store_sent
@@ -38,6 +39,7 @@ from tests.unit import accounts
 CUSTOMERS = 100_000
 ROWS = 200_000
 DUE = 1000
+OBSERVED = 20_000
 NOTIFIERS_ROWS = (
     "INSERT INTO incidents (invoice_id, stripe_customer_id, status, last_attempt, currency, amount_due, amount_paid, "
     "opened_at, closed_at) SELECT 'in_' || n, 'cus_' || n, 'paid', 1, 'usd', 100, 0, now(), now() "
@@ -47,6 +49,10 @@ NOTIFIERS_ROWS = (
     "SELECT 'ntf_' || n, 'k' || n, 'in_' || n || '/1', 'payment_failed', "
     "CASE WHEN n > %(rows)s - %(due)s THEN 'pending' ELSE 'sent' END, 'in_' || n, 1, 'cus_' || n, 'evt_' || n, "
     "now(), now(), 1, 0, 0, 'msg_' || n FROM generate_series(1, %(rows)s) AS n",
+    "INSERT INTO notifications (notification_id, dedupe_key, kind, status, attempt, stripe_customer_id, correlation_id, created_at, "
+    "due_at, attempts, lookups, unconfirmed_posts, business_id, finished_at) "
+    "SELECT 'ntf_o' || n, 'o' || n, 'payment_failed', 'observed', 1, 'cus_' || n, 'evt_' || n, now(), now(), 1, 0, 0, 'b' || n % 40, "
+    "now() FROM generate_series(1, %(observed)s) AS n",
     "INSERT INTO processed_events (event_id, type, outcome, processed_at) "
     "SELECT 'evt_' || n, 'invoice.payment_failed', '', now() FROM generate_series(1, %(rows)s) AS n",
     "INSERT INTO sendgrid_events (sg_event_id, notification_id, event, occurred_at, received_at) "
@@ -97,11 +103,12 @@ def billing(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[En
 
 @pytest.fixture(scope="module")
 def notifier(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[Engine]:
-    """The notifier's tables with 200,000 emails that were sent, a thousand that are due, and what belongs to them."""
+    """The notifier's tables with 200,000 emails that were sent, a thousand that are due, 20,000 that were observed, and
+    what belongs to them."""
     url = postgres.create_database("plans_notifier", template=migrated("notifier"))
     with postgres.connection("plans_notifier") as connection, connection.cursor() as cursor:
         for statement in NOTIFIERS_ROWS:
-            cursor.execute(statement, {"rows": ROWS, "due": DUE})
+            cursor.execute(statement, {"rows": ROWS, "due": DUE, "observed": OBSERVED})
         cursor.execute("ANALYZE")
     engine = create_engine(url)
     accounts.watch(engine)
@@ -333,6 +340,23 @@ def test_what_is_due_is_found_among_what_was_sent(notifier: Engine) -> None:
     found = plans(notifier, lease)
     assert "ix_notifications_due" in found[0]
     assert full_scans(notifier, lease, set()) == []
+
+
+@pytest.mark.parametrize("business_id", [None, "b7"])
+def test_what_was_observed_is_read_page_by_page(notifier: Engine, business_id: str | None) -> None:
+    """Of one business and of all: a page goes by the partial index, from the last one's place on, and sorts nothing."""
+
+    def pages(session: Session) -> None:
+        rows = observed.page(session, business_id=business_id, since=None, after=None, limit=200)
+        assert len(rows) == 200
+        after = rows[-1]
+        more = observed.page(session, business_id=business_id, since=None, after=after, limit=200)
+        ids = [one.notification_id for one in (*rows, *more)]
+        assert len(set(ids)) == 400
+
+    for plan in plans(notifier, pages):
+        assert "ix_notifications_observed" in plan
+        assert "Sort" not in plan
 
 
 @pytest.mark.parametrize("together", [1, 24])

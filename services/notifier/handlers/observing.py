@@ -23,18 +23,26 @@ from shared.contracts.rpc import notifier as contract
 def observed(
     session: Session,
     *,
-    business_id: str,
+    business_id: str | None,
     since: dt.datetime | None,
     starting_after: str | None,
     limit: int,
 ) -> contract.ObservedNotifications:
-    """A page of what a business's customers and the business would have got, with what has become of the invoices. Raises
-    UnknownNotification for `starting_after`."""
+    """A page of what a business's customers and the business would have got, or of None those of all businesses, with what has become of
+    the invoices. Raises UnknownNotification for `starting_after`."""
     after = None
     if starting_after is not None:
         after = notifications.by_id(session, starting_after)
-        if after is None or after.business_id != business_id:
+        if (
+            after is None
+            or after.business_id is None
+            or business_id not in (None, after.business_id)
+        ):
             raise UnknownNotification("starting_after: there is no such notification")
+        if after.status != Status.OBSERVED:
+            raise UnknownNotification(
+                "starting_after: this one was accepted meanwhile and has no place among the observed ones any more; begin anew"
+            )
     rows = queries.page(session, business_id=business_id, since=since, after=after, limit=limit + 1)
     known = incidents.read_incidents(session, {row.invoice for row in rows if row.invoice})
     return contract.ObservedNotifications(

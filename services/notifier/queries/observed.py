@@ -6,7 +6,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.kinds import DUNNING
@@ -45,24 +45,22 @@ def failures(
 def page(
     session: Session,
     *,
-    business_id: str,
+    business_id: str | None,
     since: dt.datetime | None,
     after: Notification | None,
     limit: int,
 ) -> list[Notification]:
-    """Up to `limit` observed notifications of a business, in the order in which they would have gone out."""
-    statement = select(Notification).where(_OBSERVED, Notification.business_id == business_id)
+    """Up to `limit` observed notifications of a business, in the order in which they would have gone out; of None those of all, business
+    by business."""
+    order = (Notification.business_id, Notification.finished_at, Notification.notification_id)
+    statement = select(Notification).where(_OBSERVED)
+    if business_id is not None:
+        statement = statement.where(Notification.business_id == business_id)
     if since is not None:
         statement = statement.where(Notification.finished_at >= since)
     if after is not None:
-        last = (Notification.finished_at, Notification.notification_id)
-        statement = statement.where(
-            or_(
-                last[0] > after.finished_at,
-                and_(last[0] == after.finished_at, last[1] > after.notification_id),
-            )
-        )
-    order = (Notification.finished_at, Notification.notification_id)
+        last = (after.business_id, after.finished_at, after.notification_id)
+        statement = statement.where(tuple_(*order) > last)
     return list(session.scalars(statement.order_by(*order).limit(limit)))
 
 

@@ -34,14 +34,14 @@ class Observed:
     @rpc
     def observed(
         self,
-        business_id: str,
+        business_id: str | None = None,
         since: dt.datetime | None = None,
         limit: int = 100,
         starting_after: str | None = None,
     ) -> ObservedNotifications:
         """The emails that a business (by the host's id) and its customers would have got, had it been live, in the order in which they
-        would have gone out: those since a moment, if given, at most `limit` (1 to 500), after one of them. What was accepted is not among
-        them any more. NotFound: `starting_after`."""
+        would have gone out; without `business_id` those of all, business by business. Those since a moment, if given, at most `limit` (1 to
+        500), after one of them. What was accepted is not among them any more. NotFound: `starting_after`."""
         if since is not None and since.tzinfo is None:
             raise InvalidArgument("since: expected a time with its offset from UTC")
         if not 1 <= limit <= MOST_LISTED:

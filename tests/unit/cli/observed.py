@@ -93,9 +93,14 @@ class ObservingWorld:
         }
 
     def _observed(
-        self, business_id: str, limit: int, starting_after: str | None = None, **_: Any
+        self,
+        limit: int,
+        business_id: str | None = None,
+        starting_after: str | None = None,
+        **_: Any,
     ) -> Any:
-        told = [one for one in self.mails if one["business_id"] == business_id]
+        told = sorted(self.mails, key=lambda one: one["business_id"])
+        told = [one for one in told if business_id in (None, one["business_id"])]
         names = [one["notification_id"] for one in told]
         start = names.index(starting_after) + 1 if starting_after else 0
         end = start + min(limit, self.limit)

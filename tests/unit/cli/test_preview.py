@@ -112,6 +112,19 @@ def test_one_business_is_asked_for_by_its_id(
     assert (unknown.exit_code, unknown.stdout) == (1, "")
 
 
+def test_a_thousand_businesses_are_a_few_calls(
+    run: Run, world: ObservingWorld, services: FakeServices
+) -> None:
+    """As many as there are pages of what was observed, however many businesses it is of."""
+    world.limit = 200
+    world.modes = {f"b{number}": "observe" for number in range(1000)}
+    world.mails = [mail(number, business_id=f"b{number}") for number in range(1000)]
+    assert len(json.loads(run("preview", "--json").stdout)["notifications"]) == 1000
+    asked = [method for _, method, _ in services.asked]
+    assert asked.count("observed") == 5
+    assert len(asked) < 12
+
+
 def test_the_customers_of_a_page_are_asked_for_by_account(
     run: Run, world: ObservingWorld, services: FakeServices
 ) -> None:

@@ -67,6 +67,6 @@ def states(house: House) -> set[tuple[str, str | None]]:
     return {(row.status, row.reason) for row in house.rows()}
 
 
-def page(house: House, **given: Any) -> Any:
+def page(house: House, business_id: str | None = SUNRISE, **given: Any) -> Any:
     notifier: Any = SimpleNamespace(db=house.db, observes=False)
-    return Observed.observed(notifier, SUNRISE, **given)
+    return Observed.observed(notifier, business_id, **given)

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from services.notifier.domain.sending import Unavailable
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
@@ -264,6 +265,42 @@ def test_what_was_observed_is_listed_with_what_stripe_did_since(watched: House) 
             session, business_id="other", since=None, starting_after=None, limit=9
         )
     assert other.notifications == []
+
+
+def test_what_all_businesses_would_have_sent_is_one_list(watched: House) -> None:
+    """Business by business, each in the order in which it would have gone; page after page, and each once."""
+    for number in range(6):
+        watched.hear(failed(invoice_id=f"in_{number}"))
+        until_quiet(watched)
+        watched.clock.forward(minutes=1)
+    with watched.db.transaction() as session:
+        for row in session.scalars(select(Notification)):
+            row.business_id = "moon" if row.invoice_id in ("in_1", "in_4") else SUNRISE
+    found, after = [], None
+    for _ in range(4):
+        told = page(watched, None, limit=2, starting_after=after)
+        found += [(one.business_id, one.invoice_id) for one in told.notifications]
+        after = told.notifications[-1].notification_id
+        if not told.has_more:
+            break
+    assert found == [
+        *(("moon", invoice) for invoice in ("in_1", "in_4")),
+        *((SUNRISE, invoice) for invoice in ("in_0", "in_2", "in_3", "in_5")),
+    ]
+    late = page(watched, None, since=START + dt.timedelta(minutes=4))
+    assert [one.invoice_id for one in late.notifications] == ["in_4", "in_5"]
+
+
+def test_what_was_accepted_is_no_place_to_go_on_from(watched: House) -> None:
+    """It stands among the observed ones no more: said, and not answered with an end that is none."""
+    for number in (1, 2):
+        watched.hear(failed(invoice_id=f"in_{number}"))
+        until_quiet(watched)
+    go_live(watched)
+    first = watched.rows()[0]
+    accept(watched, first)
+    with pytest.raises(NotFound, match="accepted meanwhile"):
+        page(watched, starting_after=first.notification_id)
 
 
 @pytest.mark.parametrize(
