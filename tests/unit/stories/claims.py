@@ -18,6 +18,7 @@ MAY = "We may try again"
 USELESS = re.compile(r"(?:can’t be (?:charged|debited) any more|enter the details again)")
 ZONE = ZoneInfo("America/Los_Angeles")
 """The business's, in which all dates are."""
+PROMISES_A_CHARGE = re.compile(r"(?:charged to it|To pay sooner)")
 MISSING = "There was no payment method on file"
 CONFIRM = re.compile(r"Your bank wants you to confirm")
 DATE = re.compile(r"try again on (?:\w+, )?([A-Z][a-z]{2})\w* (\d+)")
@@ -66,8 +67,13 @@ def contradictions(drawn: Drawn) -> list[str]:
 
 
 def _page_and_recovery(drawn: Drawn) -> Iterator[str]:
-    """Whoever is asked to act is charged when they do, and nobody else is."""
-    if drawn.asked != drawn.charged:
+    """Whoever is asked to act is charged when they do, and nobody else is; while the business observes nobody is, nor is it promised."""
+    if drawn.house.observes:
+        if drawn.charged:
+            yield f"{set(drawn.charged)} was charged while the business observes"
+        if PROMISES_A_CHARGE.search(drawn.page.text):
+            yield "the page promises a charge while the business observes"
+    elif drawn.asked != drawn.charged:
         yield f"the page asks for {set(drawn.asked)}, a new card pays {set(drawn.charged)}"
 
 

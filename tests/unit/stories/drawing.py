@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.notifier.domain.kinds import TO_BUSINESS, Kind
 from services.notifier.domain.vocabulary import Status
+from services.notifier.models import Notification
 from services.portal.domain.notice import State
 from tests.unit.stories.house import CUSTOMER, House, Page, Sent
 from tests.unit.stories.rows import Row
@@ -51,19 +53,17 @@ def draw(row: Row, order: random.Random | None = None) -> Drawn:
     """Live through a story, look at what everybody says, and let the customer choose a good card. `order`: see `House`."""
     house = House(order=order, **row.account)
     live(house, row.before)
-    mails, rows = len(house.mails), {one.notification_id for one in house.notifier.rows()}
-    waiting = {one.notification_id for one in house.notifier.rows() if one.finished_at is None}
+    mails, before = len(house.mails), {one.notification_id: one for one in house.notifier.rows()}
     live(house, row.then)
     page, stats = house.page(), house.stats()
     new = house.mails[mails:]
-    reasons = [
-        one.reason
-        for one in house.notifier.rows()
-        if one.reason
-        and (one.notification_id not in rows or one.notification_id in waiting)
-        and one.status in (Status.SUPPRESSED, Status.PENDING)
-        and one.sent_at is None
+    unsent = [
+        one for one in house.notifier.rows() if _is_unsent(one, before.get(one.notification_id))
     ]
+    reasons, observed = (
+        [one.reason or "" for one in unsent if _was_observed_for_the_business(one) is is_theirs]
+        for is_theirs in (False, True)
+    )
     sent, failed = list(house.mails), tuple(dict(one) for one in house.failed_invoices())
     lines = {line.invoice_id or "": line.state for line in page.notice.lines}
     asked, dates = len(house.own_charges), house.real_dates()
@@ -72,7 +72,7 @@ def draw(row: Row, order: random.Random | None = None) -> Drawn:
     cells = (
         row.title,
         _mails([one for one in new if one.mail.to == CUSTOMER]) or _why_not(reasons),
-        _mails([one for one in new if one.mail.to != CUSTOMER]) or "—",
+        _mails([one for one in new if one.mail.to != CUSTOMER]) or _why_not(observed),
         _page(page),
         _charge(house, charged, failed),
         _stats(stats),
@@ -89,6 +89,17 @@ def draw(row: Row, order: random.Random | None = None) -> Drawn:
         failed,
         dates,
     )
+
+
+def _is_unsent(now: Notification, before: Notification | None) -> bool:
+    """Whether the situation made of this mail one that did not go, or left it so."""
+    ended = before is not None and before.finished_at is not None and before.status == now.status
+    kept = (Status.SUPPRESSED, Status.PENDING, Status.OBSERVED)
+    return bool(now.reason and not ended and now.status in kept and now.sent_at is None)
+
+
+def _was_observed_for_the_business(one: Notification) -> bool:
+    return one.status == Status.OBSERVED and Kind(one.kind) in TO_BUSINESS
 
 
 def line_of(drawn: Drawn) -> str:

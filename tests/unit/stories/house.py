@@ -29,6 +29,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.forms import decode as read_form
 from sandbox.stripe_api.versions import render_for
 from services.billing import models as billing_models
+from services.billing.adapters.portal import PortalBusinesses
 from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.budget import Budget
 from services.billing.handlers import inbox
@@ -41,6 +42,7 @@ from services.notifier.adapters.billing import BillingInvoices, fetch_invoices
 from services.notifier.adapters.portal import PortalContacts, fetch_contacts
 from services.notifier.domain.vocabulary import ACTIVE
 from services.notifier.handlers import events as notifier_events
+from services.notifier.handlers import observing
 from services.notifier.handlers import stats as counting
 from services.notifier.ports import Mail
 from services.portal import models as portal_models
@@ -50,7 +52,7 @@ from services.portal.domain.invoices import SETTLING_FOR
 from services.portal.domain.notice import Notice
 from services.portal.handlers import customers as portal_customers
 from services.portal.handlers import events as portal_events
-from services.portal.handlers import evidence, resolved_links
+from services.portal.handlers import evidence, modes, resolved_links
 from services.portal.web import views
 from services.portal.workflows import billing_sync as learning
 from services.portal.workflows.billing_sync import CARD_ANSWERS_IN
@@ -58,9 +60,10 @@ from shared import events as contract
 from shared.contracts.accounts import OWN, StripeCustomer
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import StripeUnavailable
+from shared.contracts.rpc.modes import Observed
+from shared.mode import OBSERVE
 from tests.fixtures.accounts import OWN_ALONE
 from tests.unit import tables
-from tests.unit.billing.fakes import FakeBusinesses
 from tests.unit.notifier.conftest import House as Notifier
 from tests.unit.portal.builders import REFERENCES, TOKEN, add_business, add_customer
 
@@ -102,7 +105,7 @@ class AtOnce(BaseAdapter):
 
 @dataclass(frozen=True)
 class PortalRpc:
-    """The portal as the notifier calls it."""
+    """The portal as the other two call it."""
 
     house: House
 
@@ -117,6 +120,16 @@ class PortalRpc:
                 for one, person in told
                 if person is not None
             }
+        )
+
+    def observed(self, stripe_customers: list[dict[str, str]]) -> Any:
+        asked = [StripeCustomer(OWN, one["stripe_customer_id"]) for one in stripe_customers]
+        with self.house.portal.reading() as session:
+            told = modes.observed(session, asked)
+        return plain(
+            Observed(
+                observed=[one.observes for one in told], live_since=[one.live_since for one in told]
+            )
         )
 
 
@@ -212,7 +225,7 @@ class House:
         self.gateways._session.trust_env = False
         self.gateways._session.mount(STRIPE, self.transport)
         self.gateway = self.gateways.at(OWN)
-        self.businesses = FakeBusinesses()
+        self.businesses = PortalBusinesses(PortalRpc(self), all_observe=False)
         self.billing = tables.empty(billing_models.Base.metadata)
         self.portal = tables.empty(portal_models.Base.metadata)
         self.notifier = Notifier(tables.empty(notifier_models.Base.metadata), clock=self.now)
@@ -321,6 +334,32 @@ class House:
             add_business(session, email=BUSINESS, **business)
             maria = add_customer(session, platform_stripe_customer_id=self.customer_id)
             self.maria = maria.customer_id
+
+    def say_mode(self, mode: str) -> None:
+        """A person lets the business observe, or go live."""
+        with self.portal.transaction() as session:
+            modes.set_mode(session, "sunrise", mode, False, self.now())
+
+    @property
+    def observes(self) -> bool:
+        """Whether the business does."""
+        with self.portal.reading() as session:
+            (business,) = modes.businesses(session, "sunrise", None, 1)
+            return business.mode == OBSERVE
+
+    def observed(self) -> list[str]:
+        """The mails that would have gone and were not accepted, by their ids."""
+        with self.notifier.db.reading() as session:
+            found = observing.observed(
+                session, business_id="sunrise", since=None, starting_after=None, limit=100
+            )
+        return [one.notification_id for one in found.notifications]
+
+    def accept_observed(self) -> None:
+        """A person has all of that sent."""
+        with self.notifier.db.transaction() as session:
+            observing.accept(session, self.observed(), self.now())
+        self._next = self.now()
 
     def new_default(self, method: str) -> str:
         """The customer chooses another payment method; its id."""

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from shared.mode import LIVE, OBSERVE
 from tests.unit.stories.house import House, StripeError
 
 Step = Callable[[House], None]
@@ -357,6 +358,21 @@ def debit_settles(house: House) -> None:
 def deletes_the_customer(house: House) -> None:
     """The customer is deleted at Stripe."""
     house.call(f"/v1/customers/{house.customer_id}", "DELETE")
+
+
+def observes(house: House) -> None:
+    """The business looks first: nothing is mailed, and nothing is changed or charged at Stripe."""
+    house.say_mode(OBSERVE)
+
+
+def goes_live(house: House) -> None:
+    """The business goes live: what happens from now on is mailed and charged."""
+    house.say_mode(LIVE)
+
+
+def accepts_what_was_observed(house: House) -> None:
+    """A person has everything sent that was observed and not sent."""
+    house.accept_observed()
 
 
 @named
