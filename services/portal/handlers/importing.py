@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -99,21 +99,34 @@ def import_customers(
             if wishes.pop(wish.external_id, None) is not None:
                 done.unchanged += 1  # overtaken by this later line
             wishes[wish.external_id] = wish
-    words = links.host_words(session, business.id, list(wishes))
     batch = _Batch(business, done, now, alone)
-    if any(
-        one.external_id not in words or one.stripe_id not in (None, words[one.external_id])
-        for one in wishes.values()
-    ):
+    late: list[_Wish] = []
+    if _that_decide(session, batch, wishes.values()):
         links.lock(session)
         session.refresh(business)  # on which account it is, is written under the lock
+    else:
+        links.keep_still(session)
+        late = _that_decide(session, batch, wishes.values())
+        for wish in late:
+            del wishes[wish.external_id]
     # Whoever loses a race for a new id finds it there the second time.
     left = _write(session, batch, list(wishes.values()))
     left = _write(session, batch, left)
     done.errors += [
-        RowError(row=wish.row, error="written by somebody else meanwhile") for wish in left
+        RowError(row=wish.row, error="written by somebody else meanwhile")
+        for wish in (*left, *late)
     ]
     return done
+
+
+def _that_decide(session: Session, batch: _Batch, wishes: Collection[_Wish]) -> list[_Wish]:
+    """Those by which something is decided: of customers who are new, or with a word that the host has not said yet."""
+    words = links.host_words(session, batch.business.id, [one.external_id for one in wishes])
+    return [
+        one
+        for one in wishes
+        if one.external_id not in words or one.stripe_id not in (None, words[one.external_id])
+    ]
 
 
 def _check(row: int, line: CustomerLine) -> _Wish:

@@ -45,6 +45,16 @@ def lock(session: Session) -> None:
         session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
 
 
+def keep_still(session: Session) -> None:
+    """Wait until nobody decides about links, and let nobody begin before the transaction ends; others may do the same beside.
+
+    For whoever locks many customers and decides nothing: a decision locks those whom it finds connected, in no order that is known
+    before, so the two would end each other. Take it before any row is locked, and `lock` not after it.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"SELECT pg_advisory_xact_lock_shared({LOCK})"))
+
+
 def evidence_of(
     session: Session, account: Account, object_ids: Collection[str]
 ) -> dict[str, list[LinkEvidenceRow]]:
