@@ -16,9 +16,11 @@ from portico.cli.durations import since
 from portico.cli.names import arguments_of
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Fault, Unavailable, ask, operator
+from portico.cli.waiting import when_free
 from shared.contracts.accounts import OWN, Account, account_argument, in_account, read_name
 from shared.contracts.rpc import billing, portal
 from shared.contracts.rpc.base import plain
+from shared.contracts.rpc.errors import ReconciliationRunning
 from shared.terminal import complain, one_line, say
 
 if TYPE_CHECKING:
@@ -307,11 +309,19 @@ def reconcile(
 ) -> None:
     """Ask Stripe for events that never reached us, and take them as if they had. Safe to repeat.
 
+    Where another one has the log it says until when, and waits for one that was killed, two minutes at the most. Ends with 1 where that one
+    is at work.
+
     Example: portico reconcile --since 3d
     """
     start = since(since_, dt.datetime.now(dt.UTC))
     with context_of(ctx).calling(timeout=600) as call:
-        found = ask(call, billing.RECONCILE, since=start.isoformat(), **account_argument(account))
+        wanted = {"since": start.isoformat(), **account_argument(account)}
+        found = when_free(
+            lambda: ask(call, billing.RECONCILE, **wanted),
+            ReconciliationRunning,
+            account or "own account",
+        )
     if as_json:
         print_json(found)
         return

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from portico.cli.context import FINDING, Stop, context_of
 from portico.cli.output import confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, Fault, ask
+from portico.cli.waiting import when_free
 from shared.contracts.accounts import OWN, account_argument
 from shared.contracts.rpc import billing, imports
 from shared.contracts.rpc.errors import ImportRunning
@@ -58,8 +59,8 @@ def import_accounts(
     """Take in the customers, subscriptions and open invoices that Stripe has already. Nobody is mailed for it, and nothing is charged.
 
     It tells first how many reads of the month's allowance that takes, about, and asks. Live work goes first: it reads with what is left of
-    STRIPE_LOOK_RATE, and waits when Stripe says so. Stopped or killed it goes on where it was when it is run again; run after its end, it
-    takes all in anew, and nothing is there twice. What is worth telling of single customers comes last.
+    STRIPE_LOOK_RATE, and waits when Stripe says so. Stopped or killed it goes on where it was when it is run again, after some seconds, for
+    which it waits; run after its end, it takes all in anew, and nothing is there twice. What is worth telling of single customers comes last.
 
     Ends with 1 where another import of the account is under way, or the key may not read what is needed: nothing was read then.
 
@@ -142,13 +143,12 @@ def _import(
     holder = secrets.token_urlsafe(12)
     before = plan.unfinished.reads if plan.unfinished else 0
     task = bar.add_task(_shown(account), total=before + plan.reads, completed=before, count="")
+
+    def next_page() -> imports.ImportProgress:
+        return ask(call, imports.IMPORT_PAGE, holder=holder, **account_argument(account))
+
+    page = when_free(next_page, ImportRunning, _shown(account))
     while True:
-        try:
-            page = ask(call, imports.IMPORT_PAGE, holder=holder, **account_argument(account))
-        except Fault as fault:
-            if fault.means(ImportRunning):
-                raise Stop(FINDING, f"{_shown(account)}: {fault.message}") from None
-            raise
         total = max(before + plan.reads, page.reads + (page.what != "done"))
         number = page.customers + page.subscriptions + page.invoices
         bar.update(task, total=total, completed=page.reads, count=f"{number:,}")
@@ -164,6 +164,12 @@ def _import(
             }
         if page.wait:
             time.sleep(page.wait)
+        try:
+            page = next_page()
+        except Fault as fault:
+            if fault.means(ImportRunning):  # it was taken over, while this one stood still
+                raise Stop(FINDING, f"{_shown(account)}: {fault.message}") from None
+            raise
 
 
 def _report(call: Caller, accounts: list[str], file: Path | None) -> dict[str, Counter[str]]:

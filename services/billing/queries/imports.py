@@ -80,6 +80,16 @@ def take(
     return _read(row)
 
 
+def keep(session: Session, account: Account, holder: str, until: dt.datetime) -> None:
+    """Have the import until then, if it is still this holder's."""
+    session.execute(
+        update(StripeImport)
+        .where(StripeImport.account == account, StripeImport.holder == holder)
+        .values(lease_until=until)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def advance(
     session: Session,
     account: Account,

@@ -68,6 +68,11 @@ def take_reconciliation(
     return bool(taken)
 
 
+def held_until(session: Session, account: Account) -> dt.datetime | None:
+    """Until when somebody has the log; None: nobody does."""
+    return session.scalar(select(Reconciliation.lease_until).where(_named(account, STRIPE_LOG)))
+
+
 def finish_reconciliation(
     session: Session, account: Account, holder: str, since: dt.datetime, until: dt.datetime
 ) -> None:

@@ -17,7 +17,7 @@ from services.billing.models import (
     Reconciliation,
     StripeAccount,
 )
-from services.billing.queries.reconciliation import keep_moment, moment_of
+from services.billing.queries.reconciliation import STRIPE_LOG, keep_moment, moment_of
 from shared.contracts.accounts import OWN, Account
 from shared.statements import insert_new, table_of
 
@@ -57,12 +57,12 @@ def connected_turns(
     """The connected accounts whose turn it is, those with a cause first, of each kind who waits longest: one statement, however many
     accounts there are.
 
-    A cause is: it was let in (again) since; all may have missed something since (`all_missed`); a payment failed there lately;
-    a change of card waits.
+    A cause is: it was let in (again) since; all may have missed something since (`all_missed`); whoever read it last was killed over it; a
+    payment failed there lately; a change of card waits.
     """
-    tried = aliased(Reconciliation)
+    tried, walked = aliased(Reconciliation), aliased(Reconciliation)
     missed = moment_of(session, OWN, ALL_MISSED)
-    since = [StripeAccount.changed_at > tried.until]
+    since = [StripeAccount.changed_at > tried.until, walked.lease_until <= now]
     if missed is not None:
         since.append(tried.until < missed)
     waits = select(PaymentMethodChange.account).where(PaymentMethodChange.closed_at.is_(None))
@@ -76,6 +76,7 @@ def connected_turns(
     found = session.execute(
         select(StripeAccount.account, tried.until, quiet)
         .outerjoin(tried, and_(tried.account == StripeAccount.account, tried.name == TRIED))
+        .outerjoin(walked, and_(walked.account == StripeAccount.account, walked.name == STRIPE_LOG))
         .where(
             StripeAccount.state != AccountState.DISCONNECTED.value,
             StripeAccount.livemode == livemode,

@@ -34,6 +34,9 @@ from shared.database import Transactions
 
 LEASE: Final = dt.timedelta(seconds=30)
 """Longer than a page may take (`PAGE_SECONDS`); renewed before each."""
+NEXT_CALL: Final = dt.timedelta(seconds=5)
+"""How soon after a page whoever imports asks for the next one, beyond what they were told to wait: who does not was stopped, and another
+one goes on."""
 PAGE_SECONDS: Final = 20.0
 PAGE: Final = 100
 MOST_WAITING: Final = 300
@@ -138,13 +141,17 @@ def step(
     try:
         page = lists.page(what, at.cursor)
     except StripeRateLimited as limited:
-        return Step(at, _wait_of(limited))
+        wait = _wait_of(limited)
+        with database.transaction() as session:
+            imports.keep(session, run.account, holder, _until_next(clock(), wait))
+        return Step(at, wait)
     except ObjectGone:
         if at.cursor is None:
             raise
         page = ObjectPage([], more=True)  # read again from the beginning, and nothing is said twice
     read = read_page(replace(run, name=at.run, read_at=read_at), what, page.objects)
     following = (what.value, page.last) if page.more else (_after(what), None)
+    wait = 1.0 if budget is None else 0.0
 
     def take_in(session: Session) -> Progress:
         queued = outbox.OUTBOX.add(session, read.outgoing, clock())
@@ -161,11 +168,16 @@ def step(
         )
         if after is None:
             raise ImportRunning("another one has taken this import over")
+        imports.keep(session, run.account, holder, _until_next(clock(), wait))
         return after
 
     with database.transaction() as session:
         done = take_in(session)
-    return Step(done, 1.0 if budget is None else 0.0)
+    return Step(done, wait)
+
+
+def _until_next(now: dt.datetime, wait: float) -> dt.datetime:
+    return now + dt.timedelta(seconds=wait) + NEXT_CALL
 
 
 def _after(what: Listed) -> str:

@@ -168,8 +168,12 @@ def reconcile(
         now = clock()
         with database.transaction() as session:
             mine = reconciliation.take_reconciliation(session, account, holder, now, now + LEASE)
+            until = None if mine else reconciliation.held_until(session, account)
         if not mine:
-            raise ReconciliationRunning("a reconciliation is under way already; look again soon")
+            when = f"{until:%H:%M:%S} UTC" if until else "two minutes"
+            raise ReconciliationRunning(
+                f"a reconciliation is under way; if it was stopped, go on after {when}"
+            )
 
     keep_lease()
     try:

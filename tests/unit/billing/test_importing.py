@@ -24,7 +24,7 @@ from services.billing.models import OutboxEvent, StripeImportCustomer
 from services.billing.queries import imports, outbox, reconciliation
 from services.billing.stripe_events.imports import DONE, Listed, Run
 from services.billing.workflows import importing
-from services.billing.workflows.importing import LEASE, MOST_WAITING, Step
+from services.billing.workflows.importing import LEASE, MOST_WAITING, NEXT_CALL, Step
 from shared import events
 from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.errors import ImportRunning
@@ -198,14 +198,43 @@ def test_a_page_whose_commit_failed_is_read_again(
 
 
 def test_two_at_once_the_second_says_so(walk: Walk, clock: Clock) -> None:
-    """And from when on it may go on, where the first one was stopped."""
+    """And from when on it may go on, where the first one was stopped: seconds after its last page."""
     walk("first-holder")
-    with pytest.raises(ImportRunning, match="21:04:35 UTC"):
+    with pytest.raises(ImportRunning, match="21:04:10 UTC"):
         walk("second-holder")
-    clock.forward(seconds=LEASE.total_seconds())
+    clock.forward(seconds=NEXT_CALL.total_seconds())
     assert walk("second-holder").progress.customers == 6
     with pytest.raises(ImportRunning):
         walk("first-holder")
+
+
+def test_one_who_waits_as_stripe_says_keeps_the_import(
+    walk: Walk, lists: FakeLists, clock: Clock
+) -> None:
+    """Longer than any page takes, and for some seconds after; one who does not come back then was stopped."""
+    limited = StripeRateLimited("429")
+    limited.retry_after = 60.0
+    lists.troubles = [limited]
+    walk("first-holder")
+    clock.forward(seconds=60 + NEXT_CALL.total_seconds() - 1)
+    with pytest.raises(ImportRunning):
+        walk("second-holder")
+    clock.forward(seconds=1)
+    assert walk("second-holder").progress.customers == 3
+
+
+def test_whoever_dies_over_a_page_has_it_no_longer_than_a_page_may_take(
+    walk: Walk, lists: FakeLists, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while Stripe is asked: nobody can tell it from one that is slow."""
+    lists.troubles = [KeyboardInterrupt()]  # type: ignore[list-item]
+    with pytest.raises(KeyboardInterrupt):
+        walk("first-holder")
+    clock.forward(seconds=NEXT_CALL.total_seconds())
+    with pytest.raises(ImportRunning):
+        walk("second-holder")
+    clock.forward(seconds=(LEASE - NEXT_CALL).total_seconds())
+    assert walk("second-holder").progress.customers == 3
 
 
 def test_whoever_was_overtaken_commits_nothing(

@@ -21,7 +21,7 @@ from services.billing.models import (
     StripeRead,
 )
 from services.billing.queries import accounts, reads, reconciliation, turns
-from services.billing.workflows import connected
+from services.billing.workflows import connected, reconciling
 from services.billing.workflows.reconciling import EVERY_WHILE_THIN, OVERLAP, Report, catch_up
 from shared.contracts.accounts import OWN, Account
 from shared.database import Transactions
@@ -209,6 +209,25 @@ def test_a_cause_is_a_reason_to_read(database: Transactions, clock: Clock, happe
     clock.forward(hours=25)
     lasts = happens in (_failed, _card_waits)
     assert due(database, known, clock) == ([ONE] if lasts else [])
+
+
+def test_an_account_over_which_its_reader_was_killed_is_read_again(
+    database: Transactions, clock: Clock
+) -> None:
+    """Within the hour, and not when its next quiet turn comes; one that was read to its end, or is being read, is not."""
+    connect(database, ONE, TWO)
+    known = directory(ONE, TWO)
+    clock.forward(days=5)
+    assert due(database, known, clock) == [ONE, TWO]
+    with database.transaction() as session:
+        for account in (ONE, TWO):
+            until = clock.now + reconciling.LEASE
+            assert reconciliation.take_reconciliation(session, account, "it", clock.now, until)
+        reconciliation.release_reconciliation(session, TWO, "it")
+    clock.forward(minutes=59)
+    assert due(database, known, clock) == []
+    clock.forward(minutes=1)
+    assert due(database, known, clock) == [ONE]
 
 
 def test_an_account_that_is_being_read_takes_no_other_turn(

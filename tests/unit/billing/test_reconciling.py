@@ -155,7 +155,8 @@ def test_one_replica_walks_at_a_time_and_a_dead_one_gives_way(
 
     def second(operation: str) -> None:
         gateway.before = lambda operation: None
-        with pytest.raises(ReconciliationRunning):
+        until = f"{clock() + reconciling.LEASE:%H:%M:%S} UTC"
+        with pytest.raises(ReconciliationRunning, match=f"go on after {until}"):
             reconcile(database, gateway, SINCE, holder="other", clock=clock)
         refused.append(operation)
 

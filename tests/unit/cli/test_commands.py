@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 
+from portico.cli import waiting
 from portico.cli.rpc import Fault, Unavailable
 from portico.main import app
 from services.notifier.domain.kinds import Kind
@@ -450,6 +451,25 @@ def test_reconcile_asks_from_the_moment_that_was_meant(run: Run, services: FakeS
     run("reconcile", "--since", "2026-11-20T00:00:00+00:00", "--account", "acct_1")
     assert services.asked[-1][2]["account"] == "acct_1"
     assert run("reconcile", "--since", "yesterday").exit_code == 2
+
+
+def test_reconcile_waits_for_one_that_was_killed(
+    run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until its time is over, and says until when that is."""
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0)
+    words = "a reconciliation is under way; if it was stopped, go on after 10:02:00 UTC"
+    refusals = [Fault("ReconciliationRunning", words)] * 5
+
+    def answer(**_: Any) -> dict[str, Any]:
+        if refusals:
+            raise refusals.pop()
+        return {"seen": 3, "new": 1, "swept": 0, "older": 0}
+
+    services.answers["billing", "reconcile"] = answer
+    done = run("reconcile")
+    assert (done.exit_code, "3 events seen" in done.stdout) == (0, True)
+    assert done.stderr == f"own account: {words}; waiting for that\n"
 
 
 def test_republish_goes_on_until_the_last_page(run: Run, services: FakeServices) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from portico.cli import waiting
 from portico.cli.rpc import Fault
 from portico.commands import stripe_import
 from tests.unit.cli.conftest import FakeServices, Run
@@ -118,16 +120,63 @@ def test_a_right_that_is_missing_is_named_before_anything_is_imported(
     assert {method for _, method, _ in services.asked} == {"import_plan"}
 
 
-def test_the_second_of_two_says_so(run: Run, services: FakeServices) -> None:
-    """And until when, as billing tells it."""
+def refused(until: int) -> Fault:
+    return Fault(
+        "ImportRunning", f"an import of this account is under way; go on after 10:00:{until}"
+    )
+
+
+def test_the_second_of_two_says_so(
+    run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And until when, as billing tells it. That the end moves on tells a living one from one that was killed."""
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0)
+    ends = itertools.count(10)
 
     def refuse(**_: Any) -> Any:
-        raise Fault("ImportRunning", "an import of this account is under way; go on after 10:00")
+        raise refused(next(ends))
 
     services.answers["billing", "import_page"] = refuse
     result = run("stripe", "import", "--yes")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "under way; go on after 10:00" in result.stderr
+    assert "own account: an import of this account is under way; go on after 10:00:10" in (
+        result.stderr
+    )
+    assert next(ends) == 13
+
+
+def test_one_that_was_killed_is_waited_out_and_gone_on_with(
+    run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end stands, or is moved once by the page that a service was at; what is waited for is said once."""
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0)
+    refusals = [refused(30), refused(30), refused(5), refused(5)]
+    page = services.answers["billing", "import_page"]
+
+    def answer(**given: Any) -> Any:
+        if refusals:
+            raise refusals.pop(0)
+        return page(**given)
+
+    services.answers["billing", "import_page"] = answer
+    result = run("stripe", "import", "--yes")
+    assert result.exit_code == 0
+    assert result.stderr.count("waiting for that") == 1
+    assert "go on after 10:00:30; waiting for that" in result.stderr
+
+
+def test_one_that_is_taken_over_ends(run: Run, services: FakeServices) -> None:
+    """It stood still for too long, and another one is at work: it does not come back to begin anew."""
+    pages = [progress("customers", 100)]
+
+    def answer(**_: Any) -> Any:
+        if pages:
+            return pages.pop(0)
+        raise Fault("ImportRunning", "another one has taken this import over")
+
+    services.answers["billing", "import_page"] = answer
+    result = run("stripe", "import", "--yes")
+    assert (result.exit_code, "taken this import over" in result.stderr) == (1, True)
 
 
 def test_it_waits_as_long_as_it_is_told(
