@@ -188,7 +188,8 @@ class StripeProfileRow(KeyedByAccount, Base):
 
 class LinkProposalRow(InAccount, Base):
     """What a person decided about a proposal that a Stripe customer is a customer. Those that are open are not rows: they follow from
-    the profiles and the customers (`handlers/proposals.py`)."""
+    the profiles and the customers (`handlers/proposals.py`). And which enrolled customers an address waits for that is another's
+    (`queries/waiting_addresses.py`)."""
 
     __tablename__ = "link_proposals"
     __table_args__ = (
@@ -202,12 +203,13 @@ class LinkProposalRow(InAccount, Base):
     customer_id: Mapped[str] = mapped_column(String(22))
     """The public id of the customer."""
     why: Mapped[str] = mapped_column(String(20))
-    """Why it was proposed: `equal_email`."""
+    """Why it was proposed: `equal_email`. Where an address waits: `address_taken`."""
     state: Mapped[str] = mapped_column(String(20))
-    """`accepted` or `refused`."""
+    """`accepted` or `refused`; `address_waits`: the address that Stripe told."""
     decided_at: Mapped[dt.datetime]
+    """Where an address waits: when the customer was last changed, so that a change since is known."""
     decided_by: Mapped[str] = mapped_column(String(200))
-    """Who, as the caller says."""
+    """Who, as the caller says; nobody, where an address waits."""
 
 
 def merchant_of(row: BusinessRow | CustomerRow) -> Merchant:

@@ -102,6 +102,7 @@ OF_A_TABLE: Final = {
     ("link_evidence", "refused"): None,
     ("link_evidence", "withdrawn_at"): None,
     ("link_conflicts", "resolved_at"): None,
+    ("link_proposals", "state"): "address_waits",
     ("payment_method_changes", "closed_at"): None,
     ("payment_method_changes", "due_at"): SOON,
     ("payment_tries", "outcome"): "unknown",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -26,13 +27,15 @@ from services.portal.models import (
     StripeProfileRow,
     merchant_of,
 )
-from services.portal.queries import links, profiles
+from services.portal.queries import links, profiles, waiting_addresses
 from shared.contracts.accounts import Account, StripeId
 from shared.database import count_on_commit
 from shared.events import Event, StripeCustomerSeen
 from shared.l10n.locales import parse_locale
 
 Seen = Event[StripeCustomerSeen]
+MOST_AGAIN: Final = 200
+"""Addresses that are looked at again in one transaction."""
 
 
 def take_in(session: Session, batch: Sequence[Seen], now: dt.datetime) -> None:
@@ -121,25 +124,62 @@ def _follow(
     now: dt.datetime,
 ) -> bool:
     """Change enrolled customers as Stripe changed them; what the host has changed since stays. An address that is another
-    customer's is not theirs by having been typed at Stripe, nor by a person's word that the two are not one. Whether an address was
-    changed: one that somebody had or has now decides about others."""
+    customer's is not theirs by having been typed at Stripe, nor by a person's word that the two are not one: it waits until it is no
+    other's any more. Whether an address was changed: one that somebody had or has now decides about others."""
     taken: set[str] = set()
-    for one in sorted(judged, key=_first_told):
+    followed = sorted((one for one in judged if _is_followed(one, business)), key=_first_told)
+    waiting = waiting_addresses.of(
+        session, Account(business.account), [one.stripe_customer_id for one in followed]
+    )
+    for one in followed:
         row, old = one.customer, before.get(one.stripe_customer_id)
-        if row is None or row.enrolled_at is None or old is None or row.business_pk != business.id:
+        if row is None or old is None:
             continue
-        new = one.profile
-        email = email_of(new)
+        new, waits = one.profile, waiting.get(one.stripe_customer_id)
+        changed = new.email != old.email
+        wanted = changed or (waits is not None and waiting_addresses.stands(waits, row))
+        email = email_of(new) if wanted else None
         free = email is not None and not one.address_taken and email.lower() not in taken
-        if email is not None and free and new.email != old.email:
+        if email is not None and free:
             row.email, row.updated_at = email, now
             taken.add(email.lower())
         if new.name != old.name and new.name is not None:
             row.name, row.updated_at = new.name, now
         if new.locale != old.locale:
             row.locale, row.updated_at = new.locale, now
+        # Outside of ASCII nobody can tell whether it is another's.
+        if email is not None and not free and email.isascii():
+            waiting_addresses.note(session, row, one.stripe_customer_id)
+        elif waits is not None:
+            session.delete(waits)
     session.flush()
     return bool(taken)
+
+
+def _is_followed(one: Judged, business: BusinessRow) -> bool:
+    row = one.customer
+    return row is not None and row.enrolled_at is not None and row.business_pk == business.id
+
+
+def follow_waiting(session: Session, after: int, now: dt.datetime) -> int | None:
+    """Look again at addresses that wait, a portion of them after one: whoever had them may have another one by now, or be gone. Where to
+    go on; None: these were the last."""
+    links.lock(session)
+    rows = waiting_addresses.page(session, after, MOST_AGAIN)
+    last = rows[-1].id if len(rows) == MOST_AGAIN else None
+    followed = set()
+    for account in sorted({Account(row.account) for row in rows}):
+        ids = {row.stripe_customer_id for row in rows if row.account == account}
+        for business in profiles.enrolling(session, account):
+            judged = judge_all(session, business, ids)
+            followed |= {(account, id) for id, one in judged.items() if _is_followed(one, business)}
+            before = {id: one.profile for id, one in judged.items()}
+            _follow(session, business, judged.values(), before, now)
+    for row in rows:
+        if (row.account, row.stripe_customer_id) not in followed:  # nobody's who is enrolled now
+            session.delete(row)
+    session.flush()
+    return last
 
 
 def _first_told(one: Judged) -> tuple[float, str]:

@@ -10,7 +10,7 @@ from shared.contracts.rpc.enrolment import DecidedProposals, LinkProposals
 from shared.events import Event, StripeCustomerSeen, carries
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_lane
 from shared.nameko_ext.consumer import Permanent
-from shared.nameko_ext.loops import Waker
+from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.rpc import audited_rpc, rpc
 
 
@@ -37,6 +37,15 @@ class Enrolling(PortalEntrypoints):
         outcomes = act(batch, lambda event: carries(event, StripeCustomerSeen), together, refuse)
         self.wake_relay()
         return outcomes
+
+    @loop(poll=3600)
+    def follow_waiting(self) -> bool:
+        """Give enrolled customers the addresses that Stripe told and that were another customer's until now."""
+        after: int | None = 0
+        while after is not None:
+            with self.db.transaction() as session:
+                after = enrolling.follow_waiting(session, after, utc_now())
+        return False
 
     @rpc
     def link_proposals(self, business_id: str, after: str = "", limit: int = 100) -> LinkProposals:

@@ -14,17 +14,19 @@ from sqlalchemy.orm import Session
 
 from services.billing.stripe_events.imports import Listed, Run, read_page
 from services.portal.domain.profiles import email_told, name_told
-from services.portal.handlers import customers, importing, proposals
+from services.portal.handlers import customers, enrolling, importing, proposals
 from services.portal.handlers.events import handle
 from services.portal.models import (
     BusinessRow,
     CustomerRow,
     LinkEvidenceRow,
+    LinkProposalRow,
     OutboxEvent,
     StripeProfileRow,
 )
 from shared import events
 from shared.contracts.accounts import OWN
+from shared.contracts.rpc.portal import CustomerArguments
 from tests.unit.portal.builders import (
     NOW,
     REFERENCES,
@@ -287,6 +289,93 @@ def test_an_address_that_comes_free_in_a_batch_is_given_in_it(session: Session) 
     )
     found = {name: row.email for name, row in rows(session).items()}
     assert found == {"stripe:cus_1": "b@example.com", "stripe:cus_2": "C@example.com"}
+
+
+def later(session: Session, external_id: str, email: str) -> None:
+    """The host changes a customer, some time afterwards."""
+    given = CustomerArguments(
+        business_id="sunrise", external_id=external_id, name="Maria", email=email
+    )
+    customers.upsert_customer(session, given, ahead(minutes=5))
+    session.expire_all()
+
+
+def look_again(session: Session) -> str:
+    """The hourly look at what waits; the address of the Stripe customer's row then."""
+    enrolling.follow_waiting(session, 0, ahead(hours=3))
+    return rows(session)["stripe:cus_1"].email
+
+
+def refused(session: Session) -> None:
+    """Enrolled, and changed at Stripe to an address that another customer has."""
+    add_customer(session, "v", email="v@example.com")
+    enrol(session, seen("cus_1", "a@example.com", pays="paid"))
+    enrol(session, seen("cus_1", "V@example.com", name="Nina", at=ahead(hours=1)))
+    row = rows(session)["stripe:cus_1"]
+    assert (row.email, row.name) == ("a@example.com", "Nina")
+
+
+def test_an_address_that_was_anothers_is_followed_once_it_is_free(session: Session) -> None:
+    """By the hourly look, and until then not; once, and the host's next word on it stays."""
+    refused(session)
+    assert look_again(session) == "a@example.com"
+    later(session, "v", "w@example.com")
+    assert look_again(session) == "V@example.com"
+    assert session.scalars(select(LinkProposalRow)).all() == []
+    later(session, "stripe:cus_1", "host@example.com")
+    assert look_again(session) == "host@example.com"
+
+
+def test_the_next_event_follows_an_address_that_has_come_free(session: Session) -> None:
+    """Whatever it tells; so does an import."""
+    refused(session)
+    later(session, "v", "w@example.com")
+    enrol(session, seen("cus_1", "V@example.com", name="Nina", imported=True, at=ahead(hours=2)))
+    assert rows(session)["stripe:cus_1"].email == "V@example.com"
+
+
+def test_what_the_host_says_since_is_newer_than_an_address_that_waits(session: Session) -> None:
+    """It is not overwritten by what Stripe had told before."""
+    refused(session)
+    later(session, "stripe:cus_1", "host@example.com")
+    later(session, "v", "w@example.com")
+    assert look_again(session) == "host@example.com"
+    assert session.scalars(select(LinkProposalRow)).all() == []
+
+
+@pytest.mark.parametrize("email", ["a@example.com", "c@example.com", None])
+def test_an_address_that_stripe_has_no_more_waits_no_more(
+    session: Session, email: str | None
+) -> None:
+    """Changed back, changed on, taken away."""
+    refused(session)
+    enrol(session, seen("cus_1", email, name="Nina", at=ahead(hours=2)))
+    assert session.scalars(select(LinkProposalRow)).all() == []
+    later(session, "v", "w@example.com")
+    assert look_again(session) == (email or "a@example.com")
+
+
+def test_of_two_that_wait_for_one_address_one_gets_it(session: Session) -> None:
+    """When whoever has it is erased; the other one goes on waiting."""
+    refused(session)
+    enrol(session, seen("cus_2", "b@example.com", pays="paid"))
+    enrol(session, seen("cus_2", "v@example.com", at=ahead(hours=1)))
+    importing.erase(
+        session, OWN, customer_id=rows(session)["v"].public_id, stripe_customer_id=None, now=NOW
+    )
+    look_again(session)
+    emails = sorted(row.email.lower() for row in rows(session).values())
+    assert emails in (["a@example.com", "v@example.com"], ["b@example.com", "v@example.com"])
+    (waits,) = session.scalars(select(LinkProposalRow))
+    assert waits.state == "address_waits"
+
+
+def test_what_waits_for_nobody_who_is_enrolled_is_forgotten(session: Session) -> None:
+    """The host has claimed the customer, or the business enrols no more."""
+    refused(session)
+    add_customer(session, "mine", email="m@example.com", platform_stripe_customer_id="cus_1")
+    enrolling.follow_waiting(session, 0, ahead(hours=3))
+    assert session.scalars(select(LinkProposalRow)).all() == []
 
 
 # --- a stranger ----------------------------------------------------------------------------------------------

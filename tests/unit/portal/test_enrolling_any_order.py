@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.portal.domain.profiles import Profile, known
+from services.portal.handlers import enrolling
 from services.portal.models import Base, StripeProfileRow
+from services.portal.rpc.enrolment import Enrolling
 from tests.unit import tables
-from tests.unit.portal.builders import add_business, ago, ahead, enrol, seen
-from tests.unit.portal.test_enrolling import rows, standings
+from tests.unit.portal.builders import add_business, add_customer, ago, ahead, enrol, seen
+from tests.unit.portal.test_enrolling import later, rows, standings
 
 MOMENTS = st.sampled_from([None, ago(hours=2), ago(hours=1)])
 PROFILES = st.builds(
@@ -71,3 +75,20 @@ def test_however_it_comes_nobody_shares_an_address(told: list[Any], random: Any)
             )
         random.shuffle(told)
     assert known_then[0] == known_then[1]
+
+
+def test_all_that_wait_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, a portion in a transaction."""
+    monkeypatch.setattr(enrolling, "MOST_AGAIN", 2)
+    service: Any = SimpleNamespace(db=tables.empty(Base.metadata))
+    with service.db.transaction() as session:
+        add_business(session, enrolment="from_stripe")
+        for number in range(5):
+            add_customer(session, f"v{number}", email=f"v{number}@example.com")
+            enrol(session, seen(f"cus_{number}", f"a{number}@example.com", pays="paid"))
+            enrol(session, seen(f"cus_{number}", f"v{number}@example.com", at=ahead(hours=1)))
+            later(session, f"v{number}", f"w{number}@example.com")
+    assert Enrolling.follow_waiting(service) is False
+    with service.db.reading() as session:
+        found = {row.email for name, row in rows(session).items() if name.startswith("stripe:")}
+    assert found == {f"v{number}@example.com" for number in range(5)}

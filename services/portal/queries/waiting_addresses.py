@@ -1,0 +1,65 @@
+"""Addresses that Stripe told of enrolled customers and that could not become theirs, since another customer has them. Kept beside what
+people decided, and forgotten with it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.portal.models import CustomerRow, LinkProposalRow
+from shared.contracts.accounts import Account
+
+WAITS: Final = "address_waits"
+WHY: Final = "address_taken"
+
+
+def of(
+    session: Session, account: Account, stripe_ids: Collection[str]
+) -> dict[str, LinkProposalRow]:
+    """Those of these Stripe customers of which an address waits."""
+    rows = session.scalars(
+        select(LinkProposalRow).where(
+            LinkProposalRow.account == account,
+            LinkProposalRow.stripe_customer_id.in_(stripe_ids),
+            LinkProposalRow.state == WAITS,
+        )
+    )
+    return {row.stripe_customer_id: row for row in rows}
+
+
+def page(session: Session, after: int, limit: int) -> list[LinkProposalRow]:
+    """All that wait, in one order, after one of them."""
+    return list(
+        session.scalars(
+            select(LinkProposalRow)
+            .where(LinkProposalRow.state == WAITS, LinkProposalRow.id > after)
+            .order_by(LinkProposalRow.id)
+            .limit(limit)
+        )
+    )
+
+
+def note(session: Session, customer: CustomerRow, stripe_customer_id: str) -> None:
+    """An address waits for this customer, as they are: whoever changes them from here on has a newer word."""
+    account = Account(customer.account)
+    row = of(session, account, [stripe_customer_id]).get(stripe_customer_id)
+    if row is None:
+        row = LinkProposalRow(
+            account=customer.account,
+            on_behalf_of=customer.on_behalf_of,
+            stripe_customer_id=stripe_customer_id,
+            customer_id=customer.public_id,
+            why=WHY,
+            state=WAITS,
+            decided_by="",
+        )
+        session.add(row)
+    row.decided_at = customer.updated_at
+
+
+def stands(row: LinkProposalRow, customer: CustomerRow) -> bool:
+    """Whether it is about this customer, whom nobody has changed since."""
+    return row.customer_id == customer.public_id and row.decided_at == customer.updated_at
