@@ -104,6 +104,44 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     )
 
 
+WITH_A_CALLBACK = """
+import shared.nameko_ext.green
+import os, signal, time, weakref
+from portico.__main__ import main
+from portico.main import app
+
+class One:
+    pass
+
+def interrupt(_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+@app.command("planted")
+def planted() -> None:
+    one = One()
+    seen = weakref.ref(one, interrupt)
+    del one
+    time.sleep(30)
+
+main()
+"""
+"""A command that a Ctrl-C reaches where Python raises nothing: its imports have such callbacks, also while it connects."""
+
+
+def test_control_c_is_heard_where_python_forgets_it() -> None:
+    """In a callback: it comes again, and ends the command as anywhere else."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_A_CALLBACK, "planted"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr.strip()) == ("", "")
+    assert done.returncode == 128 + signal.SIGINT
+
+
 def test_control_c_ends_it_quietly() -> None:
     """While it waits for a broker that accepts and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
