@@ -37,6 +37,7 @@ from services.portal.tokens.request_links import RequestLinks
 from services.portal.web.connect_page import ConnectPage
 from services.portal.web.known_keys import KnownKeys
 from shared.contracts.accounts import Account
+from shared.mode import LIVE, OBSERVE
 from shared.nameko_ext.rpc import SafeRpcConsumer, argument_checker
 from shared.settings import Secret
 from tests.unit.billing.fakes import FakePortal
@@ -457,7 +458,8 @@ def _billing(world: World) -> None:
         "billing", "hosted_invoice_url", invoice_id=invoice, stripe_customer_id=house.customer_id
     )
     world.fails("billing", "collect_invoice", invoice_id=invoice, request_id="again")
-    house.businesses.observe = world.services["billing"].portal.observe = True
+    house.say_mode(OBSERVE)
+    world.services["billing"].portal.observe = True
     for step in (steps.renewal_fails("insufficient_funds"), steps.new_method()):
         step(house)
         house.settle()
@@ -465,7 +467,8 @@ def _billing(world: World) -> None:
     (observed,) = call("billing", "observed_charges", since=since)["charges"]
     assert (observed["invoice_id"], observed["invoice_status"]) == (unpaid, "open")
     world.fails("billing", "collect_invoice", invoice_id=unpaid, request_id="req-1")
-    house.businesses.observe = world.services["billing"].portal.observe = False
+    house.say_mode(LIVE)
+    world.services["billing"].portal.observe = False
     call("billing", "collect_invoice", invoice_id=unpaid, request_id="req-1")
     world.fails(
         "billing",
