@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -67,7 +67,7 @@ class Sender(Entrypoint):
         """How many are under way of each Stripe account."""
         self._last_account: str | None = None
         self._changed_at: float | None = None
-        """When this process last sent for another account than just before, by the monotonic clock."""
+        """When this process last had something to send for another account than just before, by the monotonic clock."""
         self.wake_at: int | None = None
         """How few of them may be under way before the loop is run again; None: nothing is known to wait."""
         self.others_wait = False
@@ -77,8 +77,14 @@ class Sender(Entrypoint):
 
     @property
     def several(self) -> bool:
-        """Whether this process has sent for more accounts than one lately."""
+        """Whether this process has had something to send for more accounts than one lately."""
         return self._changed_at is not None and monotonic() < self._changed_at + SEVERAL_SECONDS
+
+    def note(self, account: str) -> None:
+        """Something of this account is to be sent."""
+        if self._last_account not in (None, account):
+            self._changed_at = monotonic()
+        self._last_account = account
 
     def span(self, worker_ctx: Any) -> tracing.Span:
         """The span of one try to send, in the trace of what asked for it."""
@@ -95,9 +101,7 @@ class Sender(Entrypoint):
         self.busy += 1
         account = leased.account
         self.accounts[account] += 1
-        if self._last_account not in (None, account):
-            self._changed_at = monotonic()
-        self._last_account = account
+        self.note(account)
         said = {KEY: leased.correlation_id, ACCOUNT: leased.account}
         thread = {name: text for name, text in said.items() if text}
 
@@ -230,6 +234,14 @@ class SendSlots:
         half = places / accounts / 2
         busy = frozenset(one for one, many in entrypoint.accounts.items() if many > half)
         return Others(free, Beside(busy, max(1, self._size // accounts // 2)))
+
+    def heard(self, accounts: Collection[str]) -> None:
+        """Emails of these accounts may have been written down just now. One of which nothing is under way doesn't wait behind a flood for
+        its turn by age: others are looked for as soon as any email ends."""
+        for account in sorted(accounts):
+            self._entrypoint.note(account)
+        if not self._entrypoint.accounts.keys() >= set(accounts):
+            self._entrypoint.others_wait = True
 
     def note_others(self, wanted: int, got: int) -> None:
         """Remember whether other accounts had more due than there were places for them."""

@@ -215,6 +215,7 @@ class NotifierService(Operations, Observed, Welcomes, Hooks):
         finally:
             self.places.fill(reserved, leased)
         if fresh.others_due:
+            self.places.heard({event.data.account for event in batch})
             self.wake()
         self.wake_hosts()
         return outcomes

@@ -255,6 +255,26 @@ def test_a_flood_that_has_half_of_the_places_gets_none_of_those_for_others() -> 
     assert others.beside == Beside(frozenset({""}), 2)
 
 
+def test_an_accounts_first_email_does_not_wait_behind_a_flood() -> None:
+    """Nothing was sent for it lately, so that the flood has all places: it gets the first one that becomes free, and not its turn by age."""
+    office = Office()
+    assert office.lease(due=100) == 8
+    office.places.heard({"", "acct_1"})
+    office.container.end_one()
+    assert (office.loop.woken, office.places.free(START, keep=True)) == (1, 0)
+    others = office.places.for_others(START)
+    assert others is not None
+    assert (others.free, others.beside.accounts) == (1, {""})
+
+
+def test_more_emails_of_the_flood_alone_wake_nobody(office: Office) -> None:
+    """Its places are filled when half of them are free, as ever."""
+    assert office.lease(due=100) == 8
+    office.places.heard({""})
+    office.container.end_one()
+    assert office.loop.woken == 0
+
+
 def test_an_end_has_others_looked_for_while_those_are_known_to_wait() -> None:
     """Their emails have few places, and each that becomes free is one that they wait for."""
     office = busy_with_two_accounts()
