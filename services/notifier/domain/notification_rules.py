@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident
 from services.notifier.domain.kinds import DUNNING, Kind
@@ -189,19 +189,21 @@ def as_it_stands(incident: Incident, fresh: InvoiceNow | None) -> Incident:
     next_attempt = fresh.next_payment_attempt
     if next_attempt is None and (fresh.heard or fresh.status is None):
         next_attempt = incident.next_payment_attempt  # not read, so not withdrawn either
-    return replace(
-        incident,
-        status=fresh.status or incident.status,
-        amount_remaining=incident.amount_remaining
+    stands: dict[str, Any] = {
+        "status": fresh.status or incident.status,
+        "amount_remaining": incident.amount_remaining
         if fresh.amount_remaining is None
         else fresh.amount_remaining,
-        next_payment_attempt=next_attempt,
-        auto_advance=incident.auto_advance if fresh.auto_advance is None else fresh.auto_advance,
-        was_advancing=incident.was_advancing or fresh.auto_advance is True,
-        number=fresh.number or incident.number,
-        purpose=fresh.purpose or incident.purpose,
-        purpose_more=fresh.purpose_more if fresh.purpose else incident.purpose_more,
-    )
+        "next_payment_attempt": next_attempt,
+        "auto_advance": incident.auto_advance if fresh.auto_advance is None else fresh.auto_advance,
+        "was_advancing": incident.was_advancing or fresh.auto_advance is True,
+        "number": fresh.number or incident.number,
+        "purpose": fresh.purpose or incident.purpose,
+        "purpose_more": fresh.purpose_more if fresh.purpose else incident.purpose_more,
+    }
+    # Mostly it stands as events have told, and is asked for several times an email: a copy is 36 fields.
+    news = {name: value for name, value in stands.items() if getattr(incident, name) != value}
+    return replace(incident, **news) if news else incident
 
 
 def how_it_ended(

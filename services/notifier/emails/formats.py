@@ -7,8 +7,6 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from babel import Locale
-
 from shared.text import without_turns
 
 REMEMBERED: Final = 1024
@@ -55,9 +53,10 @@ def quoted(text: str) -> str:
 
 
 @lru_cache(REMEMBERED)
-def isolated(name: str, locale: Locale) -> str:
-    """The name so that its direction does not disturb the sentence around it (plain text; HTML has `<bdi>`)."""
-    opposite = ("R", "AL") if locale.text_direction == "ltr" else ("L",)
+def isolated(name: str, direction: str) -> str:
+    """The name so that its direction does not disturb the sentence around it, which is written in `direction` (plain text; HTML has
+    `<bdi>`)."""
+    opposite = ("R", "AL") if direction == "ltr" else ("L",)
     if any(unicodedata.bidirectional(char) in opposite for char in name):
         return f"{_FIRST_STRONG_ISOLATE}{name}{_POP_ISOLATE}"
     return name

@@ -71,8 +71,8 @@ class Renderer:
         locale = choose_locale((letter.locale, letter.business.locale))
         words = translations(locale)
         common = _common(letter, locale, words)
-        plain = common | _names(letter, locale, html=False)
-        rich = common | _names(letter, locale, html=True)
+        plain = common | _names(letter, common["direction"], html=False)
+        rich = common | _names(letter, common["direction"], html=True)
         subject = self._fill(letter.kind, "subject.txt", locale, plain)
         text = self._fill(letter.kind, "body.txt", locale, plain)
         html = self._fill(letter.kind, "body.html", locale, rich | {"subject": subject.strip()})
@@ -196,7 +196,7 @@ def _buttons(letter: Letter, url: str, _: Gettext) -> list[Button]:
     return [Button(url)] if url else []
 
 
-def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
+def _names(letter: Letter, direction: str, *, html: bool) -> dict[str, Any]:
     """The names that strangers chose, made harmless for this format."""
     business = formats.plain_name(letter.business.name)
     customer = formats.plain_name(letter.customer_name, longest=60)
@@ -205,7 +205,7 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
     statement = other_name(letter.business.name, letter.business.charged_as) if charges else None
 
     def shown(name: str) -> str:
-        return bdi(name) if html else formats.isolated(name, locale)
+        return bdi(name) if html else formats.isolated(name, direction)
 
     return {
         "business": shown(business),

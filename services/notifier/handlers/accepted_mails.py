@@ -62,11 +62,21 @@ def mark_others_sent(session: Session, row: Notification | Row, at: dt.datetime)
 
 
 def as_mailed(
-    incident: Incident, occurred_at: dt.datetime, heard_at: dt.datetime, sent_at: dt.datetime
+    incident: Incident,
+    occurred_at: dt.datetime,
+    heard_at: dt.datetime,
+    sent_at: dt.datetime,
+    *,
+    asked: bool = False,
 ) -> Incident:
-    """The incident with an email that left at `sent_at` and tells of what happened and was heard then."""
+    """The incident with an email that left at `sent_at` and tells of what happened and was heard then. `asked`: it is the last that was
+    begun (`Incident.asked_at`)."""
     told_at = effective_time(occurred_at, heard_at, sent_at)
-    return replace(incident, last_mailed_at=max(told_at, incident.last_mailed_at or told_at))
+    return replace(
+        incident,
+        last_mailed_at=max(told_at, incident.last_mailed_at or told_at),
+        asked_at=sent_at if asked else incident.asked_at,
+    )
 
 
 def with_under_way(

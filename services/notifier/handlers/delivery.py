@@ -114,7 +114,11 @@ class _Known:
         failure = notifications.failure_of(self.rows[leased.notification_id])
         self.told.setdefault(leased.invoice, []).append(failure)
         self.incidents[leased.invoice] = as_mailed(
-            self.incidents[leased.invoice], leased.occurred_at, leased.heard_at, now
+            self.incidents[leased.invoice],
+            leased.occurred_at,
+            leased.heard_at,
+            now,
+            asked=not leased.by_hand,
         )
 
 
@@ -170,9 +174,9 @@ def begin_posts(
             known.note_begun(leased, now)
             if leased.by_hand:
                 continue
-            for invoice in posting.invoices & known.incidents.keys():
+            begun |= posting.invoices & known.incidents.keys()
+            for invoice in posting.others.keys() & known.incidents.keys():
                 known.incidents[invoice] = replace(known.incidents[invoice], asked_at=now)
-                begun.add(invoice)
             if leased.gathers:
                 _name_charges(session, posting)
         elif result is None and leased.kind is Kind.COLLECTION_ENDED:
