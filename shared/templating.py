@@ -30,14 +30,17 @@ class _Translated(NodeTransformer):
         self._gettext, self._kind = gettext, kind
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802 (Jinja's name)
-        self.generic_visit(node)
         node.nodes = [piece for each in node.nodes for piece in self._pieces(each)]
+        self.generic_visit(node)
         return node
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802 (Jinja's name)
         self.generic_visit(node)
-        text = _text_of(node)
-        return node if text is None or node.kwargs else self._constant(self._gettext(text), node)
+        if _text_of(node) is None:
+            return node
+        pieces = list(self._pieces(node))
+        alone = len(pieces) == 1 and isinstance(pieces[0], nodes.Const)
+        return pieces[0] if alone else nodes.Concat(pieces, lineno=node.lineno)
 
     def _pieces(self, node: nodes.Expr) -> Iterator[nodes.Expr]:
         text = _text_of(node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,18 @@ class Business:
     name: str
 
 
-def draw(source: str, *, autoescape: bool = True, **values: Any) -> str:
+def german(text: str) -> str:
+    return GERMAN.get(text, text)
+
+
+def draw(
+    source: str,
+    *,
+    autoescape: bool = True,
+    asked: Callable[[str], str] = german,
+    **values: Any,
+) -> str:
+    """What a template gives; `asked` is the gettext that it finds while it is drawn."""
     environment = TranslatedEnvironment(
         loader=DictLoader({"t": source}),
         autoescape=autoescape,
@@ -36,11 +48,11 @@ def draw(source: str, *, autoescape: bool = True, **values: Any) -> str:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_callables(  # type: ignore[attr-defined]
-        lambda text: GERMAN.get(text, text),
+        asked,
         lambda one, many, n: one if n == 1 else many,
         newstyle=True,
     )
-    environment.translate_with(lambda text: GERMAN.get(text, text))
+    environment.translate_with(german)
     return environment.get_template("t").render(**values)
 
 
@@ -55,6 +67,9 @@ def draw(source: str, *, autoescape: bool = True, **values: Any) -> str:
         "{% trans name=business.name %}Hello, {{ name }}{% endtrans %}",
         "{{ ngettext('%(name)s', '%(name)s', 1, name=name) }}",
         "{% set copy = business.name %}{{ copy }}",
+        "{% set said = _('Hello, %(name)s', name=name) %}{{ said }}",
+        "{% set said = _('%(name)s', name=name) %}{{ said }}",
+        "{% macro m(x) %}<i>{{ x }}</i>{% endmacro %}{{ m(_('Hello, %(name)s', name=name)) }}",
         "{% macro m(x) %}<i>{{ x }}</i>{% endmacro %}{{ m(name) }}",
         "{% for each in [business] %}{{ each.name }}{{ loop.index }}{% endfor %}",
     ],
@@ -87,6 +102,26 @@ def test_a_translation_names_things_in_its_own_order() -> None:
     source = "{% trans a=a, b=b %}From {{ a }} to {{ b }}{% endtrans %}"
     assert draw(source, a="<1>", b=2) == "Bis 2 ab &lt;1&gt;, 100% (2)"
     assert draw("{% trans %}Only {{ name }} & us{% endtrans %}", name="X") == "Nur wir"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ _('Hello, %(name)s', name=name) }}",
+        "{% trans %}Hello, {{ name }}{% endtrans %}",
+        "{% set said = _('Hello, %(name)s', name=name) %}{{ said }}",
+        "{{ who(_('Hello, %(name)s', name=name)) }}",
+        "{{ _('Hello, %(name)s', name=name) if name else '' }}",
+    ],
+)
+def test_a_text_is_looked_up_once_a_language(source: str) -> None:
+    """When the template is compiled, wherever it stands: drawing asks for none."""
+
+    def nobody(text: str) -> str:
+        raise LookupError(text)
+
+    drawn = draw(source, asked=nobody, name="Ada & Co", who=lambda text: text)
+    assert drawn == "Guten Tag, Ada &amp; Co"
 
 
 def test_plain_text_is_not_escaped() -> None:
