@@ -28,7 +28,7 @@ from services.notifier.domain.notification_rules import (
 from services.notifier.domain.reminders import Go, Hold, Timing, effective_time, gather_until, when
 from services.notifier.domain.sending import Accepted, Outcome, SendingPolicy
 from services.notifier.domain.vocabulary import Reason, Status
-from services.notifier.handlers import subscriptions, welcomes
+from services.notifier.handlers import subscriptions, unreachable, welcomes
 from services.notifier.handlers.accepted_mails import (
     as_mailed,
     mark_others_sent,
@@ -240,14 +240,23 @@ def _begin(
         if isinstance(verdict, Suppress):
             reason = verdict.reason
     if reason is not None:
-        finish(row, Status.SUPPRESSED, reason, now)
-        return Result(leased.kind, "suppressed", str(reason))
+        return _suppress(session, posting, row, reason, now)
     row.kind, row.reason = mail.kind.value, None
     row.charge_id, row.payment_method_id = failure.charge_id, failure.payment_method_id
     if posting.observed is not None:
         return _observe(posting, known, row, failure, now)
     _mark_begun(posting, row, incident, now, policy)
     return None
+
+
+def _suppress(
+    session: Session, posting: SendRequest, row: Row, reason: str, now: dt.datetime
+) -> Result:
+    leased = posting.leased
+    finish(row, Status.SUPPRESSED, reason, now)
+    if reason == Reason.ADDRESS_BOUNCED and leased.kind in DUNNING:
+        unreachable.tell_business(session, row, leased.customer_id, posting.address, now)
+    return Result(leased.kind, "suppressed", str(reason))
 
 
 def _mark_begun(

@@ -11,10 +11,9 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.addresses import AddressHasher
 from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
-from services.notifier.domain.keys import unreachable_key
 from services.notifier.domain.kinds import TO_BUSINESS, Kind
 from services.notifier.domain.vocabulary import Reason, Status
-from services.notifier.handlers import hooks
+from services.notifier.handlers import hooks, unreachable
 from services.notifier.handlers.accepted_mails import mark_others_sent, mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
@@ -25,9 +24,8 @@ from services.notifier.queries import (
     sendgrid_events,
     suppressions,
 )
-from services.notifier.queries.notifications import NewNotification
 from services.notifier.queries.sendgrid_events import NewSendGridEvent
-from shared.contracts.accounts import Account, StripeId, account_shown
+from shared.contracts.accounts import StripeId, account_shown
 from shared.database import count_on_commit, on_commit
 from shared.events import Event, NotificationUndeliverable
 from shared.outbox import Outgoing
@@ -41,6 +39,9 @@ HOST_HEARS: Final = {
     Delivery.COMPLAINED: "spam_report",
 }
 """The reasons of `notification.undeliverable`."""
+SILENT: Final = TO_BUSINESS | {Kind.WELCOME}
+"""Of whose bounces the business gets no email: its own address takes none, and welcomes go by the thousand. Of a customer who can't be
+reached it hears then when there is something to call about: an email that asks for money, and can't go."""
 
 
 def handle(
@@ -158,29 +159,15 @@ def _stop_writing(
     row: Notification,
     hasher: AddressHasher,
 ) -> None:
-    """Nothing more goes to this address; of one that takes no mail the business hears, and can call."""
+    """Nothing more goes to this address; of one that takes no mail the business hears, and can call: at once, or when there is something
+    to call about."""
     if not item.address:
         return
     reason = Reason.ADDRESS_COMPLAINED if item.complaint else Reason.ADDRESS_BOUNCED
     address = hasher(item.address)
     new = suppressions.suppress_address(session, address, reason, now, item.notification_id)
-    if not new or reason is not Reason.ADDRESS_BOUNCED or Kind(row.kind) in TO_BUSINESS:
-        return
-    notifications.add_notification(
-        session,
-        NewNotification(
-            account=Account(row.account),
-            dedupe_key=unreachable_key(address.plain),
-            kind=Kind.CUSTOMER_UNREACHABLE,
-            now=now,
-            invoice_id=row.invoice_id,
-            attempt=row.attempt,
-            stripe_customer_id=row.stripe_customer_id,
-            on_behalf_of=row.on_behalf_of,
-            customer_id=row.customer_id,
-            correlation_id=row.correlation_id,
-        ),
-    )
+    if new and reason is Reason.ADDRESS_BOUNCED and Kind(row.kind) not in SILENT:
+        unreachable.tell_business(session, row, row.customer_id, address, now)
 
 
 def _tell_the_host(

@@ -38,6 +38,7 @@ from shared import events as wire
 from shared.database import DatabaseUnavailable
 from tests.unit.notifier.conftest import House, failed
 from tests.unit.notifier.fakes import START
+from tests.unit.notifier.welcoming import Welcoming
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PUBLIC = base64.b64encode(
@@ -267,6 +268,26 @@ def test_a_hard_bounce_stops_further_email_to_the_address(sent: House) -> None:
     sent.work()
     assert sent.mailed_to("hello@sunrise.example") == ["customer_unreachable"]
     assert "dana@example.com" in sent.mailer.inbox[-1].text
+
+
+def test_of_a_welcome_that_bounced_the_business_hears_when_there_is_something_to_call_about(
+    house: House,
+) -> None:
+    """A thousand welcomes to old addresses are no thousand emails to the business; a debt whose customer can't be told of it is one."""
+    town = Welcoming(house)
+    town.change_business(email="hello@sunrise.example")
+    town.add("c1", email="dana@example.com")
+    town.ask("c1")
+    town.go_on(dt.timedelta(seconds=10))
+    report(house, "bounce", type="bounce", reason="550 unknown")
+    house.work()
+    assert house.mailed_to("hello@sunrise.example") == []
+    for number in (1, 2):
+        house.hear(failed(invoice_id=f"in_{number}"))
+        house.work()
+    told = [row for row in house.rows() if row.kind == "payment_failed"]
+    assert {row.reason for row in told} == {Reason.ADDRESS_BOUNCED}
+    assert house.mailed_to("hello@sunrise.example") == ["customer_unreachable"]
 
 
 def test_a_bounce_that_comes_later_without_our_argument_is_known_by_its_message(

@@ -177,14 +177,17 @@ def test_no_address_no_email(house: House) -> None:
 
 
 def test_a_bounced_address_gets_no_further_email(house: House) -> None:
-    """The address is recognised by its hash, whatever its case."""
+    """The address is recognised by its hash, whatever its case. The business hears of it, once, and can call."""
     with house.db.transaction() as session:
         suppressions.suppress_address(
             session, house.hasher(" Dana@Example.com"), Reason.ADDRESS_BOUNCED, START, None
         )
-    house.hear(failed())
-    assert house.work() == ["suppressed"]
-    assert house.row().reason == Reason.ADDRESS_BOUNCED
+    for invoice in ("in_1", "in_2"):
+        house.hear(failed(invoice_id=invoice))
+        house.work()
+    failures = [row for row in house.rows() if row.kind == "payment_failed"]
+    assert [row.reason for row in failures] == [Reason.ADDRESS_BOUNCED] * 2
+    assert [mail.kind.value for mail in house.mailer.inbox] == ["customer_unreachable"]
 
 
 def test_429_waits_for_the_reset(house: House) -> None:

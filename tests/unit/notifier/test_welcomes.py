@@ -12,6 +12,7 @@ from services.notifier.domain.vocabulary import Reason
 from services.notifier.domain.welcomes import MADE_UP_FOR, Held, Pace
 from services.notifier.models import WelcomeRun
 from services.notifier.queries import suppressions
+from services.notifier.queries.leases import Beside
 from services.notifier.rpc.welcomes import WelcomesOfProcess
 from services.notifier.workflows import sending
 from shared.contracts.rpc.errors import NotFound, StillObserved, TemporarilyUnavailable
@@ -327,7 +328,7 @@ def test_they_stand_in_front_of_nothing(house: House) -> None:
     house.hear(failed())
     leased = sending.lease(house.desk, 50)
     assert [one.kind.value for one in leased] == ["payment_failed"]
-    assert sending.lease(house.desk, 50, beside={"acct_1"}) == []
+    assert sending.lease(house.desk, 50, Beside(frozenset({"acct_1"}), 50)) == []
     assert len(sending.lease_welcomes(house.desk, 5)) == 5
 
 
