@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,15 @@ main()
 """A command that a Ctrl-C reaches where Python raises nothing: its imports have such callbacks, also while it connects."""
 
 
+@pytest.fixture
+def hears_control_c() -> Iterator[None]:
+    """Also where the tests run in the background: a shell has its background jobs, and all that they start, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_control_c")
 def test_control_c_is_heard_where_python_forgets_it() -> None:
     """In a callback: it comes again, and ends the command as anywhere else."""
     done = subprocess.run(
@@ -142,6 +152,7 @@ def test_control_c_is_heard_where_python_forgets_it() -> None:
     assert done.returncode == 128 + signal.SIGINT
 
 
+@pytest.mark.usefixtures("hears_control_c")
 def test_control_c_ends_it_quietly() -> None:
     """While it waits for a broker that accepts and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
