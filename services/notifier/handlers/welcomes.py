@@ -50,9 +50,13 @@ def queue(
     per_hour: int,
     now: dt.datetime,
     hasher: AddressHasher,
+    live_since: dt.datetime | None = None,
 ) -> list[str]:
-    """Put these customers into the queue, each once, and let it be worked off at this rate; what came of each."""
+    """Put these customers into the queue, each once, and let it be worked off at this rate; what came of each. Who was asked for before
+    the business drew its line waits no more, unless it is asked for them again."""
     run = queries.begin_run(session, business_id, per_hour, now)
+    if _is_before_the_line(run, live_since):
+        queries.take_off(session, business_id)
     outcomes = plan(session, recipients, hasher)
     asked = [one for one, each in zip(recipients, outcomes, strict=True) if each == contract.QUEUED]
     new = [
@@ -72,6 +76,11 @@ def queue(
     run.per_hour, run.asked_at = per_hour, max(run.asked_at, now)
     run.finished_at = None  # the loop finds it out where nobody waits
     return outcomes
+
+
+def _is_before_the_line(run: WelcomeRun, live_since: dt.datetime | None) -> bool:
+    """Whether the business has drawn a line since it was last asked for: no wish of before crosses that."""
+    return live_since is not None and run.asked_at < live_since
 
 
 def stop(session: Session, business_id: str, now: dt.datetime) -> int:
@@ -100,8 +109,7 @@ def release(
     if pause is not None:
         return _put_off(run, pause)
     assert isinstance(standing, Standing)
-    if standing.live_since is not None and run.asked_at < standing.live_since:
-        # The business has drawn a line since it was asked for, and no wish of before crosses that.
+    if _is_before_the_line(run, standing.live_since):
         queries.take_off(session, business_id)
         return _finish(run, now, Held.BEFORE_THE_LINE)
     taken = _take(session, run, standing, now)

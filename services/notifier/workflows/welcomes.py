@@ -91,7 +91,9 @@ def queue(
     # Its line may be of a clock that is ahead of ours.
     now = max(desk.now(), business.live_since or desk.now())
     with desk.db.transaction() as session:
-        return handlers.queue(session, business_id, recipients, per_hour, now, desk.hasher)
+        return handlers.queue(
+            session, business_id, recipients, per_hour, now, desk.hasher, business.live_since
+        )
 
 
 def _business(desk: WelcomeContext, business_id: str) -> Business:

@@ -218,6 +218,21 @@ def test_no_wish_crosses_a_line(house: House) -> None:
     assert town.welcomed()[: len(sent)] == sent
 
 
+def test_a_wish_of_before_the_line_does_not_go_with_one_of_after_it(house: House) -> None:
+    """Somebody is asked for before anybody has found that the queue is from before the line."""
+    town = Welcoming(house, 50)
+    town.ask(per_hour=3600)
+    town.change_business(observed=True)
+    town.go_on(HOUR, MINUTE)
+    town.change_business(observed=False, live_since=house.clock())
+    house.clock.forward(seconds=5)
+    town.add("c99")
+    assert town.ask("c99", "c1", per_hour=3600) == ["queued", "queued"]
+    assert town.ask("c2", "c1", per_hour=3600) == ["queued", "waiting"]
+    town.go_on(5 * MINUTE)
+    assert sorted(town.welcomed()) == ["c1@example.com", "c2@example.com", "c99@example.com"]
+
+
 def test_an_installation_that_observes(house: House) -> None:
     town = Welcoming(house, 1)
     house.observes = True
