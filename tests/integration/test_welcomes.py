@@ -15,12 +15,17 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.vocabulary import Status
 from services.notifier.domain.welcomes import Held, Pace, Standing
+from services.notifier.handlers import delivery
 from services.notifier.handlers import welcomes as handlers
+from services.notifier.handlers.delivery import SendRequest
+from services.notifier.handlers.results import Result
 from services.notifier.models import Base, Notification, Welcome
 from services.notifier.queries import erasure
 from services.notifier.queries import welcomes as queries
+from services.notifier.queries.leases import Leased
 from services.notifier.workflows import sending
 from shared.database import Transactions, make_engine
+from tests.fixtures.story import eventually
 from tests.unit.notifier.conftest import House
 from tests.unit.notifier.welcoming import SUNRISE, Welcoming
 
@@ -190,6 +195,81 @@ def test_two_senders_with_the_two_ids_of_one_person(postgresql: House) -> None:
 
             assert sorted(pool.map(send, (old, kept))) == ["sent", "suppressed"]
     assert sorted(town.welcomed()) == sorted(f"{kept}@example.com" for _, kept in pairs)
+
+
+def wants_to_go(house: House, leased: Leased) -> SendRequest:
+    """The finished email, before it is asked whether it may."""
+    taken: list[SendRequest] = []
+
+    def begin(one: SendRequest) -> Result:
+        taken.append(one)
+        return Result(one.leased.kind, "put off")
+
+    sending.send_one(replace(house.desk, begin=begin), leased)
+    return taken[0]
+
+
+def waiting_for_locks(house: House) -> int:
+    with house.db.reading() as session:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return session.scalar(text(query)) or 0
+
+
+def test_two_batches_with_the_ids_of_the_same_two_persons(postgresql: House) -> None:
+    """In different orders, at the same moment: neither waits for the other for ever."""
+    house = postgresql
+    town = Welcoming(house)
+    for id in ("c1a", "c2a", "c1b", "c2b"):
+        town.add(id)
+    town.ask()
+    house.clock.forward(seconds=8)
+    assert town.release() == 4
+    for old, kept in (("c1a", "c1b"), ("c2a", "c2b")):
+        contact = replace(house.portal.people[kept], merged_ids=(old,))
+        house.portal.people[old] = house.portal.people[kept] = contact
+    leased = {one.customer_id: one for one in sending.lease_welcomes(house.desk, 100)}
+
+    def post(*ids: str) -> list[str]:
+        requests = [wants_to_go(house, leased[id]) for id in ids]
+        with house.db.transaction() as session:
+            results = delivery.begin_posts(session, requests, house.clock(), house.desk.policy)
+        return ["posted" if one is None else one.outcome for one in results]
+
+    with ThreadPoolExecutor(2) as pool:
+        with house.db.transaction() as mine:
+            queries.lock_customers(mine, ["c2a", "c2b"])
+            first = pool.submit(post, "c2b", "c1b")
+            eventually(lambda: waiting_for_locks(house) == 1, what="the wait for a lock")
+            second = pool.submit(post, "c1a", "c2a")
+            eventually(lambda: waiting_for_locks(house) == 2, what="the wait for a lock")
+        assert first.result(60) == ["posted", "posted"]
+        assert second.result(60) == ["suppressed", "suppressed"]
+
+
+@pytest.mark.parametrize("change", ["asked for again", "taken off"])
+def test_many_customers_are_locked_in_one_order(postgresql: House, change: str) -> None:
+    """Whoever changes many of a queue waits for the first of them that a sender has, and holds none that comes after it."""
+    house = postgresql
+    town = Welcoming(house, 200)
+    town.ask()
+    with house.db.transaction() as session:  # where the rows lie is not how the queue goes
+        session.execute(text("UPDATE welcomes SET asked_at = asked_at WHERE welcome_id % 2 = 1"))
+
+    def alter() -> None:
+        with house.db.transaction() as session:
+            if change == "taken off":
+                queries.take_off(session, SUNRISE)
+            else:
+                queries.ask_again(session, town.everybody(), house.clock())
+
+    with ThreadPoolExecutor(1) as pool:
+        with house.db.transaction() as mine:
+            queries.lock_customers(mine, ["c1"])
+            done = pool.submit(alter)
+            eventually(lambda: waiting_for_locks(house) == 1, what="the wait for a lock")
+            mine.execute(text("SET LOCAL lock_timeout = '20s'"))
+            queries.lock_customers(mine, [f"c{number}" for number in range(2, 201)])
+        done.result(60)
 
 
 def test_erasing_and_releasing_at_once(postgresql: House) -> None:

@@ -36,7 +36,7 @@ from services.notifier.handlers.accepted_mails import (
     with_under_way,
 )
 from services.notifier.handlers.results import Result, finish, record_failure
-from services.notifier.models import Notification
+from services.notifier.models import Notification, Welcome
 from services.notifier.ports import Contact, Mail
 from services.notifier.queries import (
     business_news,
@@ -106,6 +106,8 @@ class _Known:
     """The failures of which customers would have been told, by invoice."""
     ends_told: set[StripeId]
     """The invoices that another email to their business names as unpaid for good."""
+    welcomed: dict[str, Welcome]
+    """Who was asked to be welcomed under several ids, by id."""
 
     def note_begun(self, leased: Leased, now: dt.datetime) -> None:
         """The customer is told of this failure by an email that is posted now: others of the batch find that."""
@@ -162,6 +164,10 @@ def begin_posts(
                 if one.kind is Kind.COLLECTION_ENDED and one.stripe_customer
             },
             rows,
+        ),
+        welcomed=welcomes.lock_told(
+            session,
+            [(one.leased, one.contact) for one in postings if one.leased.kind is Kind.WELCOME],
         ),
     )
     results = []
@@ -340,7 +346,7 @@ def _verdict(
     if leased.kind in PLANS or leased.kind is Kind.WELCOME:
         notifications.store_sent(session, known.rows.values())  # what this batch tells
         if leased.kind is Kind.WELCOME:
-            no_news = welcomes.told_before(session, leased, posting.contact, now)
+            no_news = welcomes.told_before(session, leased, posting.contact, known.welcomed, now)
         else:
             no_news = subscriptions.no_news(session, row)
         if no_news is not None:

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.keys import fresh_link_key, request_key, resend_key
 from services.notifier.domain.kinds import Kind
+from services.notifier.domain.vocabulary import ACTIVE
+from services.notifier.handlers import welcomes
 from services.notifier.models import Notification
 from services.notifier.queries import notifications as notification_queries
 from services.notifier.queries import resends
@@ -91,7 +93,8 @@ def of_invoices(
 def resend(
     session: Session, notification_id: str, now: dt.datetime
 ) -> contract.RequestedNotification:
-    """Write the same notification down once more; it is looked at again like any other before it goes out.
+    """Write the same notification down once more; it is looked at again like any other before it goes out. A welcome that certainly reached
+    nobody is itself made due: a customer has one.
 
     While one resend waits, asking again gives that one: a double click sends one email. Raises
     UnknownNotification.
@@ -99,6 +102,11 @@ def resend(
     original = notification_queries.by_id(session, notification_id, lock=True)
     if original is None:
         raise UnknownNotification("notification_id: there is no such notification")
+    if original.kind == Kind.WELCOME and not _has_gone(original):
+        waits = original.status in ACTIVE
+        if not waits:
+            welcomes.send_again(session, [original], now)
+        return _requested(original, created=not waits)
     count, waiting = resends.count_resends(session, notification_id)
     if waiting is not None:
         return _requested(waiting, created=False)
@@ -125,11 +133,21 @@ def resend_failed(
     )
     before = failed_before or now
     more = len(found) > limit
-    failed = found[:limit]
-    rows = failed if dry_run else [_add(session, _once_more(row, 1, now))[0] for row in failed]
+    rows = failed = found[:limit]
+    if not dry_run:
+        again = [row for row in failed if row.kind == Kind.WELCOME and not _has_gone(row)]
+        rows = [
+            row if row in again else _add(session, _once_more(row, 1, now))[0] for row in failed
+        ]
+        welcomes.send_again(session, again, now)
     return contract.ResentNotifications(
         notifications=[view(row) for row in rows], more=more, failed_before=before
     )
+
+
+def _has_gone(row: Notification) -> bool:
+    """Whether it went out, or may have."""
+    return row.sent_at is not None or row.unconfirmed_since is not None
 
 
 def _once_more(original: Notification, number: int, now: dt.datetime) -> NewNotification:

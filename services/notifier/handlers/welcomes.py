@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
@@ -12,7 +12,7 @@ from services.notifier.domain.keys import welcome_key
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.domain.welcomes import SENDING_PAUSE, Held, Pace, Pause, Standing
-from services.notifier.models import WelcomeRun
+from services.notifier.models import Notification, Welcome, WelcomeRun
 from services.notifier.ports import Contact
 from services.notifier.queries import notifications, suppressions
 from services.notifier.queries import welcomes as queries
@@ -168,32 +168,58 @@ def _write_down(
     added = notifications.add_notifications(session, new)
     due = queries.make_due(session, set(keys.values()) - added, now)
     ids = queries.note_business(session, list(keys.values()), business_id)
-    for one in queries.lock_customers(session, customer_ids, who_wait=True):
-        one.released_at, one.notification_id = now, ids.get(keys[one.customer_id])
+    _note_turn(session, {id: ids.get(key) for id, key in keys.items()}, now)
     return len(added) + due
 
 
+def _note_turn(session: Session, emails: Mapping[str, str | None], now: dt.datetime) -> None:
+    """Customers, those of them who wait, have their turn by these emails."""
+    for one in queries.lock_customers(session, emails, who_wait=True):
+        one.released_at, one.notification_id = now, emails[one.customer_id]
+
+
+def send_again(session: Session, emails: Sequence[Notification], now: dt.datetime) -> None:
+    """Let welcomes that certainly reached nobody go after all, as a person wants it. It is the same email that is made due and not a second
+    one: whatever it comes to is what came of that customer's welcome."""
+    keys = [one.dedupe_key for one in emails]
+    queries.make_due(session, keys, now, queries.REACHED_NOBODY)
+    for one in emails:
+        session.refresh(one)
+    _note_turn(session, {one.customer_id or "": one.notification_id for one in emails}, now)
+
+
+def lock_told(session: Session, welcomes: Iterable[tuple[Leased, Contact]]) -> dict[str, Welcome]:
+    """What is known of those to whom these welcomes go, under all of their ids, by id; of who has one id alone, nothing. Locked in one
+    statement for all that are posted together: two senders, each with one of the ids of somebody, take turns here."""
+    ids = set()
+    for leased, contact in welcomes:
+        if len(theirs := _ids_of(leased, contact)) > 1:
+            ids |= theirs
+    if not ids:
+        return {}
+    return {one.customer_id: one for one in queries.lock_customers(session, ids)}
+
+
+def _ids_of(leased: Leased, contact: Contact) -> set[str]:
+    return {leased.customer_id or "", contact.customer_id, *contact.merged_ids}
+
+
 def told_before(
-    session: Session, leased: Leased, contact: Contact, now: dt.datetime
+    session: Session,
+    leased: Leased,
+    contact: Contact,
+    known: Mapping[str, Welcome],
+    now: dt.datetime,
 ) -> Reason | None:
     """Why a welcome does not go out: under another id, of a customer who was merged into this one, they were welcomed already. None: it may
-    go, and is from now on the welcome under all of their ids."""
-    own = leased.customer_id or ""
-    ids = {own, contact.customer_id, *contact.merged_ids}
-    if len(ids) == 1:
-        return None
-    # Two senders, each with one of the ids, take turns here: the second finds what the first has begun.
-    rows = queries.lock_customers(session, ids)
-    others = {one.notification_id for one in rows if one.notification_id} - {leased.notification_id}
+    go, and is from now on the welcome under all of their ids. `known`: of `lock_told`."""
+    rows = [known[id] for id in _ids_of(leased, contact) if id in known]
+    others = [one for one in rows if one.notification_id != leased.notification_id]
     if queries.have_gone(session, others):
         return Reason.WELCOMED_BEFORE
-    known = {one.customer_id for one in rows}
     for one in rows:
         one.released_at = one.released_at or now
         one.notification_id = leased.notification_id
-    if contact.customer_id not in known:
-        business_id, id = contact.business.business_id, contact.customer_id
-        queries.add_told(session, id, business_id, leased.notification_id, now)
     return None
 
 

@@ -35,9 +35,15 @@ _UNDER_WAY: Final = and_(
     Notification.kind == literal_column(f"'{Kind.WELCOME.value}'"),
     Notification.status.in_([literal_column(f"'{status.value}'") for status in ACTIVE]),
 )
+_GONE: Final = or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None))
+"""What went out, or may have."""
+REACHED_NOBODY: Final = and_(
+    ~_GONE,
+    Notification.status.in_([Status.FAILED.value, Status.SUPPRESSED.value, Status.OBSERVED.value]),
+)
+"""What is done with, and certainly reached nobody."""
 MAY_GO_AGAIN: Final = and_(
-    Notification.sent_at.is_(None),
-    Notification.unconfirmed_since.is_(None),
+    ~_GONE,
     or_(
         Notification.status == Status.FAILED.value,
         and_(
@@ -109,7 +115,7 @@ def ask_again(session: Session, customer_ids: Collection[str], now: dt.datetime)
     """Put customers who had their turn back into the queue."""
     session.execute(
         update(Welcome)
-        .where(Welcome.customer_id.in_(customer_ids))
+        .where(_in_order(Welcome.customer_id.in_(customer_ids)))
         .values(released_at=None, asked_at=now)
         .execution_options(synchronize_session=False)
     )
@@ -146,9 +152,15 @@ def take_off(session: Session, business_id: str) -> int:
     return changed(
         session,
         delete(Welcome)
-        .where(Welcome.business_id == business_id, _WAITS)
+        .where(_in_order(Welcome.business_id == business_id, _WAITS))
         .execution_options(synchronize_session=False),
     )
+
+
+def _in_order(*which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """These customers, locked one after the other as `lock_customers` does: neither waits for the other for ever."""
+    found = select(Welcome.welcome_id).where(*which).order_by(Welcome.welcome_id)
+    return Welcome.welcome_id.in_(found.with_for_update())
 
 
 # --- releasing --------------------------------------------------------------------------------------------------------
@@ -204,14 +216,19 @@ def next_customers(
     return list(session.scalars(statement))
 
 
-def make_due(session: Session, keys: Collection[str], now: dt.datetime) -> int:
-    """Let those of the emails with these keys go that certainly reached nobody, and might now; how many."""
+def make_due(
+    session: Session,
+    keys: Collection[str],
+    now: dt.datetime,
+    which: ColumnElement[bool] = MAY_GO_AGAIN,
+) -> int:
+    """Let those of the emails with these keys go that certainly reached nobody, and might now (or of which `which` is true); how many."""
     due = {"due_at": now, "ready_at": now, "created_at": now}
     again = {"attempts": 0, "lookups": 0, "unconfirmed_posts": 0}
     return changed(
         session,
         update(Notification)
-        .where(Notification.dedupe_key.in_(keys), MAY_GO_AGAIN)
+        .where(Notification.dedupe_key.in_(keys), which)
         .values(
             **due,
             **again,
@@ -274,30 +291,22 @@ def lock_customers(
     )
 
 
-def add_told(
-    session: Session, customer_id: str, business_id: str, notification_id: str, now: dt.datetime
-) -> None:
-    """Write down that a customer who was never asked for is told by this email."""
-    row = {"customer_id": customer_id, "business_id": business_id, "timezone": None}
-    told = {"asked_at": now, "released_at": now, "notification_id": notification_id}
-    insert_new(
-        session,
-        table_of(Welcome),
-        [row | told],
-        conflict=["customer_id"],
-        returning="customer_id",
-    )
-
-
-def have_gone(session: Session, notification_ids: Collection[str]) -> bool:
-    """Whether one of these emails went out, or may have."""
-    if not notification_ids:
+def have_gone(session: Session, welcomes: Iterable[Welcome]) -> bool:
+    """Whether one of these customers was sent their email, or may have been. Of who had their turn, and whose email is forgotten by now,
+    that is taken for certain."""
+    had_turn: dict[str, bool] = {}
+    for one in welcomes:
+        if (id := one.notification_id) is not None:
+            had_turn[id] = had_turn.get(id, False) or one.released_at is not None
+    if not had_turn:
         return False
-    gone = or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None))
-    statement = select(Notification.notification_id).where(
-        Notification.notification_id.in_(notification_ids), gone
+    found = session.execute(
+        select(Notification.notification_id, case((_GONE, 1), else_=0)).where(
+            Notification.notification_id.in_(had_turn)
+        )
     )
-    return session.scalar(statement.limit(1)) is not None
+    gone = dict(found.tuples().all())
+    return any(gone.get(id, forgotten) for id, forgotten in had_turn.items())
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ class Operations:
     @audited_rpc("notification_id")
     def resend(self, notification_id: str) -> RequestedNotification:
         """Send a notification once more, unless there is a reason not to (it is looked at again). Answers the new
-        notification, or the one that already waits."""
+        notification, or the one that already waits. A welcome that certainly reached nobody is made due itself."""
         with self.db.transaction() as session:
             requested = asking.resend(session, notification_id, _now())
         self.wake()

@@ -183,11 +183,11 @@ class RequestedNotification(Notification, frozen=True, kw_only=True):
     """The notification that answers a wish."""
 
     created: bool
-    """Whether this call made it; false: it was there."""
+    """Whether this call made it, or made it due; false: it was there."""
 
 
 class ResentNotifications(Answer, frozen=True, kw_only=True):
-    """The notifications that were made, or with `dry_run` those that failed."""
+    """The notifications that were made, or made due; with `dry_run` those that failed."""
 
     notifications: list[Notification]
     more: bool = False
