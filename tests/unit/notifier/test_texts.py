@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import html
 import itertools
 import re
 
@@ -103,3 +104,44 @@ def test_amounts_and_dates_follow_the_customers_place() -> None:
     assert "€\xa0149,00" in text("nl_NL")
     assert "piątek, 27 listopada." in text("pl")
     assert "el viernes 27 de noviembre." in text("es_MX")
+
+
+PAYMENTS = "There you can see your payments and invoices, and update your payment method whenever you need to."
+COMING = "There you can see your upcoming appointments."
+COMING_TOO = "Your upcoming appointments are there, too."
+NONE_YET = "When an appointment is scheduled for you, you’ll find it there."
+SEE_PAYMENTS = "See your payments and update your payment method. No password needed."
+SEE_COMING = "See your upcoming appointments. No password needed."
+OPEN_IT = "Open it whenever you like. No password needed."
+PREHEADERS = {SEE_PAYMENTS, SEE_COMING, OPEN_IT}
+WORDS_OF_WELCOMES = PREHEADERS | {PAYMENTS, COMING, COMING_TOO, NONE_YET}
+
+
+@EVERY_LANGUAGE
+@pytest.mark.parametrize(
+    ("has_payments", "planned", "said"),
+    [
+        (True, True, {PAYMENTS, COMING_TOO, SEE_PAYMENTS}),
+        (True, False, {PAYMENTS, SEE_PAYMENTS}),
+        (False, True, {COMING, SEE_COMING}),
+        (False, False, {NONE_YET, OPEN_IT}),
+    ],
+)
+def test_a_welcome_names_what_the_customers_page_has(
+    language: str, has_payments: bool, planned: bool, said: set[str]
+) -> None:
+    """No payments where there are none, and no appointments where none is planned."""
+    letter = sample_letter(Kind.WELCOME, language)
+    own = dataclasses.replace(letter.business, locale=language)
+    letter = dataclasses.replace(
+        letter,
+        business=own,
+        has_payments=has_payments,
+        next_appointment=letter.next_appointment if planned else None,
+    )
+    email = RENDERER.render(letter)
+    speak = translations(Locale.parse(language)).gettext
+    for part in (" ".join(email.text.split()), " ".join(html.unescape(email.html).split())):
+        named = {text for text in WORDS_OF_WELCOMES if speak(text) in part}
+        expected = said if part.startswith("<") else said - PREHEADERS
+        assert named == expected
