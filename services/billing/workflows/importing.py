@@ -46,6 +46,8 @@ NO_BUDGET_WAIT: Final = 0.2
 """Seconds until it is worth asking again where live work has taken the budget, or the outbox is full."""
 LIMITED_WAIT: Final = 2.0
 """Seconds, where Stripe says that there are too many requests, and not for how long."""
+SHORTEST_WAIT: Final = 1.0
+"""Seconds, where it names fewer: none at all would be one request after the other."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def _sampler(
 
 
 def _wait_of(limited: StripeRateLimited) -> float:
-    return LIMITED_WAIT if limited.retry_after is None else limited.retry_after
+    told = limited.retry_after
+    return LIMITED_WAIT if told is None else max(SHORTEST_WAIT, told)
 
 
 def step(

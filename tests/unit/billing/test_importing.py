@@ -387,6 +387,20 @@ def test_stripe_is_obeyed_when_it_says_slow_down(walk: Walk, lists: FakeLists) -
     assert finish(walk).progress.customers == 8
 
 
+def test_stripe_is_left_a_second_where_it_names_no_wait_at_all(
+    database: Transactions, walk: Walk, lists: FakeLists
+) -> None:
+    """`Retry-After: 0`, of a proxy in between it may be, is no leave to ask in a tight loop."""
+    limited = StripeRateLimited("429")
+    limited.retry_after = 0.0
+    lists.troubles = [limited]
+    assert walk().wait == 1.0
+    lists.troubles = [limited, limited]
+    waited: list[float] = []
+    importing.plan(database, lists, OWN, pause=waited.append)
+    assert waited == [1.0, 1.0]
+
+
 def test_stripe_is_obeyed_while_it_is_looked_what_there_is(
     database: Transactions, lists: FakeLists
 ) -> None:

@@ -7,6 +7,7 @@ import stripe  # noqa: TID251  (the library makes the errors)
 from prometheus_client import REGISTRY
 
 from services.billing.adapters.stripe.errors import stripe_errors
+from services.billing.domain.errors import StripeRateLimited
 from shared.contracts.rpc.errors import StripeRefused
 
 
@@ -36,3 +37,16 @@ def test_what_stripe_grants_is_counted_too() -> None:
     with stripe_errors():
         pass
     assert REGISTRY.get_sample_value(*calls) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [("7", 7.0), ("0", 0.0), ("-1", 0.0), ("nan", 0.0), ("inf", 60.0), ("soon", None)],
+)
+def test_a_wait_that_stripe_names_is_one_that_can_be_waited(
+    header: str, wait: float | None
+) -> None:
+    """Whatever stands in the header: a number of seconds that a clock takes, and no more than a minute."""
+    with pytest.raises(StripeRateLimited) as limited, stripe_errors():
+        raise stripe.RateLimitError("slow", http_status=429, headers={"Retry-After": header})
+    assert limited.value.retry_after == wait

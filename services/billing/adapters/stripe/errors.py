@@ -179,7 +179,7 @@ def summary_of(error: stripe.StripeError) -> str:
 def _retry_after(error: stripe.StripeError) -> float | None:
     told = {name.lower(): value for name, value in (error.headers or {}).items()}
     try:
-        return min(max(float(told["retry-after"]), 0.0), LONGEST_WAIT)
+        return min(max(0.0, float(told["retry-after"])), LONGEST_WAIT)  # "nan" is 0.0
     except (KeyError, TypeError, ValueError):
         return None
 
