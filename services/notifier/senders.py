@@ -190,6 +190,8 @@ class SendSlots:
         self._is_behind = is_behind
         self._closed_until: dt.datetime | None = None
         self._looked_at: dt.datetime | None = None
+        self._held = 0
+        """Places that are taken by nothing that has an end: kept while it is looked for what is due, or reserved."""
 
     def free(self, now: dt.datetime, *, keep: bool = False) -> int:
         """How many more emails may start now; none while SendGrid asks for patience. With `keep`, without the places that are
@@ -199,8 +201,9 @@ class SendSlots:
         busy, wake_at = self._entrypoint.busy, self._entrypoint.wake_at
         room = self._room() if keep else self._size
         if busy >= room:
-            # The room may have shrunk since they began: what finds no place now is waited for, and looked for.
-            self._entrypoint.wake_at = self._size // 2
+            if busy - self._held >= room:
+                # The room may have shrunk since they began: what finds no place now is waited for, and looked for.
+                self._entrypoint.wake_at = self._size // 2
             return 0
         if wake_at is not None and busy > min(wake_at, max(1, room // 2)):
             return 0
@@ -250,11 +253,15 @@ class SendSlots:
     @contextmanager
     def held(self, places: int) -> Iterator[None]:
         """Keep places that are free while it is looked what is due for them: what is written down meanwhile doesn't get them."""
-        self._entrypoint.busy += places
+        self._hold(places)
         try:
             yield
         finally:
-            self._entrypoint.busy -= places
+            self._hold(-places)
+
+    def _hold(self, places: int) -> None:
+        self._held += places
+        self._entrypoint.busy += places
 
     def note_lease(self, wanted: int, got: int) -> None:
         """Remember whether there was more to lease than there were places."""
@@ -266,12 +273,12 @@ class SendSlots:
         if self._entrypoint.wake_at is not None:
             return 0
         reserved = min(wanted, self.free(now, keep=True))
-        self._entrypoint.busy += reserved
+        self._hold(reserved)
         return reserved
 
     def fill(self, reserved: int, leased: Sequence[Leased]) -> None:
         """Send these in the places that were reserved, and give the others back."""
-        self._entrypoint.busy -= reserved
+        self._hold(-reserved)
         for one in leased:
             self.take(one)
         if leased and self._entrypoint.busy >= self._room():

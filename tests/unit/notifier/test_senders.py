@@ -199,6 +199,19 @@ def test_nothing_is_reserved_while_sendgrid_asks_for_patience(office: Office) ->
     assert office.places.reserve(START, 1) == 0
 
 
+def test_places_that_were_kept_and_given_back_are_free(office: Office) -> None:
+    """Of those that nothing is sent in no end tells: whoever finds none of them free waits for no end."""
+    for _ in range(5):
+        office.places.take(EMAIL)
+    with office.places.held(3):
+        assert office.places.reserve(START, 3) == 0
+    assert office.places.free(START, keep=True) == 3
+    reserved = office.places.reserve(START, 3)
+    assert (reserved, office.places.reserve(START, 1)) == (3, 0)
+    office.places.fill(reserved, [])
+    assert office.places.free(START, keep=True) == 3
+
+
 OF_OTHER = dataclasses.replace(EMAIL, account=Account("acct_1"))
 
 
