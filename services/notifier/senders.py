@@ -37,6 +37,11 @@ BEHIND_PART: Final = 4
 """While events wait that are not written down yet, emails of several accounts have one place in so many: an event's account is not known
 before it is read, so in front of a flood's emails goes reading what came after it."""
 OTHERS_EVERY: Final = dt.timedelta(seconds=0.25)
+"""Others' emails are looked for no sooner than this after the last look began,"""
+OTHERS_PART: Final = 10
+"""and no sooner than so many times what it took, so that looking is a small part of what the database does,"""
+OTHERS_AT_LATEST: Final = dt.timedelta(seconds=5)
+"""but after this however long it took."""
 Answer = TypeVar("Answer")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -189,7 +194,8 @@ class SendSlots:
         self._entrypoint = entrypoint
         self._is_behind = is_behind
         self._closed_until: dt.datetime | None = None
-        self._looked_at: dt.datetime | None = None
+        self._others_at: dt.datetime | None = None
+        """When others may be looked for again."""
         self._held = 0
         """Places that are taken by nothing that has an end: kept while it is looked for what is due, or reserved."""
 
@@ -223,15 +229,16 @@ class SendSlots:
     def for_others(self, now: dt.datetime) -> Others | None:
         """While more is due than there are places: the places that are free, for accounts that don't have half of their share of all places, so
         that what one account has due, or how slow its Stripe is, holds up its own emails alone. None: there are no such places, or others were
-        looked for a moment ago, which reads through all that is due; then the loop is run again when that moment is over."""
+        looked for a moment ago, which may read through all that is due; then the loop is run again when that moment is over. `note_others` has
+        to follow."""
         entrypoint = self._entrypoint
         free = self._size - entrypoint.busy
         if entrypoint.wake_at is None or free <= 0 or self._is_closed(now):
             return None
-        if self._looked_at is not None and now < self._looked_at + OTHERS_EVERY:
-            entrypoint.wake_in((self._looked_at + OTHERS_EVERY - now).total_seconds())
+        if self._others_at is not None and now < self._others_at:
+            entrypoint.wake_in((self._others_at - now).total_seconds())
             return None
-        self._looked_at = now
+        self._others_at = now + OTHERS_EVERY
         places = self._room() if self._is_behind() else self._size
         accounts = len(entrypoint.accounts) + 1
         half = places / accounts / 2
@@ -246,9 +253,13 @@ class SendSlots:
         if not self._entrypoint.accounts.keys() >= set(accounts):
             self._entrypoint.others_wait = True
 
-    def note_others(self, wanted: int, got: int) -> None:
-        """Remember whether other accounts had more due than there were places for them."""
+    def note_others(self, wanted: int, got: int, took: dt.timedelta) -> None:
+        """Remember whether other accounts had more due than there were places for them, and let what it took to look for them decide when
+        it is done again."""
         self._entrypoint.others_wait = got == wanted
+        if self._others_at is not None:
+            pause = min(max(OTHERS_EVERY, took * OTHERS_PART), OTHERS_AT_LATEST)
+            self._others_at += pause - OTHERS_EVERY
 
     @contextmanager
     def held(self, places: int) -> Iterator[None]:

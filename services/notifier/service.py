@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+import time
 from operator import attrgetter
 from typing import Any, ClassVar, Final
 
@@ -251,9 +252,11 @@ class NotifierService(Operations, Observed, Welcomes, Hooks):
             self.send_welcomes(desk, free - len(leased))
         others = places.for_others(_now())
         if others is not None:
+            began = time.monotonic()
             with places.held(others.free):
                 leased = sending.lease(desk, others.free, others.beside)
-            places.note_others(others.free, len(leased))
+            took = dt.timedelta(seconds=time.monotonic() - began)
+            places.note_others(others.free, len(leased), took)
             for one in leased:
                 places.take(one)
         return False  # a sender that ends asks for more, where more is known to wait

@@ -30,6 +30,9 @@ from shared.contracts.accounts import (
 )
 from shared.statements import table_of
 
+MOST_OF_OTHERS: Final = 1000
+"""Among so many that are due longest of accounts without their share turns are given. An account that has more than these gets its share by
+the first look, and makes room for the next ones by that: the second one passes over it."""
 GATHERS: Final = "gathers"
 """In a notification's context: others are told in it."""
 
@@ -247,14 +250,22 @@ _ALL_DUE: Final = (
 _IS_WELCOME: Final = _TABLE.c.kind == Kind.WELCOME.value
 _DUE: Final = _ALL_DUE.where(~_IS_WELCOME)
 _WELCOMES_DUE: Final = _ALL_DUE.where(_IS_WELCOME)
-_OTHERS: Final = (
-    select(
-        _TABLE.c.notification_id,
-        func.row_number().over(partition_by=_TABLE.c.account, order_by=_OLDEST).label("turn"),
-    )
+_OLDEST_OF_OTHERS: Final = (
+    select(_TABLE.c.notification_id, _TABLE.c.account, _TABLE.c.due_at)
     .where(*_IS_DUE, ~_IS_WELCOME, _TABLE.c.account.not_in(bindparam("accounts", expanding=True)))
+    .order_by(*_OLDEST)
+    .limit(MOST_OF_OTHERS)
     .subquery()
 )
+_OTHERS: Final = select(
+    _OLDEST_OF_OTHERS.c.notification_id,
+    func.row_number()
+    .over(
+        partition_by=_OLDEST_OF_OTHERS.c.account,
+        order_by=(_OLDEST_OF_OTHERS.c.due_at, _OLDEST_OF_OTHERS.c.notification_id),
+    )
+    .label("turn"),
+).subquery()
 _DUE_OF_OTHERS: Final = _DUE.where(
     _TABLE.c.notification_id.in_(
         select(_OTHERS.c.notification_id).where(_OTHERS.c.turn <= bindparam("each", type_=Integer))
@@ -279,7 +290,8 @@ def lease_due(
     policy: SendingPolicy,
     beside: Beside | None = None,
 ) -> list[Leased]:
-    """Take up to `limit` due notifications, oldest first; those that `beside` allows: then all that is due is read. Several senders at
+    """Take up to `limit` due notifications, oldest first; with `beside` those that it allows, which passes over all
+    that is due of its accounts. Several senders at
     once get different ones. Welcomes are none of them: see `lease_welcomes`.
 
     The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.

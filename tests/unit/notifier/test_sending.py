@@ -7,6 +7,7 @@ import datetime as dt
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import select
 
 from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
 from services.notifier.domain.notification_rules import InvoiceNow
@@ -24,7 +25,7 @@ from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import feedback
 from services.notifier.handlers import requests as asking
 from services.notifier.handlers.results import Result
-from services.notifier.models import IncidentRow
+from services.notifier.models import IncidentRow, Notification
 from services.notifier.queries import leases, suppressions
 from services.notifier.queries.leases import Beside
 from services.notifier.service import NotifierService
@@ -33,6 +34,7 @@ from shared.contracts.accounts import OWN, Account
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.payments import Decline
 from shared.database import DatabaseUnavailable
+from shared.statements import table_of
 from tests.unit.notifier.conftest import House, failed, paid
 from tests.unit.notifier.fakes import START, a_contact
 from tests.unit.wire import on_the_wire
@@ -387,6 +389,33 @@ def test_a_lease_beside_some_accounts_takes_few_of_each_other_one(house: House) 
         house.clock.forward(seconds=1)
     few = sending.lease(house.desk, 3, Beside(frozenset({"acct_2"}), 2))
     assert [one.invoice_id for one in few] == ["in_0", "in_1", "in_3"]
+
+
+def test_an_account_with_more_than_are_looked_at_comes_first_and_makes_room(house: House) -> None:
+    """Only the oldest are looked at, however much is due: who has all of those gets its share, and the next look is at the others."""
+    house.hear(failed("evt_1", account=Account("acct_1")))
+    house.clock.forward(seconds=1)
+    house.hear(failed("evt_2", account=Account("acct_2")))
+    table = table_of(Notification)
+    with house.db.transaction() as session:
+        one = session.execute(select(table).where(table.c.account == "acct_1")).one()
+        session.execute(
+            table.insert(),
+            [
+                {
+                    **one._mapping,
+                    "notification_id": f"ntf_{number}",
+                    "dedupe_key": f"key_{number}",
+                    "attempt_key": None,
+                }
+                for number in range(999)
+            ],
+        )
+    looked_at = [
+        [one.account for one in sending.lease(house.desk, 9, Beside(frozenset(busy), 2))]
+        for busy in ((), ("acct_1",))
+    ]
+    assert looked_at == [["acct_1", "acct_1"], ["acct_2"]]
 
 
 def test_pauses_grow_are_jittered_and_capped() -> None:
