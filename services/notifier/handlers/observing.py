@@ -33,11 +33,7 @@ def observed(
     after = None
     if starting_after is not None:
         after = notifications.by_id(session, starting_after)
-        if (
-            after is None
-            or after.business_id is None
-            or business_id not in (None, after.business_id)
-        ):
+        if after is None or business_id not in (None, after.business_id) or not _was_observed(after):
             raise UnknownNotification("starting_after: there is no such notification")
         if after.status != Status.OBSERVED:
             raise UnknownNotification(
@@ -49,6 +45,10 @@ def observed(
         notifications=[_view(row, look_up(known, row.invoice)) for row in rows[:limit]],
         has_more=len(rows) > limit,
     )
+
+
+def _was_observed(row: Notification) -> bool:
+    return row.status == Status.OBSERVED or row.business_id is not None
 
 
 def _view(row: Notification, incident: Incident | None) -> contract.ObservedNotification:

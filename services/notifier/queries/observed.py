@@ -51,17 +51,30 @@ def page(
     limit: int,
 ) -> list[Notification]:
     """Up to `limit` observed notifications of a business, in the order in which they would have gone out; of None those of all, business
-    by business."""
+    by business, and last those of which the portal named none."""
     order = (Notification.business_id, Notification.finished_at, Notification.notification_id)
-    statement = select(Notification).where(_OBSERVED)
-    if business_id is not None:
-        statement = statement.where(Notification.business_id == business_id)
+    found = select(Notification).where(_OBSERVED)
     if since is not None:
-        statement = statement.where(Notification.finished_at >= since)
-    if after is not None:
-        last = (after.business_id, after.finished_at, after.notification_id)
-        statement = statement.where(tuple_(*order) > last)
-    return list(session.scalars(statement.order_by(*order).limit(limit)))
+        found = found.where(Notification.finished_at >= since)
+    rows: list[Notification] = []
+    if after is None or after.business_id is not None:
+        named = found.where(
+            Notification.business_id.is_not(None)
+            if business_id is None
+            else Notification.business_id == business_id
+        )
+        if after is not None:
+            last = (after.business_id, after.finished_at, after.notification_id)
+            named = named.where(tuple_(*order) > last)
+        rows += session.scalars(named.order_by(*order).limit(limit))
+    if business_id is None and len(rows) < limit:
+        unnamed = found.where(Notification.business_id.is_(None))
+        if after is not None and after.business_id is None:
+            unnamed = unnamed.where(
+                tuple_(*order[1:]) > (after.finished_at, after.notification_id)
+            )
+        rows += session.scalars(unnamed.order_by(*order[1:]).limit(limit - len(rows)))
+    return rows
 
 
 def invoices_of(session: Session, notification_ids: Collection[str]) -> set[StripeId]:

@@ -291,6 +291,26 @@ def test_what_all_businesses_would_have_sent_is_one_list(watched: House) -> None
     assert [one.invoice_id for one in late.notifications] == ["in_4", "in_5"]
 
 
+def test_what_is_of_no_business_is_told_last_and_gone_on_from(watched: House) -> None:
+    """An old portal named none: those emails are among what all would have sent, page after page, and among no business's own."""
+    for number in range(5):
+        watched.hear(failed(invoice_id=f"in_{number}"))
+        until_quiet(watched)
+        watched.clock.forward(minutes=1)
+    with watched.db.transaction() as session:
+        for row in session.scalars(select(Notification)):
+            row.business_id = SUNRISE if row.invoice_id == "in_4" else None
+    found, after, more = [], None, True
+    while more:
+        told = page(watched, None, limit=2, starting_after=after)
+        found += [(one.business_id, one.invoice_id) for one in told.notifications]
+        after, more = told.notifications[-1].notification_id, told.has_more
+    assert found == [(SUNRISE, "in_4"), *(("", f"in_{number}") for number in range(4))]
+    assert [one.invoice_id for one in page(watched).notifications] == ["in_4"]
+    with pytest.raises(NotFound, match="there is no such notification"):
+        page(watched, starting_after=after)
+
+
 def test_what_was_accepted_is_no_place_to_go_on_from(watched: House) -> None:
     """It stands among the observed ones no more: said, and not answered with an end that is none."""
     for number in (1, 2):
