@@ -52,28 +52,26 @@ def page(
 ) -> list[Notification]:
     """Up to `limit` observed notifications of a business, in the order in which they would have gone out; of None those of all, business
     by business, and last those of which the portal named none."""
-    order = (Notification.business_id, Notification.finished_at, Notification.notification_id)
-    found = select(Notification).where(_OBSERVED)
+    in_time = (Notification.finished_at, Notification.notification_id)
+    found = select(Notification).where(_OBSERVED).limit(limit)
     if since is not None:
         found = found.where(Notification.finished_at >= since)
-    rows: list[Notification] = []
-    if after is None or after.business_id is not None:
-        named = found.where(
-            Notification.business_id.is_not(None)
-            if business_id is None
-            else Notification.business_id == business_id
+    of_none = found.where(Notification.business_id.is_(None)).order_by(*in_time)
+    found = found.order_by(Notification.business_id.nulls_last(), *in_time)
+    if business_id is not None:
+        found = found.where(Notification.business_id == business_id)
+    if after is None:
+        return list(session.scalars(found))
+    last = (after.finished_at, after.notification_id)
+    if after.business_id is None:
+        return list(session.scalars(of_none.where(tuple_(*in_time) > last)))
+    rows = list(
+        session.scalars(
+            found.where(tuple_(Notification.business_id, *in_time) > (after.business_id, *last))
         )
-        if after is not None:
-            last = (after.business_id, after.finished_at, after.notification_id)
-            named = named.where(tuple_(*order) > last)
-        rows += session.scalars(named.order_by(*order).limit(limit))
-    if business_id is None and len(rows) < limit:
-        unnamed = found.where(Notification.business_id.is_(None))
-        if after is not None and after.business_id is None:
-            unnamed = unnamed.where(
-                tuple_(*order[1:]) > (after.finished_at, after.notification_id)
-            )
-        rows += session.scalars(unnamed.order_by(*order[1:]).limit(limit - len(rows)))
+    )
+    if business_id is None and len(rows) < limit:  # nothing is after NULL
+        rows += session.scalars(of_none.limit(limit - len(rows)))
     return rows
 
 
