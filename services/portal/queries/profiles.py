@@ -208,7 +208,7 @@ def forget_unneeded(session: Session, account: Account) -> None:
 def decisions(
     session: Session, account: Account, stripe_ids: Collection[str]
 ) -> dict[tuple[str, str], LinkProposalRow]:
-    """What people decided about these Stripe customers, by them and the customer."""
+    """What people decided about these Stripe customers, by them and the customer; and where an address waits."""
     rows = session.scalars(
         select(LinkProposalRow).where(
             LinkProposalRow.account == account, LinkProposalRow.stripe_customer_id.in_(stripe_ids)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.portal.models import CustomerRow, LinkProposalRow
+from services.portal.queries.profiles import decisions
 from shared.contracts.accounts import Account
 
 WAITS: Final = "address_waits"
@@ -43,9 +44,13 @@ def page(session: Session, after: int, limit: int) -> list[LinkProposalRow]:
 
 
 def note(session: Session, customer: CustomerRow, stripe_customer_id: str) -> None:
-    """An address waits for this customer, as they are: whoever changes them from here on has a newer word."""
-    account = Account(customer.account)
-    row = of(session, account, [stripe_customer_id]).get(stripe_customer_id)
+    """An address waits for this customer, as they are: whoever changes them from here on has a newer word. Where a person has decided
+    about the two, that stays, and nothing waits: a pair has one row."""
+    known = decisions(session, Account(customer.account), [stripe_customer_id])
+    row = known.pop((stripe_customer_id, customer.public_id), None)
+    for other in known.values():
+        if other.state == WAITS:  # the Stripe customer was that one's before
+            session.delete(other)
     if row is None:
         row = LinkProposalRow(
             account=customer.account,
@@ -57,7 +62,8 @@ def note(session: Session, customer: CustomerRow, stripe_customer_id: str) -> No
             decided_by="",
         )
         session.add(row)
-    row.decided_at = customer.updated_at
+    if row.state == WAITS:
+        row.decided_at = customer.updated_at
 
 
 def stands(row: LinkProposalRow, customer: CustomerRow) -> bool:

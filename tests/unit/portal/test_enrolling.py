@@ -291,10 +291,10 @@ def test_an_address_that_comes_free_in_a_batch_is_given_in_it(session: Session) 
     assert found == {"stripe:cus_1": "b@example.com", "stripe:cus_2": "C@example.com"}
 
 
-def later(session: Session, external_id: str, email: str) -> None:
+def later(session: Session, external_id: str, email: str, **told: Any) -> None:
     """The host changes a customer, some time afterwards."""
     given = CustomerArguments(
-        business_id="sunrise", external_id=external_id, name="Maria", email=email
+        business_id="sunrise", external_id=external_id, name="Maria", email=email, **told
     )
     customers.upsert_customer(session, given, ahead(minutes=5))
     session.expire_all()
@@ -368,6 +368,46 @@ def test_of_two_that_wait_for_one_address_one_gets_it(session: Session) -> None:
     assert emails in (["a@example.com", "v@example.com"], ["b@example.com", "v@example.com"])
     (waits,) = session.scalars(select(LinkProposalRow))
     assert waits.state == "address_waits"
+
+
+@pytest.mark.parametrize("word", ["accepted", "refused"])
+def test_what_a_person_decided_stays_when_an_address_could_wait(
+    session: Session, word: str
+) -> None:
+    """A proposal of the same two was decided, and the host has linked them; Stripe tells an address that another has. Each event counts,
+    and the decision is kept."""
+    enrol(session, seen("cus_0", "a@example.com", pays="paid"))
+    linked = rows(session)["stripe:cus_0"]
+    if word == "accepted":
+        handle(session, event(events.CustomerDeleted(stripe_customer_id="cus_0")), NOW)
+    enrol(session, seen("cus_1", "a@example.com", pays="paid", at=ahead(minutes=2)))
+    decide = {"accepted": proposals.accept, "refused": proposals.refuse}[word]
+    ids = [f"cus_1:{linked.public_id}"]
+    decided = decide(session, proposal_ids=ids, decided_by="Ann", now=ahead(minutes=3))
+    assert decided.decided == ids
+    later(session, "stripe:cus_0", "a@example.com", platform_stripe_customer_id="cus_1")
+    add_customer(session, "v", email="v@example.com")
+    for hour, name in enumerate(("Nina", "Mina"), start=1):
+        enrol(session, seen("cus_1", "v@example.com", name=name, at=ahead(hours=hour)))
+    row = rows(session)["stripe:cus_0"]
+    assert (row.platform_stripe_customer_id, row.email) == ("cus_1", "a@example.com")
+    assert row.name == "Mina"
+    (kept,) = session.scalars(select(LinkProposalRow))
+    assert (kept.state, kept.decided_by, kept.decided_at) == (word, "Ann", ahead(minutes=3))
+
+
+def test_an_address_waits_for_whose_stripe_customer_it_is_now(session: Session) -> None:
+    """It was another customer's before, for whom one waited: Stripe's next address belongs to this one."""
+    refused(session)
+    enrol(session, seen("cus_2", "b@example.com", pays="paid"))
+    (before,) = session.scalars(select(LinkProposalRow))
+    before.customer_id = rows(session)["stripe:cus_2"].public_id
+    add_customer(session, "u", email="u@example.com")
+    enrol(session, seen("cus_1", "u@example.com", at=ahead(hours=2)))
+    (waits,) = session.scalars(select(LinkProposalRow))
+    assert waits.customer_id == rows(session)["stripe:cus_1"].public_id
+    later(session, "u", "w@example.com")
+    assert look_again(session) == "u@example.com"
 
 
 def test_what_waits_for_nobody_who_is_enrolled_is_forgotten(session: Session) -> None:
