@@ -7,18 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from portico.cli.rpc import Caller, ask, read
+from portico.cli.rpc import Caller, Fault, ask, read
 from services.notifier.domain.kinds import TO_BUSINESS, occasion
 from shared.contracts.accounts import Account, StripeCustomer, by_merchant, merchant_arguments
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.rpc import billing, notifier, portal
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.billing import ObservedCharge
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import ObservedNotification
 from shared.contracts.rpc.recipients import Recipient
 
 PAGE: Final = 200
 """Rows of one call: as many are held at a time."""
+BUSINESSES: Final = 1000
+"""Businesses of one call."""
 BEGINNING: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 """Nothing was observed before."""
 
@@ -184,12 +187,29 @@ class Reading:
 
     def mails(self) -> Iterator[Mail]:
         """Emails, business by business. Raises Fault, Unavailable."""
-        after: str | None = None
+        if self.business is not None:
+            yield from self._mails_of(self.business)
+            return
+        last: Mail | None = None
+        try:
+            for mail in self._mails_of(None):
+                last = mail
+                yield mail
+        except Fault as fault:
+            # In a roll a notifier of the release before may be asked, which lists one business at a time.
+            if not _wants_a_business(fault) or (last and not last.row.business_id):
+                raise
+            if last is not None:
+                yield from self._mails_of(last.row.business_id, last.id)
+            for business_id in self._businesses(last.row.business_id if last else None):
+                yield from self._mails_of(business_id)
+
+    def _mails_of(self, business_id: str | None, after: str | None = None) -> Iterator[Mail]:
         while True:
             told = ask(
                 self.call,
                 notifier.OBSERVED,
-                business_id=self.business,
+                business_id=business_id,
                 **({"since": self.since.isoformat()} if self.since else {}),
                 limit=PAGE,
                 starting_after=after,
@@ -200,6 +220,15 @@ class Reading:
             if not told.has_more:
                 return
             after = rows[-1].notification_id
+
+    def _businesses(self, after: str | None) -> Iterator[str]:
+        """By their ids, those after one."""
+        while True:
+            page = ask(self.call, portal.BUSINESSES_MODES, after=after, limit=BUSINESSES)
+            yield from (one.business_id for one in page)
+            if len(page) < BUSINESSES:
+                return
+            after = page[-1].business_id
 
     def charges(self) -> Iterator[Charge]:
         """Charges, over all accounts; of one business those of whom it is a customer's. Raises Fault, Unavailable."""
@@ -241,6 +270,10 @@ class Reading:
                 for id, one in told.items()
             }
         return [found.get(one) for one in whose]
+
+
+def _wants_a_business(fault: Fault) -> bool:
+    return fault.means(InvalidArgument) and fault.message.startswith("business_id")
 
 
 def _customer_of(row: Any) -> StripeCustomer | None:

@@ -10,9 +10,13 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from portico.cli.output import JsonDocument
+from portico.cli.rpc import Fault
+from shared.contracts.rpc.arguments import read_arguments
+from shared.contracts.rpc.errors import InvalidArgument
 from tests.unit.cli.conftest import FakeServices, Run
 from tests.unit.cli.observed import ObservingWorld, charge, mail, paid
 from tests.unit.cli.test_stats import Outline
@@ -42,6 +46,40 @@ def test_it_says_to_whom_why_how_much_and_what_became_of_it(
     assert "3 emails about 3 customers: $447.00" in told
     assert "1 charge to a new payment method: $149.00" in told
     assert "1 paid ($149.00), 1 voided ($149.00), 1 still open ($149.00)" in told
+
+
+class OldArguments(msgspec.Struct, kw_only=True):
+    """What a notifier takes that lists one business at a time."""
+
+    business_id: str
+    limit: int = 100
+    starting_after: str | None = None
+
+
+@pytest.mark.parametrize("pages_of_new_ones", [0, 1, 2])
+def test_in_a_roll_it_asks_for_one_business_after_the_other(
+    run: Run, world: ObservingWorld, services: FakeServices, pages_of_new_ones: int
+) -> None:
+    """A notifier of the release before lists no others, and may be asked at any page: each email is told once all the same."""
+    world.modes = {"moon": "observe", "sunrise": "observe", "tide": "live"}
+    owners = ["moon", "moon", "moon", "sunrise", "sunrise"]
+    world.mails = [mail(number, business_id=owner) for number, owner in enumerate(owners)]
+    new = services.answers["notifier", "observed"]
+    pages = 0
+
+    def either(**given: Any) -> Any:
+        nonlocal pages
+        pages += 1
+        if pages > pages_of_new_ones:
+            try:
+                read_arguments(given, OldArguments)
+            except InvalidArgument as error:
+                raise Fault("InvalidArgument", str(error)) from None
+        return new(**given)
+
+    services.answers["notifier", "observed"] = either
+    told = json.loads(run("preview", "--json").stdout)["notifications"]
+    assert [one["notification_id"] for one in told] == [f"ntf_{number}" for number in range(5)]
 
 
 def test_money_of_an_invoice_counts_once(run: Run, world: ObservingWorld) -> None:
