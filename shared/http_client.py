@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterable, Mapping
-from functools import cached_property, lru_cache
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -29,15 +28,30 @@ def certificates() -> str:
     return next(filter(None, map(os.environ.get, CERTIFICATES)), certifi.where())
 
 
-@lru_cache(maxsize=8)
+_trusted: dict[str, tuple[tuple[int, int, int], ssl.SSLContext]] = {}
+"""By the file: which state of it was read, and what it says."""
+
+
 def trusting(file: str) -> ssl.SSLContext:
-    """What all TLS connections of the process have in common that trust the certificates in `file`, read once.
+    """What all TLS connections of the process have in common that trust the certificates in `file`: read once, and again when the file is
+    another one. Where it is gone or can't be read then, what it said before holds.
 
     Left to themselves urllib3 and requests read it anew for each connection: the public ones are 15 ms of CPU, in which every
     green thread waits, and 0.7 MB. Raises OSError.
     """
-    context = urllib3.util.create_urllib3_context()
-    context.load_verify_locations(file)
+    before = _trusted.get(file)
+    try:
+        found = os.stat(file)
+        state = (found.st_ino, found.st_size, found.st_mtime_ns)
+        if before is not None and before[0] == state:
+            return before[1]
+        context = urllib3.util.create_urllib3_context()
+        context.load_verify_locations(file)
+    except OSError:
+        if before is None:
+            raise
+        return before[1]
+    _trusted[file] = state, context
     return context
 
 
@@ -56,18 +70,28 @@ class HttpPool:
         self._options = {"maxsize": connections, "timeout": urllib3.Timeout(*timeouts)}
         self._prefix = self._base.path.rstrip("/")
         self._words = frozenset(words)
+        self._made: tuple[ssl.SSLContext | None, urllib3.HTTPConnectionPool] | None = None
 
-    @cached_property
+    @property
     def _pool(self) -> urllib3.HTTPConnectionPool:
-        """Made at the first request: certificates that can't be read are its failure, as a server that is away is."""
-        base, options = self._base, dict[str, Any](self._options)
-        proxy = None
-        if base.scheme == "https":
-            proxy = getproxies().get("https")
+        """Made at the first request, and anew when other certificates are to be trusted. Certificates that can't be read are the request's
+        failure, as a server that is away is."""
+        context = None
+        if self._base.scheme == "https":
             try:
-                options["ssl_context"] = trusting(certificates())
+                context = trusting(certificates())
             except OSError as error:
                 raise urllib3.exceptions.SSLError(error) from error
+        if self._made is None or self._made[0] is not context:
+            self._made = context, self._make_pool(context)
+        return self._made[1]
+
+    def _make_pool(self, context: ssl.SSLContext | None) -> urllib3.HTTPConnectionPool:
+        base, options = self._base, dict[str, Any](self._options)
+        proxy = None
+        if context is not None:
+            proxy = getproxies().get("https")
+            options["ssl_context"] = context
         manager: urllib3.PoolManager
         if proxy and not is_loopback(base.geturl()) and not proxy_bypass(base.netloc):
             manager = _through(proxy, options)
@@ -104,8 +128,8 @@ class HttpPool:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        if "_pool" in self.__dict__:
-            self._pool.close()
+        if self._made is not None:
+            self._made[1].close()
 
 
 def _through(proxy: str, options: Mapping[str, Any]) -> urllib3.ProxyManager:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 import requests
 import urllib3
 
+from services.notifier.adapters.hosts.caller import HostCaller
+from services.notifier.domain.hook_addresses import Target
 from shared.http_client import HttpPool
 from shared.http_sessions import session_to
 from tests.fixtures.certificates import make_certificate
@@ -27,6 +30,9 @@ class _Answering(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def log_message(self, *args: object) -> None:
         """Nothing on the screen of a test."""
@@ -62,7 +68,17 @@ def by_session(base: str, trusted: Path, patch: pytest.MonkeyPatch) -> Callable[
     return lambda: session.get(base, verify=str(trusted), timeout=5).status_code
 
 
-@pytest.mark.parametrize("asking", [by_pool, by_session])
+def by_hosts(base: str, trusted: Path, patch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """As hosts are called; 0: TLS failed."""
+    host, port = base.removeprefix("https://").split(":")
+    caller = HostCaller(
+        certificates=str(trusted), is_allowed=lambda _: True, look_up=lambda *_: [host]
+    )
+    target = Target("https", host, int(port), "/")
+    return lambda: caller.post(target, b"", {}).status or 0
+
+
+@pytest.mark.parametrize("asking", [by_pool, by_session, by_hosts])
 def test_connections_share_what_they_trust(
     served: tuple[str, Path], asking: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +87,26 @@ def test_connections_share_what_they_trust(
     ask = asking(base, certificate, monkeypatch)
     assert ask() == 200
     certificate.unlink()
+    assert ask() == 200
+
+
+@pytest.mark.parametrize("asking", [by_pool, by_session, by_hosts])
+def test_a_rotated_file_is_read_again(
+    served: tuple[str, Path], asking: Asking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a restart; and while it is half-written what it said before holds."""
+    base, certificate = served
+    other, _ = make_certificate(tmp_path, "other.example.com")
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(certificate.read_bytes())
+    ask = asking(base, bundle, monkeypatch)
+    assert ask() == 200
+    bundle.write_bytes(certificate.read_bytes()[:100])
+    assert ask() == 200
+    other.rename(bundle)
+    with suppress(urllib3.exceptions.SSLError, requests.exceptions.SSLError):
+        assert ask() == 0
+    bundle.write_bytes(bundle.read_bytes() + certificate.read_bytes())
     assert ask() == 200
 
 

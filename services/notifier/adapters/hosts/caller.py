@@ -58,7 +58,8 @@ class HostCaller:
         self._look_up = look_up
         self._is_allowed = is_allowed
         self._seconds = seconds
-        self._tls = trusting(certificates or trusted_file())
+        self._certificates = certificates or trusted_file()
+        trusting(self._certificates)  # that they can't be read is known before anybody is called
 
     def post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> Answered:
         """See `Hosts.post`."""
@@ -86,7 +87,8 @@ class HostCaller:
         try:
             if target.scheme == "https":
                 connection.settimeout(_left(end))
-                connection = self._tls.wrap_socket(connection, server_hostname=target.host)
+                tls = trusting(self._certificates)
+                connection = tls.wrap_socket(connection, server_hostname=target.host)
             connection.settimeout(_left(end))
             connection.sendall(_request(target, body, headers))
             return _read(connection, end)
