@@ -33,7 +33,11 @@ def observed(
     after = None
     if starting_after is not None:
         after = notifications.by_id(session, starting_after)
-        if after is None or business_id not in (None, after.business_id) or not _was_observed(after):
+        if (
+            after is None
+            or business_id not in (None, after.business_id)
+            or not _was_observed(after)
+        ):
             raise UnknownNotification("starting_after: there is no such notification")
         if after.status != Status.OBSERVED:
             raise UnknownNotification(
