@@ -207,7 +207,7 @@ class LinkProposalRow(InAccount, Base):
     state: Mapped[str] = mapped_column(String(20))
     """`accepted` or `refused`; `address_waits`: the address that Stripe told."""
     decided_at: Mapped[dt.datetime]
-    """Where an address waits: when the customer was last changed, so that a change since is known."""
+    """Where an address waits: when the customer was last changed, so that a change of their profile since is known."""
     decided_by: Mapped[str] = mapped_column(String(200))
     """Who, as the caller says; nobody, where an address waits."""
 

@@ -21,7 +21,7 @@ from services.portal.handlers.business_accounts import (
 )
 from services.portal.handlers.claiming import HostWord
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, merchant_of
-from services.portal.queries import aliases, behalves, links
+from services.portal.queries import aliases, behalves, links, waiting_addresses
 from services.portal.queries import customers as people
 from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
@@ -285,7 +285,7 @@ def rotate_link(session: Session, *, customer_id: str, now: dt.datetime) -> Link
     if row.link_generation >= MAX_GENERATION:
         raise InvalidArgument("customer_id: this customer's links can't be replaced any more")
     row.link_generation += 1
-    row.updated_at = now
+    waiting_addresses.touch(session, [row], now)
     return LinkOf(row.public_id, row.link_generation)
 
 

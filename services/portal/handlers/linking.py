@@ -18,7 +18,7 @@ from services.portal.handlers.cancelling import overtake_all
 from services.portal.metrics import LINK_CHANGES, LINK_CONFLICTS
 from services.portal.models import LinkConflictRow, LinkEvidenceRow
 from services.portal.queries import customers as people
-from services.portal.queries import link_conflicts, links, merging, outbox
+from services.portal.queries import link_conflicts, links, merging, outbox, waiting_addresses
 from services.portal.queries.links import Component, Customer
 from shared import events
 from shared.contracts.accounts import Merchant, StripeId, account_shown
@@ -165,8 +165,8 @@ def _link(
             changes.append((customer, before, claim))
             # First nobody has it: one Stripe customer may go from one of them to another.
             row.platform_stripe_customer_id = None
-            row.updated_at = now
         row.link_source = None if claim is None else claim.source
+    waiting_addresses.touch(session, [customer.row for customer, *_ in changes], now)
     session.flush()
     told: list[events.Data] = []
     for customer, before, claim in changes:

@@ -3,10 +3,11 @@ people decided, and forgotten with it."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import CustomerRow, LinkProposalRow
@@ -44,8 +45,8 @@ def page(session: Session, after: int, limit: int) -> list[LinkProposalRow]:
 
 
 def note(session: Session, customer: CustomerRow, stripe_customer_id: str) -> None:
-    """An address waits for this customer, as they are: whoever changes them from here on has a newer word. Where a person has decided
-    about the two, that stays, and nothing waits: a pair has one row."""
+    """An address waits for this customer, as they are: whoever changes their profile from here on has a newer word. Where a person has
+    decided about the two, that stays, and nothing waits: a pair has one row."""
     known = decisions(session, Account(customer.account), [stripe_customer_id])
     row = known.pop((stripe_customer_id, customer.public_id), None)
     for other in known.values():
@@ -67,5 +68,27 @@ def note(session: Session, customer: CustomerRow, stripe_customer_id: str) -> No
 
 
 def stands(row: LinkProposalRow, customer: CustomerRow) -> bool:
-    """Whether it is about this customer, whom nobody has changed since."""
+    """Whether it is about this customer, whose profile nobody has changed since."""
     return row.customer_id == customer.public_id and row.decided_at == customer.updated_at
+
+
+def touch(session: Session, customers: Collection[CustomerRow], now: dt.datetime) -> None:
+    """Mark customers as changed in something that is no word on their profiles, their links: what waits for them stands as before."""
+    # Who is enrolled in this moment waits for nothing.
+    waiting = [one.public_id for one in customers if one.enrolled_at not in (None, now)]
+    if waiting:
+        unchanged = select(CustomerRow.updated_at).where(
+            CustomerRow.public_id == LinkProposalRow.customer_id
+        )
+        session.execute(
+            update(LinkProposalRow)
+            .where(
+                LinkProposalRow.customer_id.in_(waiting),
+                LinkProposalRow.state == WAITS,
+                LinkProposalRow.decided_at == unchanged.scalar_subquery(),
+            )
+            .values(decided_at=now)
+            .execution_options(synchronize_session="fetch")
+        )
+    for one in customers:
+        one.updated_at = now

@@ -343,6 +343,26 @@ def test_what_the_host_says_since_is_newer_than_an_address_that_waits(session: S
     assert session.scalars(select(LinkProposalRow)).all() == []
 
 
+def test_a_new_link_is_no_word_on_an_address_that_waits(session: Session) -> None:
+    """Nor is another Stripe customer, once it is theirs no more: only what the host says of name and address is."""
+    refused(session)
+    row = rows(session)["stripe:cus_1"]
+    customers.rotate_link(session, customer_id=row.public_id, now=ahead(hours=2))
+    for minute, stripe_id in enumerate(("cus_9", "cus_1")):
+        given = CustomerArguments(
+            business_id="sunrise",
+            external_id="stripe:cus_1",
+            name="Nina",
+            email="a@example.com",
+            platform_stripe_customer_id=stripe_id,
+        )
+        customers.upsert_customer(session, given, ahead(hours=2, minutes=1 + minute))
+        assert rows(session)["stripe:cus_1"].platform_stripe_customer_id == stripe_id
+    assert look_again(session) == "a@example.com"
+    later(session, "v", "w@example.com")
+    assert look_again(session) == "V@example.com"
+
+
 @pytest.mark.parametrize("email", ["a@example.com", "c@example.com", None])
 def test_an_address_that_stripe_has_no_more_waits_no_more(
     session: Session, email: str | None
