@@ -65,8 +65,8 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def confirm(question: str) -> None:
-    """Ask for a yes; without it the command ends."""
-    typer.confirm(printable(question), abort=True)
+    """Ask for a yes, on standard error: a question is no part of the answer. Without it the command ends."""
+    typer.confirm(printable(question), abort=True, err=True)
 
 
 def agree(question: str) -> bool:
@@ -206,17 +206,22 @@ def as_moment(moment: dt.datetime | None) -> str:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "Nothing there."
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    empty: str = "Nothing there.",
+    stderr: bool = False,
 ) -> None:
     """A table, or one line when it has no rows."""
+    out = console(stderr=stderr)
     listed = [[_cell(value) for value in row] for row in rows]
     if not listed:
-        console().print(empty)
+        out.print(empty)
         return
     table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in listed:
         table.add_row(*row)
-    console().print(table)
+    out.print(table)
 
 
 def progress_bar(*columns: str) -> Progress:

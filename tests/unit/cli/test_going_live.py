@@ -74,10 +74,18 @@ def test_it_asks_before_it_does(run: Run, world: ObservingWorld, services: FakeS
     world.mails = [mail(1), mail(2)]
     found = run("go-live", "--business", "sunrise", "--accept", "all", input="n\n")
     assert found.exit_code == 1
-    assert "Let Sunrise go live now and send 2 emails?" in found.stdout
+    assert "Let Sunrise go live now and send 2 emails?" in found.stderr
     assert called(services, "set_mode") == called(services, "accept_observed") == []
     assert run("go-live", "--business", "sunrise", "--accept", "all", input="y\n").exit_code == 0
     assert world.accepted == ["ntf_1", "ntf_2"]
+
+
+def test_json_is_one_document_though_it_asks(run: Run, world: ObservingWorld) -> None:
+    """The question goes to standard error."""
+    world.mails = [mail(1)]
+    done = run("go-live", "--business", "sunrise", "--json", input="y\n")
+    assert "go live now?" in done.stderr
+    assert json.loads(done.stdout)["drawn"] is True
 
 
 def test_a_business_that_is_live_keeps_its_line(
@@ -88,7 +96,7 @@ def test_a_business_that_is_live_keeps_its_line(
     offered = run("go-live", "--business", "sunrise")
     assert (offered.exit_code, "1 email from before stays unsent" in offered.stdout) == (0, True)
     sent = run("go-live", "--business", "sunrise", "--accept", "all", input="y\n")
-    assert "Send 1 email?" in sent.stdout
+    assert "Send 1 email?" in sent.stderr
     assert world.accepted == ["ntf_1"]
     assert called(services, "set_mode") == []
 
