@@ -41,14 +41,54 @@ WORDS: Final = {
     welcomes.NO_ADDRESS: "without an email address: left out",
     welcomes.SUPPRESSED: "whose address bounced, or reported our email as spam: left out",
 }
+TAKES_OFF: Final = "takes those who wait off the queue: ask for them again then"
 HELD: Final = {
-    "observing": "the business observes: portico go-live --business {business}",
+    "observing": f"the business observed when it was last looked at; going live {TAKES_OFF}",
     "quiet_hours": "quiet hours",
     "portal_unavailable": "the portal does not answer",
     "no_such_business": "the portal knows no such business any more",
     "sending": "what was released before has not gone out yet: portico notifications list --status pending",
     "before_the_line": "the business has observed since, which took those who waited off the queue: ask again",
 }
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """The quiet hours of a business."""
+
+    policy: portal.ReminderPolicy | None
+    timezone: str | None
+
+    @property
+    def hours(self) -> str | None:
+        """None: it has none."""
+        if self.policy is None or not (self.policy.quiet_from and self.policy.quiet_until):
+            return None
+        return f"from {self.policy.quiet_from} to {self.policy.quiet_until}"
+
+    @property
+    def sentence(self) -> str:
+        if self.hours is None:
+            return (
+                "This business has no quiet hours: emails also go out at night. To set them: quiet_from and quiet_until in the "
+                "reminder_policy of upsert_business."
+            )
+        return f"Quiet hours: none goes out {self.hours}, by the business's clock ({self.timezone or 'UTC'}) and by the customer's."
+
+    @property
+    def adds(self) -> str:
+        """To how long it takes."""
+        return "" if self.hours is None else ", and what quiet hours add"
+
+    def view(self) -> dict[str, Any] | None:
+        """The same as JSON."""
+        if self.hours is None or self.policy is None:
+            return None
+        return {
+            "quiet_from": self.policy.quiet_from,
+            "quiet_until": self.policy.quiet_until,
+            "timezone": self.timezone or "UTC",
+        }
 
 
 @dataclass
@@ -83,7 +123,7 @@ class Plan:
                 }
             )
 
-    def view(self, business: str, rate: int) -> dict[str, Any]:
+    def view(self, business: str, rate: int, quiet: Quiet) -> dict[str, Any]:
         """The same as JSON."""
         return {
             "business_id": business,
@@ -93,6 +133,7 @@ class Plan:
             "first": self.first,
             "per_hour": rate,
             "seconds": round(Pace(rate).time_for(self.waiting).total_seconds()),
+            "quiet_hours": quiet.view(),
         }
 
 
@@ -128,35 +169,51 @@ def welcome(
         raise Stop(USAGE, "--preview, --status and --stop exclude each other; take one")
     with context_of(ctx).calling(timeout=60) as call:
         (mode,) = ask(call, portal.BUSINESSES_MODES, business_id=business)
-        if status:
-            _show_run(ask(call, notifier.WELCOMES, business_id=business), mode, as_json=as_json)
-        elif stop:
+        if stop:
             _stop(call, mode, as_json=as_json)
+            return
+        quiet = _quiet(call, business)
+        if status:
+            run = ask(call, notifier.WELCOMES, business_id=business)
+            _show_run(run, mode, quiet, as_json=as_json)
         elif preview:
             plan = _walk(call, business, rate, dry_run=True)
-            _show_plan(plan, mode, rate, as_json=as_json)
+            if as_json:
+                print_json(plan.view(business, rate, quiet) | {"observed": mode.observed})
+            else:
+                _show_plan(plan, mode, rate, quiet)
         else:
-            _begin(call, mode, rate, yes=yes, as_json=as_json)
+            _begin(call, mode, rate, quiet, yes=yes, as_json=as_json)
 
 
-def _begin(call: Caller, mode: BusinessMode, rate: int, *, yes: bool, as_json: bool) -> None:
+def _quiet(call: Caller, business: str) -> Quiet:
+    told = ask(call, portal.BUSINESS_CONTACT, business_id=business).business
+    return Quiet(told.reminder_policy, told.timezone)
+
+
+def _begin(
+    call: Caller, mode: BusinessMode, rate: int, quiet: Quiet, *, yes: bool, as_json: bool
+) -> None:
     business = mode.business_id
     if mode.observed:
         raise Stop(FINDING, f"{_observes(mode)}; nobody was asked for")
     if not yes:
         plan = _walk(call, business, rate, dry_run=True)
-        if not as_json:
-            _show_plan(plan, mode, rate)
+        _show_plan(plan, mode, rate, quiet, stderr=as_json)
         if not plan.waiting:
+            if as_json:
+                print_json(plan.view(business, rate, quiet))
             raise typer.Exit(OK)
         who = number_of(plan.queued, "customer") if plan.queued else "those who wait"
-        confirm(f"Welcome {who} of {mode.name}, {rate:,} an hour?")
+        night = "also at night" if quiet.hours is None else f"but not {quiet.hours}"
+        confirm(f"Welcome {who} of {mode.name}, {rate:,} an hour, {night}?")
     done = _walk(call, business, rate, dry_run=False)
     if as_json:
-        print_json(done.view(business, rate))
+        print_json(done.view(business, rate, quiet))
     elif done.waiting:
+        takes = _takes(done.waiting, rate, quiet)
         say(
-            f"{number_of(done.queued, 'customer')} asked for, {done.waiting:,} in the queue: {_takes(done.waiting, rate)}. How it stands: "
+            f"{number_of(done.queued, 'customer')} asked for, {done.waiting:,} in the queue: {takes}. {quiet.sentence} How it stands: "
             f"portico customers welcome --business {business} --status"
         )
     else:
@@ -229,11 +286,10 @@ def _subject(language: str) -> str:
     )
 
 
-def _show_plan(plan: Plan, mode: BusinessMode, rate: int, *, as_json: bool = False) -> None:
-    if as_json:
-        print_json(plan.view(mode.business_id, rate) | {"observed": mode.observed})
-        return
-    out = console()
+def _show_plan(
+    plan: Plan, mode: BusinessMode, rate: int, quiet: Quiet, *, stderr: bool = False
+) -> None:
+    out = console(stderr=stderr)
     out.print(f"[bold]{literal(mode.name)}[/bold]: {number_of(plan.counts.total(), 'customer')}")
     for name, words in WORDS.items():
         if plan.counts[name]:
@@ -245,10 +301,13 @@ def _show_plan(plan: Plan, mode: BusinessMode, rate: int, *, as_json: bool = Fal
                 (_named(language), f"{count:,}", _subject(language))
                 for language, count in plan.languages.most_common()
             ),
+            stderr=stderr,
         )
-        print_table(("the first", "to"), ((one["external_id"], one["email"]) for one in plan.first))
+        first = ((one["external_id"], one["email"]) for one in plan.first)
+        print_table(("the first", "to"), first, stderr=stderr)
     if plan.waiting:
-        out.print(f"{number_of(plan.waiting, 'email')}, {_takes(plan.waiting, rate)}.")
+        out.print(f"{number_of(plan.waiting, 'email')}, {_takes(plan.waiting, rate, quiet)}.")
+        out.print(literal(quiet.sentence))
         out.print("The email itself: portico mail preview welcome --locale en")
     else:
         out.print("Nobody is to be welcomed.")
@@ -256,9 +315,9 @@ def _show_plan(plan: Plan, mode: BusinessMode, rate: int, *, as_json: bool = Fal
         out.print(literal(f"{_observes(mode)}."))
 
 
-def _takes(mails: int, rate: int) -> str:
+def _takes(mails: int, rate: int, quiet: Quiet) -> str:
     seconds = Pace(rate).time_for(mails).total_seconds()
-    return f"{rate:,} an hour: {duration(seconds)}, and what quiet hours add"
+    return f"{rate:,} an hour: {duration(seconds)}{quiet.adds}"
 
 
 def _observes(mode: BusinessMode) -> str:
@@ -277,7 +336,7 @@ def _stop(call: Caller, mode: BusinessMode, *, as_json: bool) -> None:
         )
 
 
-def _show_run(run: welcomes.WelcomeRun, mode: BusinessMode, *, as_json: bool) -> None:
+def _show_run(run: welcomes.WelcomeRun, mode: BusinessMode, quiet: Quiet, *, as_json: bool) -> None:
     if as_json:
         print_json(plain(run))
         return
@@ -297,12 +356,16 @@ def _show_run(run: welcomes.WelcomeRun, mode: BusinessMode, *, as_json: bool) ->
     for words, count in rows.items():
         if count or words in ("waiting", "sent"):
             out.print(f"  {count:>9,}  {words}")
-    if run.held is not None:
-        why = HELD.get(run.held, run.held)
-        out.print(literal(f"Held: {why.format(business=mode.business_id)}."))
-    if run.waiting and run.per_hour is not None:
+    observing = run.waiting > 0 and (mode.observed or run.held == "observing")
+    if mode.observed and run.waiting:
+        what = "portico go-live" if mode.installation_observes else "going live"
+        out.print(literal(f"Held: {_observes(mode)}; {what} {TAKES_OFF}."))
+    elif run.held is not None:
+        out.print(literal(f"Held: {HELD.get(run.held, run.held)}."))
+    if run.waiting and run.per_hour is not None and not observing:
         out.print(
-            f"{run.per_hour:,} an hour; the next {as_moment(run.due_at)}, the last {as_moment(run.done_at)} (UTC), and what quiet hours add."
+            f"{run.per_hour:,} an hour; the next {as_moment(run.due_at)}, the last {as_moment(run.done_at)} (UTC){quiet.adds}."
         )
+        out.print(literal(quiet.sentence))
     elif run.per_hour is None and not any(rows.values()):
         out.print("Nobody was ever asked for.")

@@ -115,6 +115,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "portal.api_keys",
             "portal.begin_connecting",
             "portal.business_accounts",
+            "portal.business_contact",
             "portal.businesses_modes",
             "portal.create_api_key",
             "portal.erase_customer",

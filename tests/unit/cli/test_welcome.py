@@ -60,9 +60,21 @@ def queue(services: FakeServices) -> dict[str, str]:
             "installation_observes": False,
         }
     ]
+    services.answers["portal", "business_contact"] = {
+        "business": {
+            "timezone": "America/Los_Angeles",
+            "reminder_policy": {"quiet_from": "21:00", "quiet_until": "08:00"},
+        }
+    }
     services.answers["portal", "export_customers"] = page
     services.answers["notifier", "queue_welcomes"] = asked
     return known
+
+
+@pytest.fixture
+def by_night(services: FakeServices, queue: dict[str, str]) -> None:
+    """The business has no quiet hours."""
+    services.answers["portal", "business_contact"] = {"business": {"reminder_policy": None}}
 
 
 def waiting(known: dict[str, str]) -> int:
@@ -85,7 +97,40 @@ def test_it_shows_who_and_asks(queue: dict[str, str], run: Run) -> None:
     assert "person1@" not in done.output
     assert "1,000 emails, 100 an hour: 10.0 h, and what quiet hours add." in shown
     assert "portico mail preview welcome" in shown
-    assert "Welcome 1,000 customers of Sunrise [bold]Cleaning, 100 an hour?" in done.output
+    assert (
+        "Quiet hours: none goes out from 21:00 to 08:00, by the business's clock (America/Los_Angeles) and by the customer's."
+        in shown
+    )
+    question = "Welcome 1,000 customers of Sunrise [bold]Cleaning, 100 an hour, but not from 21:00 to 08:00?"
+    assert question in done.stderr
+    assert "night" not in done.output
+
+
+@pytest.mark.usefixtures("by_night")
+def test_a_business_without_quiet_hours_is_told_so(run: Run) -> None:
+    """With what to do: in the preview, in the question, after the yes, and as JSON."""
+    night = "This business has no quiet hours: emails also go out at night. To set them: quiet_from and quiet_until in the reminder_policy of upsert_business."
+    told = json.loads(run(*COMMAND, "--preview", "--json").stdout)
+    assert told["quiet_hours"] is None
+    shown = run(*COMMAND, input="n\n")
+    assert night in " ".join(shown.stdout.split())
+    assert "1,000 emails, 500 an hour: 2.0 h." in shown.stdout
+    assert "500 an hour, also at night?" in shown.stderr
+    done = run(*COMMAND, "--yes")
+    assert night in done.stdout
+    assert "what quiet hours add" not in shown.output + done.output
+
+
+def test_json_is_one_document_whatever_is_asked(queue: dict[str, str], run: Run) -> None:
+    """Who it would be, and the question, are on standard error; where nobody is left there is a document as well."""
+    done = run(*COMMAND, "--json", input="y\n")
+    assert (done.exit_code, waiting(queue)) == (0, 1000)
+    assert "1,000 to be welcomed" in " ".join(done.stderr.split())
+    assert "500 an hour" in done.stderr
+    assert json.loads(done.stdout)["outcomes"]["queued"] == 1000
+    queue.update(dict.fromkeys(queue, "welcomed"))
+    nobody = run(*COMMAND, "--json")
+    assert (nobody.exit_code, json.loads(nobody.stdout)["outcomes"]["welcomed"]) == (0, MANY)
 
 
 def test_a_yes_puts_them_into_the_queue(
@@ -146,6 +191,11 @@ def test_a_preview_asks_for_nobody(queue: dict[str, str], run: Run) -> None:
     assert told["languages"] == {"de": 501, "business": 499}
     assert told["first"][0] == {"external_id": "c1", "email": "p•••@e•••.com", "locale": "de"}
     assert (told["per_hour"], told["seconds"], told["observed"]) == (500, 7200, False)
+    assert told["quiet_hours"] == {
+        "quiet_from": "21:00",
+        "quiet_until": "08:00",
+        "timezone": "America/Los_Angeles",
+    }
 
 
 def test_nobody_is_left(queue: dict[str, str], run: Run) -> None:
@@ -190,31 +240,69 @@ def test_one_that_observes_since_a_moment(
     assert "still observes" in done.stderr
 
 
-def test_how_it_stands(queue: dict[str, str], services: FakeServices, run: Run) -> None:
+RUN = {
+    "business_id": "sunrise",
+    "per_hour": 60,
+    "asked_at": "2026-11-30T09:00:00Z",
+    "waiting": 1200,
+    "sending": 0,
+    "sent": 40,
+    "delivered": 38,
+    "bounced": 2,
+    "observed": 0,
+    "suppressed": 0,
+    "failed": 0,
+    "earlier": 0,
+    "held": "quiet_hours",
+    "due_at": "2026-11-30T10:00:00Z",
+    "done_at": "2026-12-01T06:00:00Z",
+}
+
+
+@pytest.mark.usefixtures("queue")
+def test_how_it_stands(services: FakeServices, run: Run) -> None:
     """The counts that are not zero, why it is held, and when it is done."""
-    run_of = {
-        "business_id": "sunrise",
-        "per_hour": 60,
-        "asked_at": "2026-11-30T09:00:00Z",
-        "waiting": 1200,
-        "sending": 0,
-        "sent": 40,
-        "delivered": 38,
-        "bounced": 2,
-        "observed": 0,
-        "suppressed": 0,
-        "failed": 0,
-        "earlier": 0,
-        "held": "observing",
-        "due_at": "2026-11-30T10:00:00Z",
-        "done_at": "2026-12-01T06:00:00Z",
-    }
-    services.answers["notifier", "welcomes"] = run_of
+    services.answers["notifier", "welcomes"] = RUN
     shown = " ".join(run(*COMMAND, "--status").stdout.split())
-    assert "1,200 waiting 40 sent 38 of them delivered 2 bounced Held" in shown
-    assert "Held: the business observes: portico go-live --business sunrise." in shown
-    assert "the next 2026-11-30 10:00:00, the last 2026-12-01 06:00:00 (UTC)" in shown
-    assert json.loads(run(*COMMAND, "--status", "--json").stdout) == run_of
+    assert "1,200 waiting 40 sent 38 of them delivered 2 bounced Held: quiet hours." in shown
+    assert (
+        "the next 2026-11-30 10:00:00, the last 2026-12-01 06:00:00 (UTC), and what quiet hours add. Quiet hours: none goes out from 21:00"
+        in shown
+    )
+    assert json.loads(run(*COMMAND, "--status", "--json").stdout) == RUN
+
+
+@pytest.mark.usefixtures("by_night")
+def test_how_it_stands_without_quiet_hours(services: FakeServices, run: Run) -> None:
+    services.answers["notifier", "welcomes"] = RUN | {"held": None}
+    shown = " ".join(run(*COMMAND, "--status").stdout.split())
+    assert "(UTC). This business has no quiet hours" in shown
+
+
+@pytest.mark.parametrize(
+    ("observed", "whole", "held", "words"),
+    [
+        (True, False, "observing", "Cleaning observes, and nobody is welcomed before it is live"),
+        (True, False, None, "portico go-live --business sunrise; going live takes those who"),
+        (True, True, "observing", "the whole installation observes (MODE=observe)"),
+        (False, False, "observing", "the business observed when it was last looked at"),
+    ],
+)
+@pytest.mark.usefixtures("queue")
+def test_how_it_stands_while_it_observes(
+    services: FakeServices, run: Run, observed: bool, whole: bool, held: str | None, words: str
+) -> None:
+    """What holds it, that going live takes who wait off the queue, and no dates that won't be kept."""
+    services.answers["notifier", "welcomes"] = RUN | {"held": held}
+    services.answers["portal", "businesses_modes"][0] |= {
+        "observed": observed,
+        "installation_observes": whole,
+    }
+    shown = " ".join(run(*COMMAND, "--status").stdout.split())
+    assert words in shown
+    assert "takes those who wait off the queue: ask for them again then." in shown
+    assert ("go-live --business" in shown) == (observed and not whole)
+    assert "the next" not in shown
 
 
 def test_stopping(queue: dict[str, str], services: FakeServices, run: Run) -> None:
