@@ -22,6 +22,7 @@ EMAIL: Final = re.compile(
     r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}"
 )
 """An e-mail address, as a whole: of at most 254 characters, which it does not count."""
+LONGEST_ADDRESS: Final = 254
 
 _UNWANTED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but tab, line feed and carriage return; halves of surrogate pairs."""
@@ -44,6 +45,18 @@ _STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
 """A string, which may hold brackets, or a bracket."""
 
 Decoded = TypeVar("Decoded")
+
+
+def can_be_mailed(address: str) -> bool:
+    """Whether mail can go to this, one address as a whole: no dot at either end of the part before the @, nor two in a row, and no marks,
+    which turn or hide what stands beside them."""
+    local = address.partition("@")[0]
+    return bool(
+        len(address) <= LONGEST_ADDRESS
+        and EMAIL.fullmatch(address)
+        and address.isprintable()
+        and all(local.split("."))
+    )
 
 
 def clean(text: str) -> str:

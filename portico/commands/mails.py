@@ -123,10 +123,15 @@ def send_test(
 
     Example: portico mail test --to me@example.com --kind payment_failed --locale de
     """
-    from shared.text import EMAIL
+    from shared.text import can_be_mailed
 
-    if not EMAIL.fullmatch(to):
+    if not can_be_mailed(to):
         raise typer.BadParameter("expected an e-mail address, me@example.com", param_hint="--to")
+    if business is not None and not business.strip():
+        raise typer.BadParameter(
+            "expected the id of a business; without the option none is named",
+            param_hint="--business",
+        )
     named = _kind(kind, "--kind")
     _check_language(locale)
     with context_of(ctx).calling(timeout=PATIENCE) as call:
@@ -136,7 +141,7 @@ def send_test(
             to=to,
             kind=named.value,
             locale=locale,
-            **({"business_id": business} if business else {}),
+            **({"business_id": business} if business is not None else {}),
         )
     if as_json:
         print_json(sent)

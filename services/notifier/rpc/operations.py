@@ -45,14 +45,13 @@ from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger
-from shared.text import EMAIL
+from shared.text import can_be_mailed
 
 log = get_logger(__name__)
 
 LONGEST_STATS: Final = dt.timedelta(days=732)
 MOST_EVENTS: Final = 300
 MOST_INVOICES: Final = 100
-LONGEST_ADDRESS: Final = 254
 OUTCOMES: Final[dict[type[Outcome], str]] = {
     Accepted: "accepted",
     Refused: "refused",
@@ -157,7 +156,7 @@ class Operations:
         once. With `business_id` (the host's id) in its name and from its own sender address. Nothing is written down, and what SendGrid
         reports of it later is about nothing of ours. Answers what SendGrid said: within 20 seconds, or 24 where the portal is asked for the
         business. NotFound: `business_id`."""
-        if len(to) > LONGEST_ADDRESS or not EMAIL.fullmatch(to):
+        if not can_be_mailed(to):
             raise InvalidArgument("to: expected an e-mail address")
         about = None
         if business_id is not None:

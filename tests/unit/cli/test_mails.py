@@ -82,6 +82,11 @@ def test_what_sendgrid_answers_is_said_with_what_to_do(
     [
         ((), "Missing option '--to'"),
         (("--to", "me"), "expected an e-mail address"),
+        (("--to", ".me@example.com"), "expected an e-mail address"),
+        (("--to", "me..you@example.com"), "expected an e-mail address"),
+        (("--to", "m\u202ee@example.com"), "expected an e-mail address"),
+        (("--to", "me@example.com", "--business", ""), "expected the id of a business"),
+        (("--to", "me@example.com", "--business", " "), "expected the id of a business"),
         (("--to", "me@example.com", "--kind", "birthday"), "expected one of payment_failed"),
         (("--to", "me@example.com", "--locale", "ja"), "no email is in this language"),
     ],

@@ -110,7 +110,8 @@ def test_nothing_goes_where_it_is_not_known_what_or_to_whom(house: House) -> Non
     def missing(**_: Any) -> Any:
         raise RemoteFault("NotFound", "business_id: no such business")
 
-    for address in ("me", "me@example.com, you@example.com", f"{'a' * 250}@example.com"):
+    wrong = ("me", "me@example.com, you@example.com", f"{'a' * 250}@example.com")
+    for address in (*wrong, ".me@example.com", "m\u202ee@example.com"):
         with pytest.raises(InvalidArgument, match="to: expected"):
             service(house).send_test_mail(address)
     with pytest.raises(NotFound, match="business_id"):

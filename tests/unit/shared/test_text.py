@@ -15,6 +15,7 @@ from shared.text import (
     DEEPEST,
     REPLACEMENT,
     _shallow,
+    can_be_mailed,
     clean,
     clean_utf8,
     decode_json,
@@ -142,3 +143,24 @@ def test_a_shallow_document_stays_byte_for_byte(value: Any) -> None:
     """Brackets and quotes in its texts are no structure."""
     body = json.dumps(value).encode()
     assert _shallow(body) == body
+
+
+@pytest.mark.parametrize(
+    ("address", "can"),
+    [
+        ("me@example.com", True),
+        ("first.last+tag@sub.example.com", True),
+        ("jürgen@müller.example", True),
+        (f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.example", False),
+        (".me@example.com", False),
+        ("me.@example.com", False),
+        ("me..you@example.com", False),
+        ("m\u202ee@example.com", False),
+        ("me\u200f@example.com", False),
+        ("me\x7f@example.com", False),
+        ("me", False),
+    ],
+)
+def test_what_can_be_mailed(address: str, can: bool) -> None:
+    """No dots where none may be, and no marks that turn or hide what stands beside them."""
+    assert can_be_mailed(address) is can
