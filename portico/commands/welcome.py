@@ -11,7 +11,6 @@ import typer
 
 from portico.cli.context import FINDING, OK, USAGE, Stop, context_of
 from portico.cli.output import (
-    as_moment,
     confirm,
     console,
     literal,
@@ -20,81 +19,34 @@ from portico.cli.output import (
     progress_bar,
 )
 from portico.cli.rpc import Caller, ask
+from portico.commands.welcome_status import Quiet, observes, show_run
 from portico.figures import duration, number_of
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.welcomes import HIGHEST_RATE, LOWEST_RATE, MOST_AT_ONCE, Pace
 from services.portal.domain.people import mask_email
 from shared.contracts.rpc import notifier, portal, welcomes
-from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.modes import BusinessMode
 from shared.terminal import say
 
 USUAL_RATE: Final = 500
+DEFAULT_LANGUAGE: Final = "en"
 MOST_SHOWN: Final = 10
 """Customers who are named."""
-BUSINESS_LANGUAGE: Final = "business"
-"""That of the business, as far as a customer has none of their own."""
 WORDS: Final = {
     welcomes.QUEUED: "to be welcomed",
     welcomes.WAITING: "in the queue already",
-    welcomes.WELCOMED: "had their turn before",
+    welcomes.WELCOMED: "welcomed already",
     welcomes.NO_ADDRESS: "without an email address: left out",
     welcomes.SUPPRESSED: "whose address bounced, or reported our email as spam: left out",
 }
-TAKES_OFF: Final = "takes those who wait off the queue: ask for them again then"
-HELD: Final = {
-    "observing": f"the business observed when it was last looked at; going live {TAKES_OFF}",
-    "quiet_hours": "quiet hours",
-    "portal_unavailable": "the portal does not answer",
-    "no_such_business": "the portal knows no such business any more",
-    "sending": "what was released before has not gone out yet: portico notifications list --status pending",
-    "before_the_line": "the business has observed since, which took those who waited off the queue: ask again",
-}
-
-
-@dataclass(frozen=True)
-class Quiet:
-    """The quiet hours of a business."""
-
-    policy: portal.ReminderPolicy | None
-    timezone: str | None
-
-    @property
-    def hours(self) -> str | None:
-        """None: it has none."""
-        if self.policy is None or not (self.policy.quiet_from and self.policy.quiet_until):
-            return None
-        return f"from {self.policy.quiet_from} to {self.policy.quiet_until}"
-
-    @property
-    def sentence(self) -> str:
-        if self.hours is None:
-            return (
-                "This business has no quiet hours: emails also go out at night. To set them: quiet_from and quiet_until in the "
-                "reminder_policy of upsert_business."
-            )
-        return f"Quiet hours: none goes out {self.hours}, by the business's clock ({self.timezone or 'UTC'}) and by the customer's."
-
-    @property
-    def adds(self) -> str:
-        """To how long it takes."""
-        return "" if self.hours is None else ", and what quiet hours add"
-
-    def view(self) -> dict[str, Any] | None:
-        """The same as JSON."""
-        if self.hours is None or self.policy is None:
-            return None
-        return {
-            "quiet_from": self.policy.quiet_from,
-            "quiet_until": self.policy.quiet_until,
-            "timezone": self.timezone or "UTC",
-        }
 
 
 @dataclass
 class Plan:
     """What asking for all customers comes to."""
 
+    language: str
+    """The business's, for customers who have none of their own."""
     counts: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
     """Of those who are to be welcomed."""
@@ -113,7 +65,7 @@ class Plan:
         self.counts[outcome] += 1
         if outcome != welcomes.QUEUED:
             return
-        self.languages[_language(customer.locale)] += 1
+        self.languages[_language(customer.locale) or self.language] += 1
         if len(self.first) < MOST_SHOWN:
             self.first.append(
                 {
@@ -143,9 +95,13 @@ def welcome(
         str, typer.Option("--business", metavar="ID", help="Your id of the business.")
     ],
     rate: Annotated[
-        int,
-        typer.Option(min=LOWEST_RATE, max=HIGHEST_RATE, help="Emails an hour, for all who wait."),
-    ] = USUAL_RATE,
+        int | None,
+        typer.Option(
+            min=LOWEST_RATE,
+            max=HIGHEST_RATE,
+            help=f"Emails an hour, for all who wait. Else the rate stays as it is; it begins with {USUAL_RATE}.",
+        ),
+    ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show who would be welcomed, and ask for nobody.")
     ] = False,
@@ -167,80 +123,95 @@ def welcome(
     """
     if preview + status + stop > 1:
         raise Stop(USAGE, "--preview, --status and --stop exclude each other; take one")
+    if (status or stop) and rate is not None:
+        raise Stop(USAGE, "--status and --stop set no rate: leave --rate out")
+    if (preview or status) and yes:
+        raise Stop(USAGE, "--preview and --status ask for nobody: leave --yes out")
     with context_of(ctx).calling(timeout=60) as call:
         (mode,) = ask(call, portal.BUSINESSES_MODES, business_id=business)
         if stop:
             _stop(call, mode, as_json=as_json)
             return
-        quiet = _quiet(call, business)
+        about = ask(call, portal.BUSINESS_CONTACT, business_id=business).business
+        quiet = Quiet(about.reminder_policy, about.timezone)
+        run = ask(call, notifier.WELCOMES, business_id=business)
         if status:
-            run = ask(call, notifier.WELCOMES, business_id=business)
-            _show_run(run, mode, quiet, as_json=as_json)
-        elif preview:
-            plan = _walk(call, business, rate, dry_run=True)
-            if as_json:
-                print_json(plan.view(business, rate, quiet) | {"observed": mode.observed})
-            else:
-                _show_plan(plan, mode, rate, quiet)
+            show_run(run, mode, quiet, as_json=as_json)
+            return
+        walk = Walk(
+            call,
+            business,
+            rate or run.per_hour or USUAL_RATE,
+            _language(about.locale) or DEFAULT_LANGUAGE,
+        )
+        if not preview:
+            _begin(walk, mode, quiet, yes=yes, as_json=as_json)
+        elif as_json:
+            view = walk.plan(dry_run=True).view(business, walk.rate, quiet)
+            print_json(view | {"observed": mode.observed})
         else:
-            _begin(call, mode, rate, quiet, yes=yes, as_json=as_json)
+            _show_plan(walk.plan(dry_run=True), mode, walk.rate, quiet)
 
 
-def _quiet(call: Caller, business: str) -> Quiet:
-    told = ask(call, portal.BUSINESS_CONTACT, business_id=business).business
-    return Quiet(told.reminder_policy, told.timezone)
-
-
-def _begin(
-    call: Caller, mode: BusinessMode, rate: int, quiet: Quiet, *, yes: bool, as_json: bool
-) -> None:
-    business = mode.business_id
+def _begin(walk: Walk, mode: BusinessMode, quiet: Quiet, *, yes: bool, as_json: bool) -> None:
+    business, rate = walk.business, walk.rate
     if mode.observed:
-        raise Stop(FINDING, f"{_observes(mode)}; nobody was asked for")
+        raise Stop(FINDING, f"{observes(mode)}; nobody was asked for")
     if not yes:
-        plan = _walk(call, business, rate, dry_run=True)
+        plan = walk.plan(dry_run=True)
         _show_plan(plan, mode, rate, quiet, stderr=as_json)
         if not plan.waiting:
             if as_json:
                 print_json(plan.view(business, rate, quiet))
             raise typer.Exit(OK)
-        who = number_of(plan.queued, "customer") if plan.queued else "those who wait"
+        who = (
+            number_of(plan.queued, "customer") if plan.queued else f"the {plan.waiting:,} who wait"
+        )
         night = "also at night" if quiet.hours is None else f"but not {quiet.hours}"
         confirm(f"Welcome {who} of {mode.name}, {rate:,} an hour, {night}?")
-    done = _walk(call, business, rate, dry_run=False)
+    done = walk.plan(dry_run=False)
     if as_json:
         print_json(done.view(business, rate, quiet))
     elif done.waiting:
         takes = _takes(done.waiting, rate, quiet)
         say(
-            f"{number_of(done.queued, 'customer')} asked for, {done.waiting:,} in the queue: {takes}. {quiet.sentence} How it stands: "
+            f"{number_of(done.queued, 'customer')} added to the queue, {done.waiting:,} in it: {takes}. {quiet.sentence} How it stands: "
             f"portico customers welcome --business {business} --status"
         )
     else:
         say("Nobody is to be welcomed.")
 
 
-def _walk(call: Caller, business: str, rate: int, *, dry_run: bool) -> Plan:
-    """Ask for every customer, page by page; or what would come of it."""
-    plan = Plan()
-    with progress_bar("count") as bar:
-        task = bar.add_task("looked at" if dry_run else "asked for", total=None, count="")
-        for page in _pages(call, business):
-            if page.total is not None:
-                bar.update(task, total=page.total)
-            answer = ask(
-                call,
-                notifier.QUEUE_WELCOMES,
-                business_id=business,
-                recipients=[_recipient(one) for one in page.customers],
-                per_hour=rate,
-                dry_run=dry_run,
-            )
-            for customer, outcome in zip(page.customers, answer.outcomes, strict=True):
-                plan.add(customer, outcome)
-            done = plan.counts.total()
-            bar.update(task, completed=done, count=f"{done:,}")
-    return plan
+@dataclass(frozen=True)
+class Walk:
+    """Through all customers of a business, page by page."""
+
+    call: Caller
+    business: str
+    rate: int
+    language: str
+
+    def plan(self, *, dry_run: bool) -> Plan:
+        """Ask for every customer; or what would come of it."""
+        plan = Plan(self.language)
+        with progress_bar("count") as bar:
+            task = bar.add_task("looked at" if dry_run else "asked for", total=None, count="")
+            for page in _pages(self.call, self.business):
+                if page.total is not None:
+                    bar.update(task, total=page.total)
+                answer = ask(
+                    self.call,
+                    notifier.QUEUE_WELCOMES,
+                    business_id=self.business,
+                    recipients=[_recipient(one) for one in page.customers],
+                    per_hour=self.rate,
+                    dry_run=dry_run,
+                )
+                for customer, outcome in zip(page.customers, answer.outcomes, strict=True):
+                    plan.add(customer, outcome)
+                done = plan.counts.total()
+                bar.update(task, completed=done, count=f"{done:,}")
+        return plan
 
 
 def _pages(call: Caller, business: str) -> Iterator[portal.CustomerExport]:
@@ -261,29 +232,21 @@ def _recipient(customer: portal.ExportedCustomer) -> dict[str, Any]:
     }
 
 
-def _language(locale: str | None) -> str:
-    """The language in which somebody is written to; one that is not spoken here is written to in the business's."""
+def _language(locale: str | None) -> str | None:
+    """The language in which somebody is written to; None: theirs is not known or not spoken here."""
     from shared.l10n.locales import catalogue_of, parse_locale, speaks
 
     found = parse_locale(locale) if locale else None
     if found is None or not speaks(found):
-        return BUSINESS_LANGUAGE
+        return None
     return catalogue_of(found).replace("_", "-")
-
-
-def _named(language: str) -> str:
-    return "the business’s" if language == BUSINESS_LANGUAGE else language
 
 
 def _subject(language: str) -> str:
     from services.notifier.emails.rendering import Renderer
     from services.notifier.emails.samples import sample_letter
 
-    return (
-        ""
-        if language == BUSINESS_LANGUAGE
-        else Renderer().render(sample_letter(Kind.WELCOME, language)).subject
-    )
+    return Renderer().render(sample_letter(Kind.WELCOME, language)).subject
 
 
 def _show_plan(
@@ -298,7 +261,7 @@ def _show_plan(
         print_table(
             ("language", "customers", "subject"),
             (
-                (_named(language), f"{count:,}", _subject(language))
+                (language, f"{count:,}", _subject(language))
                 for language, count in plan.languages.most_common()
             ),
             stderr=stderr,
@@ -308,22 +271,17 @@ def _show_plan(
     if plan.waiting:
         out.print(f"{number_of(plan.waiting, 'email')}, {_takes(plan.waiting, rate, quiet)}.")
         out.print(literal(quiet.sentence))
-        out.print("The email itself: portico mail preview welcome --locale en")
+        commonest = max(plan.languages, key=plan.languages.__getitem__, default=plan.language)
+        out.print(f"The email itself: portico mail preview welcome --locale {commonest}")
     else:
         out.print("Nobody is to be welcomed.")
     if mode.observed:
-        out.print(literal(f"{_observes(mode)}."))
+        out.print(literal(f"{observes(mode)}."))
 
 
 def _takes(mails: int, rate: int, quiet: Quiet) -> str:
     seconds = Pace(rate).time_for(mails).total_seconds()
     return f"{rate:,} an hour: {duration(seconds)}{quiet.adds}"
-
-
-def _observes(mode: BusinessMode) -> str:
-    if mode.installation_observes:
-        return "the whole installation observes (MODE=observe), and nobody is welcomed before it is live"
-    return f"{mode.name} observes, and nobody is welcomed before it is live: portico go-live --business {mode.business_id}"
 
 
 def _stop(call: Caller, mode: BusinessMode, *, as_json: bool) -> None:
@@ -332,40 +290,7 @@ def _stop(call: Caller, mode: BusinessMode, *, as_json: bool) -> None:
         print_json(stopped)
     else:
         say(
-            f"{number_of(stopped.stopped, 'customer')} taken off the queue. Asked for again, they go into it again; whoever was welcomed does not."
+            f"{number_of(stopped.stopped, 'customer')} taken off the queue. They can be asked for again; nobody is welcomed twice."
+            if stopped.stopped
+            else "Nobody waited in the queue."
         )
-
-
-def _show_run(run: welcomes.WelcomeRun, mode: BusinessMode, quiet: Quiet, *, as_json: bool) -> None:
-    if as_json:
-        print_json(plain(run))
-        return
-    out = console()
-    out.print(f"[bold]{literal(mode.name)}[/bold]")
-    rows = {
-        "waiting": run.waiting,
-        "being sent": run.sending,
-        "sent": run.sent,
-        "  of them delivered": run.delivered,
-        "bounced": run.bounced,
-        "observed, not sent": run.observed,
-        "not sent on purpose": run.suppressed,
-        "failed": run.failed,
-        "earlier": run.earlier,
-    }
-    for words, count in rows.items():
-        if count or words in ("waiting", "sent"):
-            out.print(f"  {count:>9,}  {words}")
-    observing = run.waiting > 0 and (mode.observed or run.held == "observing")
-    if mode.observed and run.waiting:
-        what = "portico go-live" if mode.installation_observes else "going live"
-        out.print(literal(f"Held: {_observes(mode)}; {what} {TAKES_OFF}."))
-    elif run.held is not None:
-        out.print(literal(f"Held: {HELD.get(run.held, run.held)}."))
-    if run.waiting and run.per_hour is not None and not observing:
-        out.print(
-            f"{run.per_hour:,} an hour; the next {as_moment(run.due_at)}, the last {as_moment(run.done_at)} (UTC){quiet.adds}."
-        )
-        out.print(literal(quiet.sentence))
-    elif run.per_hour is None and not any(rows.values()):
-        out.print("Nobody was ever asked for.")

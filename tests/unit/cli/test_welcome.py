@@ -8,13 +8,45 @@ from typing import Any
 import pytest
 
 from portico.cli.rpc import Fault, Unavailable
-from portico.commands.welcome import HELD, WORDS
+from portico.commands.welcome import WORDS
+from portico.commands.welcome_status import HELD
 from services.notifier.domain.welcomes import Held
 from shared.contracts.rpc import welcomes
 from tests.unit.cli.conftest import FakeServices, Run
 
 COMMAND = ("customers", "welcome", "--business", "sunrise")
 MANY = 1003
+
+
+NOBODY: dict[str, Any] = {
+    "business_id": "sunrise",
+    "per_hour": None,
+    "asked_at": None,
+    "waiting": 0,
+    "sending": 0,
+    "sent": 0,
+    "delivered": 0,
+    "bounced": 0,
+    "observed": 0,
+    "suppressed": 0,
+    "failed": 0,
+    "earlier": 0,
+    "held": None,
+    "due_at": None,
+    "done_at": None,
+}
+RUN = NOBODY | {
+    "per_hour": 60,
+    "asked_at": "2026-11-30T09:00:00Z",
+    "waiting": 1200,
+    "sent": 40,
+    "delivered": 38,
+    "bounced": 2,
+    "held": "quiet_hours",
+    "due_at": "2026-11-30T10:00:00Z",
+    "done_at": "2026-12-01T06:00:00Z",
+}
+"""Asked for, and not at an end."""
 
 
 @pytest.fixture
@@ -62,11 +94,13 @@ def queue(services: FakeServices) -> dict[str, str]:
     ]
     services.answers["portal", "business_contact"] = {
         "business": {
+            "locale": "fr",
             "timezone": "America/Los_Angeles",
             "reminder_policy": {"quiet_from": "21:00", "quiet_until": "08:00"},
         }
     }
     services.answers["portal", "export_customers"] = page
+    services.answers["notifier", "welcomes"] = NOBODY
     services.answers["notifier", "queue_welcomes"] = asked
     return known
 
@@ -89,10 +123,12 @@ def test_it_shows_who_and_asks(queue: dict[str, str], run: Run) -> None:
     shown = " ".join(done.stdout.split())
     assert "Sunrise [bold]Cleaning: 1,003 customers" in shown
     assert "1,000 to be welcomed" in shown
-    assert "1 had their turn before" in shown
+    assert "1 welcomed already" in shown
     assert "1 without an email address" in shown
     assert "1 whose address bounced" in shown
     assert "de 501 Ihre persönliche Kundenseite" in shown
+    assert "fr 499 V" in shown
+    assert "portico mail preview welcome --locale de" in shown
     assert "c1 p•••@e•••.com" in shown
     assert "person1@" not in done.output
     assert "1,000 emails, 100 an hour: 10.0 h, and what quiet hours add." in shown
@@ -140,7 +176,7 @@ def test_a_yes_puts_them_into_the_queue(
     done = run(*COMMAND, "--rate", "100", input="y\n")
     assert done.exit_code == 0, done.output
     assert waiting(queue) == 1000
-    assert "1,000 customers asked for, 1,000 in the queue" in done.stdout
+    assert "1,000 customers added to the queue, 1,000 in it" in done.stdout
     asked = [given for _, method, given in services.asked if method == "queue_welcomes"]
     assert [one["dry_run"] for one in asked] == [True] * 3 + [False] * 3
     assert {one["per_hour"] for one in asked} == {100}
@@ -151,7 +187,7 @@ def test_a_yes_puts_them_into_the_queue(
     }
     again = run(*COMMAND, "--yes")
     assert again.exit_code == 0
-    assert "0 customers asked for, 1,000 in the queue" in again.stdout
+    assert "0 customers added to the queue, 1,000 in it" in again.stdout
 
 
 def test_cut_off_it_goes_on(queue: dict[str, str], services: FakeServices, run: Run) -> None:
@@ -172,7 +208,7 @@ def test_cut_off_it_goes_on(queue: dict[str, str], services: FakeServices, run: 
     done = run(*COMMAND, "--yes")
     assert done.exit_code == 0
     assert waiting(queue) == 1000
-    assert "503 customers asked for, 1,000 in the queue" in done.stdout
+    assert "503 customers added to the queue, 1,000 in it" in done.stdout
 
 
 def test_a_preview_asks_for_nobody(queue: dict[str, str], run: Run) -> None:
@@ -188,7 +224,7 @@ def test_a_preview_asks_for_nobody(queue: dict[str, str], run: Run) -> None:
         "no_address": 1,
         "suppressed": 1,
     }
-    assert told["languages"] == {"de": 501, "business": 499}
+    assert told["languages"] == {"de": 501, "fr": 499}
     assert told["first"][0] == {"external_id": "c1", "email": "p•••@e•••.com", "locale": "de"}
     assert (told["per_hour"], told["seconds"], told["observed"]) == (500, 7200, False)
     assert told["quiet_hours"] == {
@@ -240,35 +276,22 @@ def test_one_that_observes_since_a_moment(
     assert "still observes" in done.stderr
 
 
-RUN = {
-    "business_id": "sunrise",
-    "per_hour": 60,
-    "asked_at": "2026-11-30T09:00:00Z",
-    "waiting": 1200,
-    "sending": 0,
-    "sent": 40,
-    "delivered": 38,
-    "bounced": 2,
-    "observed": 0,
-    "suppressed": 0,
-    "failed": 0,
-    "earlier": 0,
-    "held": "quiet_hours",
-    "due_at": "2026-11-30T10:00:00Z",
-    "done_at": "2026-12-01T06:00:00Z",
-}
-
-
 @pytest.mark.usefixtures("queue")
 def test_how_it_stands(services: FakeServices, run: Run) -> None:
     """The counts that are not zero, why it is held, and when it is done."""
     services.answers["notifier", "welcomes"] = RUN
     shown = " ".join(run(*COMMAND, "--status").stdout.split())
-    assert "1,200 waiting 40 sent 38 of them delivered 2 bounced Held: quiet hours." in shown
+    assert "1,200 waiting 40 sent 38 of them delivered 2 bounced Held: quiet hours, from" in shown
+    assert "60 an hour; looked at again 2026-11-30 10:00:00 (UTC). Quiet hours: none" in shown
+    assert "the next" not in shown
+    services.answers["notifier", "welcomes"] = RUN | {"held": None}
+    shown = " ".join(run(*COMMAND, "--status").stdout.split())
+    assert "Held" not in shown
     assert (
-        "the next 2026-11-30 10:00:00, the last 2026-12-01 06:00:00 (UTC), and what quiet hours add. Quiet hours: none goes out from 21:00"
+        "the next 2026-11-30 10:00:00, the last 2026-12-01 06:00:00 (UTC), and what quiet hours add."
         in shown
     )
+    services.answers["notifier", "welcomes"] = RUN
     assert json.loads(run(*COMMAND, "--status", "--json").stdout) == RUN
 
 
@@ -277,6 +300,37 @@ def test_how_it_stands_without_quiet_hours(services: FakeServices, run: Run) -> 
     services.answers["notifier", "welcomes"] = RUN | {"held": None}
     shown = " ".join(run(*COMMAND, "--status").stdout.split())
     assert "(UTC). This business has no quiet hours" in shown
+    services.answers["notifier", "welcomes"] = RUN
+    shown = " ".join(run(*COMMAND, "--status").stdout.split())
+    assert "Held: quiet hours that the business had when it was last looked at" in shown
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize("held", ["observing", "quiet_hours", None])
+def test_who_was_asked_for_before_the_line_is_promised_nothing(
+    services: FakeServices, run: Run, held: str | None
+) -> None:
+    """The business has gone live, and the notifier has not looked since."""
+    services.answers["notifier", "welcomes"] = RUN | {"held": held}
+    services.answers["portal", "businesses_modes"][0]["live_since"] = "2026-11-30T09:30:00Z"
+    shown = " ".join(run(*COMMAND, "--status").stdout.split())
+    assert "Held: the business has gone live since, which takes those who wait off" in shown
+    assert "the next" not in shown
+    assert "observed" not in shown
+
+
+def test_without_a_rate_it_stays_as_it_is(
+    queue: dict[str, str], services: FakeServices, run: Run
+) -> None:
+    """In the preview as well; the first time it is 500."""
+    assert json.loads(run(*COMMAND, "--preview", "--json").stdout)["per_hour"] == 500
+    services.answers["notifier", "welcomes"] = RUN
+    assert json.loads(run(*COMMAND, "--preview", "--json").stdout)["per_hour"] == 60
+    assert run(*COMMAND, "--yes").exit_code == 0
+    assert services.asked[-1][2]["per_hour"] == 60
+    assert run(*COMMAND, "--yes", "--rate", "90").exit_code == 0
+    assert services.asked[-1][2]["per_hour"] == 90
+    assert "Welcome the 1,000 who wait of Sunrise" in run(*COMMAND, input="n\n").stderr
 
 
 @pytest.mark.parametrize(
@@ -307,6 +361,9 @@ def test_how_it_stands_while_it_observes(
 
 def test_stopping(queue: dict[str, str], services: FakeServices, run: Run) -> None:
     services.answers["notifier", "stop_welcomes"] = {"stopped": 12}
+    services.answers["notifier", "stop_welcomes"] = {"stopped": 0}
+    assert "Nobody waited in the queue." in run(*COMMAND, "--stop").stdout
+    services.answers["notifier", "stop_welcomes"] = {"stopped": 12}
     assert "12 customers taken off the queue" in run(*COMMAND, "--stop").stdout
     assert json.loads(run(*COMMAND, "--stop", "--json").stdout) == {"stopped": 12}
 
@@ -318,10 +375,22 @@ def test_a_rate_out_of_range(queue: dict[str, str], run: Run, rate: str) -> None
     assert "--rate" in done.stderr
 
 
-def test_what_excludes_each_other(queue: dict[str, str], run: Run) -> None:
-    done = run(*COMMAND, "--preview", "--status")
-    assert done.exit_code == 2
-    assert "exclude each other" in done.stderr
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--preview", "--status"), "exclude each other"),
+        (("--status", "--rate", "5"), "leave --rate out"),
+        (("--stop", "--rate", "5"), "leave --rate out"),
+        (("--preview", "--yes"), "leave --yes out"),
+        (("--status", "--yes"), "leave --yes out"),
+    ],
+)
+def test_what_excludes_each_other(
+    queue: dict[str, str], services: FakeServices, run: Run, words: tuple[str, ...], told: str
+) -> None:
+    done = run(*COMMAND, *words)
+    assert (done.exit_code, services.asked) == (2, [])
+    assert told in done.stderr
 
 
 def test_every_word_of_the_notifier_is_told() -> None:
