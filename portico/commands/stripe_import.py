@@ -14,7 +14,7 @@ import typer
 from rich.progress import Progress
 
 from portico.cli.context import FINDING, Stop, context_of
-from portico.cli.output import confirm, print_json, progress_bar
+from portico.cli.output import check_file, confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, Fault, ask
 from portico.cli.waiting import when_free
 from shared.contracts.accounts import OWN, account_argument
@@ -68,6 +68,7 @@ def import_accounts(
     """
     if all_ and account:
         raise typer.BadParameter("give --account or --all, one of them", param_hint="--account")
+    check_file(report, "--report")
     done: list[dict[str, Any]] = []
     with context_of(ctx).calling(timeout=TIMEOUT) as call:
         names = list(_served(call)) if all_ else [account]

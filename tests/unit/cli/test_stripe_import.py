@@ -73,6 +73,15 @@ def test_what_it_costs_is_told_and_asked_before(run: Run, services: FakeServices
     assert {method for _, method, _ in services.asked} == {"import_plan"}
 
 
+def test_a_report_that_can_not_be_written_is_told_before_anything_is_read(
+    run: Run, services: FakeServices, tmp_path: Path
+) -> None:
+    """An import of an hour whose findings nobody gets is no good: the folder is looked for first."""
+    result = run("stripe", "import", "--yes", "--report", str(tmp_path / "nowhere" / "x.csv"))
+    assert (result.exit_code, services.asked) == (2, [])
+    assert "there is no such folder" in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_all_is_imported_and_told(
     run: Run, services: FakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
