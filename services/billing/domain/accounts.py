@@ -78,20 +78,20 @@ class Directory:
         return known.livemode if known else self._livemode
 
     def why_not_served(self, account: Account) -> str | None:
-        """Why nothing is done on an account; None: it is served. The one place that says so
+        """Why nothing is done on an account, as what is said of it (`is disconnected`); None: it is served. The one place that says so
         (docs/adr/0027-accounts-beside-the-own-one.md)."""
         if account == OWN:
             return None
         known = self._accounts.get(account)
         if known is None:
-            return f"of the account {account}, which is not connected here; translated again once it is"
+            return "is not connected here"
         if known.state is AccountState.DISCONNECTED and known.way is Way.OWN_KEY:
-            return f"of the account {account}, whose key is no longer in STRIPE_ACCOUNTS_FILE"
+            return "has its key no longer in STRIPE_ACCOUNTS_FILE"
         if known.state is AccountState.DISCONNECTED:
-            return f"of the account {account}, which is disconnected"
+            return "is disconnected"
         if known.livemode != self._livemode:
             return (
-                f"of the account {account}, which was connected in {mode_name(known.livemode)} mode; "
+                f"was connected in {mode_name(known.livemode)} mode; "
                 f"our key is of {mode_name(self._livemode)} mode"
             )
         return None

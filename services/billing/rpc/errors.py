@@ -48,4 +48,6 @@ def served(account: str, directory: Directory) -> Account:
         return Account(account)
     if not directory.read:
         raise StripeUnavailable("which accounts are connected could not be read yet")
-    raise InvalidArgument(f"account: {account[:100]} is not served: {refusal[:300]}")
+    raise InvalidArgument(
+        f"account: {account[:100]} {refusal[:300]}; `portico stripe accounts` lists those that are served"
+    )

@@ -475,7 +475,7 @@ class StripeAccountState(Answer, frozen=True, kw_only=True):
     served: bool
     """Whether anything is done on it."""
     reason: str | None = None
-    """Why not."""
+    """Why not, as what is said of the account: `is disconnected`."""
     reads: int | None = None
     """How often Stripe was read there in the last thirty days, with whatever key; null: it was not counted for this answer."""
 
