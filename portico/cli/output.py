@@ -19,6 +19,7 @@ import typer
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     Progress,
@@ -34,6 +35,10 @@ from rich.text import Text
 from shared.contracts.rpc.base import plain
 from shared.terminal import COMMANDING, one_line, printable
 
+NOTHING = "–"
+"""What stands in a table where there is nothing to say."""
+MEASURED = 10_000
+"""Columns in which every table has room."""
 WIDE = 240
 """Columns of a table that goes into a file or a pipe: ids must not be cut there."""
 
@@ -194,7 +199,7 @@ def forget_output() -> None:
 
 def _cell(value: Any) -> Text:
     if value is None or value == "":
-        return Text("–")
+        return Text(NOTHING)
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     return Text(one_line(str(value)))
@@ -210,9 +215,11 @@ def print_table(
     rows: Iterable[Sequence[Any]],
     *,
     empty: str = "Nothing there.",
+    under: int = 0,
     stderr: bool = False,
 ) -> None:
-    """A table, or one line when it has no rows."""
+    """A table, or one line when it has no rows. `under`: so many of its last columns go under each row, by their names, where the
+    terminal is too narrow for all: ids must not be cut, and a reason wants a line."""
     out = console(stderr=stderr)
     listed = [[_cell(value) for value in row] for row in rows]
     if not listed:
@@ -221,7 +228,31 @@ def print_table(
     table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in listed:
         table.add_row(*row)
-    out.print(table)
+    if under and out.measure(table, options=out.options.update(width=MEASURED)).maximum > out.width:
+        _print_narrow(out, columns, listed, len(columns) - under)
+    else:
+        out.print(table)
+
+
+def _print_narrow(
+    out: Console, columns: Sequence[str], rows: Sequence[Sequence[Text]], above: int
+) -> None:
+    """The first columns in a row, which is never cut, and what the others say below it."""
+    heads = [Text(name, style="bold") for name in columns[:above]]
+    widths = [max(cell.cell_len for cell in column) for column in zip(heads, *rows, strict=False)]
+    for row in (heads, *rows):
+        for cell, width in zip(row, widths, strict=False):
+            cell.pad_right(width - cell.cell_len)
+        line = Text("  ").join(row[:above])
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+        said = [
+            f"{name}: {cell.plain}"
+            for name, cell in zip(columns[above:], row[above:], strict=False)
+            if cell.plain != NOTHING
+        ]
+        if said:
+            out.print(Padding(Text(" · ".join(said)), (0, 0, 0, 4)))
 
 
 def progress_bar(*columns: str) -> Progress:

@@ -127,6 +127,7 @@ def list_keys(
             for one in found
         ],
         empty="No keys.",
+        under=5,
     )
 
 

@@ -98,6 +98,7 @@ def list_events(
             for row in found
         ),
         empty="No event is stored that matches.",
+        under=1,
     )
 
 
@@ -172,6 +173,7 @@ def replay_event(
         print_table(
             ("event", "status", "newly queued", "reason"),
             ((one.event_id, one.status, ", ".join(one.queued), one.reason) for one in done),
+            under=1,
         )
     _complain_of(refused)
     raise typer.Exit(code)
@@ -240,7 +242,7 @@ def close_event(
             (one.event_id, one.status, as_moment(one.closed_at), one.closed_by, one.closed_reason)
             for one in done
         )
-        print_table(("event", "status", "closed (UTC)", "by", "reason"), closed)
+        print_table(("event", "status", "closed (UTC)", "by", "reason"), closed, under=2)
     _complain_of(refused)
     raise typer.Exit(code)
 

@@ -104,6 +104,7 @@ def list_letters(
                 for one in found
             ),
             empty="No dead letters.",
+            under=4,
         )
     if found:
         raise typer.Exit(FINDING)

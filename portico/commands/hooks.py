@@ -108,6 +108,7 @@ def list_endpoints(
             for one in found
         ],
         empty="No endpoints.",
+        under=4,
     )
 
 
@@ -180,6 +181,7 @@ def attempts(
             for one in found
         ],
         empty="Nothing was tried.",
+        under=4,
     )
 
 

@@ -20,7 +20,12 @@ notifications = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
-COLUMNS = ("created (UTC)", "notification", "kind", "status", "invoice", "attempt", "tries", "why")
+COLUMNS = (
+    *("created (UTC)", "notification", "kind", "status"),
+    *("customer", "invoice", "attempt", "tries", "why"),
+)
+ABOVE = 4
+"""Columns that are one row in a terminal of 80 columns."""
 BULK = 200
 
 
@@ -69,14 +74,16 @@ def _show(found: list[notifier.Notification], *, empty: str) -> None:
                 row.notification_id,
                 row.kind,
                 row.status,
+                row.stripe_customer_id or row.customer_id,
                 row.invoice_id,
-                row.attempt,
+                row.attempt or None,
                 row.attempts,
                 row.reason or row.last_error,
             )
             for row in found
         ),
         empty=empty,
+        under=len(COLUMNS) - ABOVE,
     )
 
 

@@ -292,3 +292,36 @@ def test_nothing_prints_past_the_one_place() -> None:
                     ):
                         found.append(f"{name}:{node.lineno}: typer.{node.attr}")
     assert found == []
+
+
+NOTIFICATION: dict[str, Any] = {
+    "notification_id": "ntf_6x0Qm2tLr7VwY1zAbCdEfG",
+    "kind": "payment_failed",
+    "status": "suppressed",
+    "reason": "the address bounced before: 550 5.1.1 The email account that you tried to reach does not exist",
+    "invoice_id": "in_1NabcdefghijklmnopqrstuV",
+    "stripe_customer_id": "cus_NffrFeUfNV2Hib",
+    "attempt": 1,
+    "attempts": 1,
+    "created_at": MOMENT,
+}
+
+
+def test_a_list_in_a_narrow_terminal_cuts_no_id(
+    run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 columns: each email a row with its id whole, and below it whose it is and why."""
+    services.answers["notifier", "notifications"] = [NOTIFICATION]
+    wide = run("notifications", "list").stdout
+    assert len([line for line in wide.splitlines() if "ntf_" in line]) == 1
+    assert "cus_NffrFeUfNV2Hib" in wide
+    monkeypatch.setattr(output, "WIDE", 80)
+    narrow = run("notifications", "list").stdout.splitlines()
+    assert len(narrow) == 5
+    assert all(len(line.rstrip()) <= 80 for line in narrow)
+    assert narrow[1].split() == [
+        *("2026-11-23", "10:00:00", "ntf_6x0Qm2tLr7VwY1zAbCdEfG", "payment_failed", "suppressed"),
+    ]
+    below = " ".join(" ".join(narrow[2:]).split())
+    assert "customer: cus_NffrFeUfNV2Hib · invoice: in_1NabcdefghijklmnopqrstuV" in below
+    assert "why: the address bounced before: 550 5.1.1" in below
