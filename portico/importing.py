@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-from portico.cli.rpc import Caller, read
+from portico.cli.rpc import Caller, asked_with, read
 from portico.spreadsheets import guarded, unguarded
 from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
 from shared.contracts.rpc import portal
@@ -149,16 +149,21 @@ class Import:
     def _resume(self) -> None:
         try:
             state = json.loads(self.state_file.read_text("utf-8"))
-            same = (state["size"], state["mark"], state["business"])
+            file, business = (state["size"], state["mark"]), str(state["business"])
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadFile(
                 f"{self.state_file} can't be read ({type(error).__name__}): remove it, or use --restart"
             ) from None
-        if same != (self.size, self._mark, self._business):
+        if business != self._business:
             raise BadFile(
-                f"{self.state_file} is of another file or business: the file was changed since. "
+                f"{self._file} was imported for the business {business} before, as {self.state_file} tells, and not for "
+                f"{self._business}: look at --business. If it is meant for {self._business}, use --restart"
+            )
+        if file != (self.size, self._mark):
+            raise BadFile(
+                f"{self._file} was changed since the import that {self.state_file} tells of. "
                 "Use --restart to import it from the top; nobody is doubled by that"
             )
         if state["done"]:
@@ -267,7 +272,8 @@ class Import:
                 batch.doubles.append((line, f"external_id as on line {before}: this line counts"))
 
     def _settle(self, call: Caller, batch: _Batch, errors: IO[str]) -> None:
-        answer = read(portal.IMPORT_CUSTOMERS, call.wait(batch.call_id))
+        with asked_with({"business_id": self._business}):
+            answer = read(portal.IMPORT_CUSTOMERS, call.wait(batch.call_id))
         problems = batch.problems + [
             (batch.lines[error.row], error.error) for error in answer.errors
         ]

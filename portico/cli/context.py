@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from portico.cli.faults import worded
 from portico.cli.findings import Finding
 from portico.cli.output import forget_output
 from portico.cli.rpc import TIMEOUT_SECONDS, Caller, Fault, RpcCaller, Unavailable
@@ -106,7 +107,7 @@ class PorticoGroup(TyperGroup):
         except Unavailable as error:
             _fail(UNAVAILABLE, one_line(str(error)))
         except Fault as fault:
-            _fail(exit_of(fault.error), one_line(str(fault)))
+            _fail(exit_of(fault.error), one_line(worded(fault)))
 
 
 @contextmanager

@@ -11,7 +11,9 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -32,7 +34,11 @@ class Unavailable(Exception):
     """Something that the command needs does not answer; the text says what, and what to look at."""
 
 
-Fault = RemoteFault
+class Fault(RemoteFault):
+    """The called service answered with an error."""
+
+    arguments: Mapping[str, Any] = MappingProxyType({})
+    """What it was asked with, where that is known: an error names an argument, and people know its value."""
 
 
 class Caller(Protocol):
@@ -53,7 +59,18 @@ class Caller(Protocol):
 
 def ask(call: Caller, method: Method[Shape], **arguments: Any) -> Shape:
     """Call a method, and read its answer. Raises Fault, Unavailable."""
-    return read(method, call.call(method.service, method.name, **arguments))
+    with asked_with(arguments):
+        return read(method, call.call(method.service, method.name, **arguments))
+
+
+@contextmanager
+def asked_with(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Note with what the body asked in the Fault that it raises."""
+    try:
+        yield
+    except Fault as fault:
+        fault.arguments = arguments
+        raise
 
 
 def read(method: Method[Shape], result: Any) -> Shape:

@@ -13,6 +13,7 @@ from portico.cli.context import FINDING, OK, context_of
 from portico.cli.names import arguments_of
 from portico.cli.output import data_stream, new_private_file, print_json, progress_bar
 from portico.cli.rpc import Caller, ask
+from portico.figures import number_of
 from portico.spreadsheets import guarded
 from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
 from shared.contracts.accounts import read_name
@@ -98,10 +99,10 @@ def import_file(
         print_json(summary)
     else:
         say(
-            f"{summary['lines']:,} customers in {summary['seconds']:,.1f} s ({run.rate:,.0f}/s): "
-            f"{summary['created']:,} made, {summary['updated']:,} changed, {summary['unchanged']:,} as they were, "
-            f"{summary['errors']:,} bad lines"
-            + (f", {summary['doubled']:,} ids twice" if summary["doubled"] else "")
+            f"{number_of(summary['lines'], 'line')} in {summary['seconds']:,.1f} s ({run.rate:,.0f}/s): "
+            f"{number_of(summary['created'], 'customer')} made, {summary['updated']:,} changed, {summary['unchanged']:,} unchanged, "
+            f"{number_of(summary['errors'], 'bad line')}"
+            + (f", {number_of(summary['doubled'], 'id')} twice" if summary["doubled"] else "")
             + (f" (see {run.errors_file})" if wrong else "")
         )
     raise typer.Exit(FINDING if wrong else OK)

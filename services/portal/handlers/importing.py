@@ -317,7 +317,7 @@ def find(
     business = session.get(BusinessRow, row.business_pk) if row is not None else None
     if row is None or business is None or (owner is not None and business.id != owner.id):
         raise NotFound(
-            "no such customer: expected Portico's id, Stripe's id (cus_…), or your own id with its business"
+            "reference: no such customer; expected Portico's id, Stripe's id (cus_…), or your own id with its business"
         )
     return FoundCustomer(
         account=row.account,

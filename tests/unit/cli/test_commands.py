@@ -121,6 +121,49 @@ def test_a_services_error_has_its_exit_code(
     assert run("events", "replay", "evt_1").exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("NotFound", "business_id: no such business"), "nowhere: no such business"),
+        (
+            Fault("InvalidArgument", "business_id: nowhere is none; see the list"),
+            "nowhere is none; see the list",
+        ),
+        (Fault("InvalidArgument", "limit: expected 1 to 500"), "limit: expected 1 to 500"),
+        (Fault("InvalidArgument", "expected an id"), "expected an id"),
+        (Fault("BusinessObserves", "The business only observes"), "The business only observes"),
+        (Fault("StripeUnavailable", "no answer in 5 s"), "StripeUnavailable: no answer in 5 s"),
+        (Fault("MethodNotFound", "businesses_modes"), "MethodNotFound: businesses_modes"),
+    ],
+)
+def test_a_services_error_is_a_sentence_about_what_was_typed(
+    fault: Fault, said: str, run: Run, services: FakeServices
+) -> None:
+    """The id that was given, and neither the argument's name nor the error's class where the sentence says all."""
+
+    def refuse(**arguments: Any) -> None:
+        raise fault
+
+    services.answers["portal", "businesses_modes"] = refuse
+    assert run("observe", "--business", "nowhere").stderr.strip() == said
+
+
+def test_an_import_names_the_business_that_is_not_there(
+    run: Run, services: FakeServices, tmp_path: Path
+) -> None:
+    """Its calls are under way several at a time, and their errors name the business all the same."""
+
+    def refuse(**arguments: Any) -> None:
+        raise Fault("NotFound", "business_id: no such business; call upsert_business first")
+
+    services.answers["portal", "import_customers"] = refuse
+    file = tmp_path / "c.csv"
+    file.write_text("external_id,name,email\n1,Ann,ann@example.com\n")
+    result = run("customers", "import", str(file), "--business", "nowhere")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("nowhere: no such business; call")
+
+
 def test_settings_come_from_a_file_and_the_environment_wins(tmp_path: Path, run: Run) -> None:
     """--env-file is what `make stack` writes; a variable that is set counts more."""
     from portico.env_file import read_env_file

@@ -242,8 +242,14 @@ def test_a_file_that_changed_is_not_gone_on_with(tmp_path: Path, portal: Portal,
         "1",
     )
     assert run(*words).exit_code == 3
+    mistyped = run(*(word.replace("sunrise", "sunris") for word in words))
+    said = " ".join(mistyped.stderr.replace("│", " ").split())
+    assert mistyped.exit_code == 2
+    assert "was imported for the business sunrise before" in said
+    assert "look at --business" in said
     write(tmp_path, HEADER + "3,Cid,cid@example.com,,,\n")
     result = run(*words)
+    assert "was changed since" in " ".join(result.stderr.replace("│", " ").split())
     assert (result.exit_code, "--restart" in result.output) == (2, True)
     assert run(*words, "--restart").exit_code == 0
 

@@ -120,7 +120,7 @@ def unknown(business_id: str | None = None, **_: Any) -> Any:
         raise Fault("NotFound", "business_id: no such business")
     raise Fault(
         "NotFound",
-        "no such customer: expected Portico's id, Stripe's id (cus_…), or your own id with its business",
+        "reference: no such customer; expected Portico's id, Stripe's id (cus_…), or your own id with its business",
     )
 
 

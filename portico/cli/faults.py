@@ -1,0 +1,50 @@
+"""How a service's error reads for an operator: the one place where the command line words them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from portico.cli.rpc import Fault
+from shared.contracts.rpc import errors
+from shared.contracts.rpc.errors import (
+    InternalError,
+    InvalidArgument,
+    NotFound,
+    StripeUnavailable,
+    TemporarilyUnavailable,
+)
+from shared.terminal import one_line
+
+LONGEST_ID: Final = 80
+FIELD: Final = re.compile(r"([a-z]+(?:_[a-z]+)*): (.+)", re.DOTALL)
+"""An error that names an argument, `business_id: no such business`."""
+
+
+def worded(fault: Fault) -> str:
+    """The error without its class where the sentence says all, and with the id that was given instead of the argument's name:
+    `nowhere: no such business`. What is no error of the contract (`MethodNotFound`) keeps its name, and so does trouble within a service,
+    of which the name says whose it is."""
+    kind = getattr(errors, fault.error, None)
+    if not isinstance(kind, type) or not issubclass(kind, errors.RpcError):
+        return str(fault)
+    if fault.means(InternalError, StripeUnavailable, TemporarilyUnavailable):
+        return str(fault)
+    named = FIELD.fullmatch(fault.message) if fault.means(InvalidArgument, NotFound) else None
+    if named is None:
+        return fault.message
+    field, text = named.groups()
+    given = fault.arguments.get(field)
+    if given == "" and fault.means(NotFound):
+        return text
+    if not isinstance(given, str) or not _is_id(field):
+        return f"{field.removesuffix('_id').replace('_', ' ')}: {text}"
+    shown = one_line(given)
+    if len(shown) > LONGEST_ID:
+        shown = f"{shown[:LONGEST_ID]}…"
+    return text if shown in text else f"{shown}: {text}"
+
+
+def _is_id(field: str) -> bool:
+    """Whether the argument is an id, which may be repeated: an address or a URL is not."""
+    return field.endswith("_id") or field in {"account", "reference", "queue"}
