@@ -109,6 +109,8 @@ class Interview:
     answers: dict[str, str] = field(default_factory=dict)
     troubles: list[Finding] = field(default_factory=list)
     """What speaks against the answers that nobody was asked about."""
+    _causes: set[str] = field(default_factory=set)
+    """What is wrong with other settings, as it was told of one that can't be looked at for it."""
 
     def by_asking(self) -> dict[str, str]:
         """Every answer, from a terminal; each is asked until it is good, or kept knowingly."""
@@ -144,7 +146,7 @@ class Interview:
                     self.troubles.append(_unset(question))
                     tell(self.troubles[-1])
                 continue
-            self.troubles += self._look_at(question, answer)
+            self.troubles += self._look_at(question, answer, once=True)
             self.answers[question.name] = answer
         return self.answers
 
@@ -182,14 +184,17 @@ class Interview:
             default = ""
         return prompt(question.words + there, default, hidden=question.secret)
 
-    def _look_at(self, question: Question, answer: str) -> Iterator[Finding]:
-        """Tell what is seen of an answer; gives what speaks against it."""
+    def _look_at(
+        self, question: Question, answer: str, *, once: bool = False
+    ) -> Iterator[Finding]:
+        """Tell what is seen of an answer; gives what speaks against it. `once`: another setting, for which this one can't be looked at, is
+        told the first time alone."""
         if not answer and question.optional:
             return
         if is_misread(answer) and question.name not in self.elsewhere:
             found: Iterable[Finding] = [
                 finding(
-                    "form",
+                    "settings",
                     "misread",
                     f"{question.name} has a character that not everything that reads env files takes as it stands",
                     "without quotes, backslashes, $ and a space before #; in a URL write them as %24 and the like",
@@ -198,13 +203,16 @@ class Interview:
         else:
             found = self.look(question.name, {**self.known, **self.answers, question.name: answer})
         for one in found:
-            tell(one)
+            cause = one.text.partition(": ")[2] if one.code == "settings-beside" else ""
+            if not (once and cause and cause in self._causes):
+                tell(one)
+            self._causes.add(cause)
             if one.level in (Level.FINDING, Level.UNKNOWN):
                 yield one
 
 
 def _unset(question: Question) -> Finding:
-    return finding("form", "settings", f"{question.name} is not set", question.words)
+    return finding("settings", "settings", f"{question.name} is not set", question.words)
 
 
 def _ask_url(question: Question, default: str | None) -> str:

@@ -43,7 +43,7 @@ def form(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
     if name == "STRIPE_API_KEY" and is_live_key(known[name]) and _plays_stripe(known):
         names = [one for one in STAND_IN_BASES if known.get(one)]
         yield finding(
-            "form",
+            "settings",
             "stripe-stand-in",
             f"a live key, but STRIPE_API_BASE ({known['STRIPE_API_BASE']}) is a stand-in for Stripe",
             f"take {', '.join(names)} out of the env file and the environment, then start again; or give a test key",
@@ -52,10 +52,10 @@ def form(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
     settings, problems = _settings(_reader_of(name), known)
     for one in problems:
         if one.text.split()[1] == name:
-            yield finding("form", one.code, one.text.partition(": ")[2], one.remedy)
+            yield finding("settings", one.code, one.text.partition(": ")[2], one.remedy)
     if settings is not None and name in SERVER_URLS and _is_torn(name, settings):
         yield finding(
-            "form",
+            "settings",
             "url",
             f"{name} can't be read as it is meant: a character of its password stands for something else, or its port is no number",
             "in the password write # as %23, / as %2F, ? as %3F, @ as %40, : as %3A",
@@ -86,7 +86,7 @@ def _beside(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
     if name in CHECKS:
         for one in _settings(_reader_of(name), known)[1]:
             text = f"{name} can't be looked at: {one.text.partition(': ')[2]}"
-            yield finding("form", "settings-beside", text, one.remedy)
+            yield finding("settings", "settings-beside", text, one.remedy)
 
 
 def public_url(known: Mapping[str, str]) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ def stripe_key(known: Mapping[str, str]) -> Iterator[Finding]:
     try:
         yield from billing.check_key(key, settings.stripe_api_base, settings.public_url, account)
         if (whose := account.account_id()) is not None:
-            yield ok(billing.AREA, "stripe-account", f"the key is one of {whose}")
+            yield ok(billing.AREA, "stripe-account", f"the key belongs to {whose}")
         if key.startswith("rk_"):
             yield ask(
                 billing.AREA,
@@ -123,7 +123,7 @@ def stripe_key(known: Mapping[str, str]) -> Iterator[Finding]:
 def mode(known: Mapping[str, str]) -> Iterator[Finding]:
     """Whether it is one of the two."""
     if known["MODE"] not in ("observe", "live"):
-        yield finding("form", "settings", "MODE is neither observe nor live", "say one of the two")
+        yield finding("settings", "settings", "MODE is neither observe nor live", "say one of the two")
     elif known["MODE"] == "live" and is_live_key(known["STRIPE_API_KEY"]):
         yield ask(
             "mode",

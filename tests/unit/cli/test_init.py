@@ -217,6 +217,19 @@ def test_a_script_gives_secrets_by_the_environment_or_files(
         load(service, made)
 
 
+def test_a_setting_for_which_others_can_not_be_looked_at_is_told_once(
+    portico: Dialogue, world: World, tmp_path: Path
+) -> None:
+    """A mistyped mode is in the way of all: one line, and not one for each."""
+    for name in ("SENDGRID_API_KEY", "MAIL_FROM", "AMQP_URI"):
+        text = f"{name} can't be looked at: MODE is neither observe nor live"
+        world.says[name] = [[finding("settings", "settings-beside", text, "say one of the two")]]
+    done = portico("init", *WORDS, environ=OF_SCRIPTS)
+    assert done.exit_code == 1
+    assert done.output.count("MODE is neither observe nor live") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_script_is_told_all_that_is_wrong_and_nothing_is_written(
     portico: Dialogue, world: World, tmp_path: Path
 ) -> None:
