@@ -107,7 +107,11 @@ def _customer_steps(
     """What belongs to the story of a customer, or of a Stripe customer who is nobody's, and not to one of their invoices'."""
     steps = []
     if customer is not None:
-        text = "the host application told us of this customer"
+        text = (
+            "Portico enrolled this customer from Stripe"
+            if customer.enrolled_at is not None
+            else "the host application told us of this customer"
+        )
         steps.append(_step(customer.created_at, "told", text))
         for request in cancellation_requests.requests_of(session, customer.id, MOST_REQUESTS):
             steps += _request_steps(request, now)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.billing.stripe_events.imports import Listed, Run, read_page
 from services.portal.domain.profiles import email_told, name_told
-from services.portal.handlers import customers, enrolling, importing, proposals
+from services.portal.handlers import customers, enrolling, importing, proposals, timeline
 from services.portal.handlers.events import handle
 from services.portal.models import (
     BusinessRow,
@@ -78,6 +78,18 @@ def test_who_pays_becomes_a_customer_with_a_button(session: Session, pays: str) 
     shown = lookup(session, row.public_id, NOW)
     assert shown is not None
     assert shown.can_manage_billing
+
+
+
+def test_the_story_of_an_enrolled_customer_does_not_name_the_host(session: Session) -> None:
+    """What `portico explain` says they came by: Stripe, and not an application that has told of nobody."""
+    enrol(session, seen("cus_a", email="ann@example.com", pays="paid"))
+    made = rows(session)["stripe:cus_a"]
+    told = timeline.story(
+        session, OWN, invoice_id=None, stripe_customer_id=None, customer_id=made.public_id, now=NOW
+    )
+    (first,) = (one for one in told.steps if one.step == "told")
+    assert first.text == "Portico enrolled this customer from Stripe"
 
 
 def test_what_stripe_tells_may_be_anything(session: Session) -> None:
