@@ -196,6 +196,8 @@ def _question(mode: BusinessMode, chosen: Chosen, *, drawn: bool) -> str:
 
 def _accept(call: Caller, chosen: Chosen) -> int:
     done = 0
+    if not chosen.ids:
+        return done
     with progress_bar("count") as bar:
         task = bar.add_task("accepted", total=len(chosen.ids), count="")
         for number in accept(call, chosen.ids):
@@ -214,9 +216,11 @@ def _conclude(mode: BusinessMode, business: str, accepted: int, *, left: int, as
         )
     else:
         say(
-            f"{mode.name} is live since {line} (UTC): what happens from then on is mailed and charged."
+            f"{mode.name} has been live since {line} (UTC): what happens from then on is mailed and charged."
         )
-    if asked:
+    if asked and not accepted:
+        say("No email was left to send: nothing goes out.")
+    elif asked:
         say(f"{number_of(accepted, 'email')} accepted: each is looked at again, and goes out now.")
     if left:
         say(

@@ -195,7 +195,8 @@ def _posted(
     if row.delivered_at is not None:
         yield row.delivered_at, "delivered", f"{name} email delivered"
     if row.status == Status.BOUNCED:
-        yield last_report, "bounced", f"{name} email bounced: {row.reason}"
+        why = (row.reason or "").removeprefix("bounced: ")
+        yield last_report, "bounced", f"{name} email bounced: {why}"
     elif row.status == Status.FAILED:
         gave_up = row.reason == Reason.GAVE_UP and row.last_error
         last = f"; the last try: {row.last_error}" if gave_up else ""

@@ -62,7 +62,7 @@ def test_going_live_draws_the_line_and_releases_nothing(
         "Joe Park",
         "1 paid ($149.00), 1 still open ($149.00)",
         "1 charge to a new payment method: $149.00",
-        "Sunrise is live since 2026-11-23 10:00:00 (UTC)",
+        "Sunrise has been live since 2026-11-23 10:00:00 (UTC)",
         "2 emails from before stay unsent",
         "portico go-live --business sunrise --accept all",
     ):
@@ -115,6 +115,17 @@ def test_accepting_sends_exactly_the_preview(
     assert "1 email of the chosen ones: paid or voided meanwhile, not to be sent" in found.stdout
     assert "5 emails accepted" in found.stdout
     assert "1 email from before stays unsent" in found.stdout
+
+
+def test_with_nothing_left_to_accept_nothing_is_said_to_go_out(
+    run: Run, world: ObservingWorld, services: FakeServices
+) -> None:
+    """All was accepted before, or nothing was observed."""
+    world.mails = []
+    found = run("go-live", "--business", "sunrise", "--accept", "all", "--yes")
+    assert "No email was left to send: nothing goes out." in found.stdout
+    assert "0 emails" not in found.stdout
+    assert called(services, "accept_observed") == []
 
 
 def test_many_are_accepted_in_portions(
@@ -185,7 +196,7 @@ def test_a_line_under_an_installation_that_observes_is_no_going_live(
     found = run("go-live", "--business", "sunrise", "--yes")
     assert "and it observes on" in found.stdout
     assert "MODE=live at portal, billing and notifier" in found.stdout
-    assert "is live since" not in found.stdout
+    assert "has been live since" not in found.stdout
 
 
 @pytest.mark.parametrize(

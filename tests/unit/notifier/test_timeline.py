@@ -255,7 +255,7 @@ def test_a_bounce_has_its_own_time(house: House) -> None:
     report(house, Delivery.BOUNCED, "550 no such user")
     told = [(at, step) for at, step, _ in mail_steps(house)]
     assert told[1:3] == [("0:00:00", "sent"), ("0:05:00", "bounced")]
-    assert "550 no such user" in mail_steps(house)[2][2]
+    assert mail_steps(house)[2][2].endswith(" email bounced: 550 no such user")
 
 
 def test_a_delivered_email_that_comes_back(house: House) -> None:

@@ -102,7 +102,7 @@ def test_accepting_sends_exactly_the_preview_less_what_was_paid_meanwhile(
     steps.pays_by_hand(house)
     house.settle()
     (unpaid,) = [one["id"] for one in house.failed_invoices() if one["status"] == "open"]
-    assert "is live since" in portico(world, live)
+    assert "has been live since" in portico(world, live)
     house.settle()
     assert house.mails == []
     done = portico(world, accept)
