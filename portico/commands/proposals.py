@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,6 +11,7 @@ import typer
 from portico.cli.context import FINDING, OK, context_of
 from portico.cli.output import new_private_file, print_json, progress_bar
 from portico.cli.rpc import Caller, ask, caller
+from portico.figures import number_of
 from portico.spreadsheets import guarded, unguarded
 from shared.contracts.rpc import portal
 from shared.contracts.rpc.base import Method
@@ -38,14 +38,21 @@ MEANINGS: Final = {
     "proposed": "proposed: one customer has the same address",
     "ambiguous": "ambiguous: several could be meant",
     "refused": "refused before",
-    "no_email": "without an e-mail at Stripe",
-    "bad_email": "with an e-mail at Stripe that is none",
-    "email_not_ascii": "with letters beyond A–Z in the e-mail, which may be a customer's already: tell of them yourself",
-    "not_paying": "who have not paid, saved a payment method or subscribed",
-    "id_taken": "whose id stripe:cus_… is a customer's of yours",
+    "no_email": "without an email address at Stripe",
+    "bad_email": "with an email address at Stripe that is none",
+    "email_not_ascii": "with letters beyond A–Z in the email address, which may be a customer's already: if it is not, make them one yourself (upsert_customer)",
+    "not_paying": "without a payment, a saved payment method or a subscription",
+    "id_taken": "whose id stripe:cus_… one of your customers has",
     "new": "not looked at since they could be enrolled: import again",
 }
 """What each standing says, the ones for a person first."""
+DOUBTS: Final = {
+    "several_customers": "several customers have the address",
+    "several_stripe_customers": "several Stripe customers have the address",
+    "customer_has_another": "the customer is linked with another Stripe customer",
+}
+MOST_NAMED: Final = 20
+"""Stripe customers of one standing that the terminal names."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 Ids = Annotated[
@@ -114,13 +121,23 @@ def _show(found: list[LinkProposal]) -> None:
     for one in found:
         if one.doubt is not None:
             whom_all = ", ".join(each.external_id for each in one.candidates)
-            say(f"{one.stripe_customer_id}  ambiguous ({one.doubt}): {whom_all}")
-    counted = Counter(one.standing for one in found)
+            why = DOUBTS.get(one.doubt, one.doubt)
+            say(f"{one.stripe_customer_id}  ambiguous, {why}: {whom_all}")
     for standing, meaning in MEANINGS.items():
-        if counted[standing]:
-            say(f"{counted[standing]:,} Stripe customers {meaning}")
+        those = [one for one in found if one.standing == standing]
+        if those:
+            say(f"{number_of(len(those), 'Stripe customer')} {meaning}")
+        _name([one for one in those if one.proposal_id is None and one.doubt is None])
     if not found:
         say("no Stripe customer is proposed, or waits to be enrolled")
+
+
+def _name(those: list[LinkProposal]) -> None:
+    """Those who are not listed with what is asked about them."""
+    for one in those[:MOST_NAMED]:
+        say(f"  {one.stripe_customer_id}" + (f", {one.name}" if one.name else ""))
+    if len(those) > MOST_NAMED:
+        say(f"  and {len(those) - MOST_NAMED:,} more: --csv or --json names all")
 
 
 def _write(file: Path, found: list[LinkProposal]) -> None:
@@ -143,7 +160,7 @@ def _write(file: Path, found: list[LinkProposal]) -> None:
                     one.enrolled_as,
                 )
                 writer.writerow([guarded(cell or "") for cell in cells])
-    complain(f"{len(found):,} Stripe customers written")
+    complain(f"{number_of(len(found), 'Stripe customer')} written")
 
 
 def accept(ctx: typer.Context, ids: Ids = None, file: File = None, as_json: AsJson = False) -> None:

@@ -44,10 +44,22 @@ def test_the_list_says_who_is_asked_about_and_that_nobody_verified_it(run: Run) 
     assert result.exit_code == 1
     assert ADA["proposal_id"] in result.stdout
     assert "ada@example.com (address not verified by Stripe)" in result.stdout
-    assert "cus_bo  ambiguous (customer_has_another): 2002" in result.stdout
-    assert "1 Stripe customers without an e-mail at Stripe" in result.stdout
+    assert "cus_bo  ambiguous, the customer is linked with another Stripe customer: 2002" in result.stdout
+    assert "1 Stripe customer without an email address at Stripe\n  cus_none" in result.stdout
     found = json.loads(run("customers", "proposals", "--business", "sunrise", "--json").stdout)
     assert [one["stripe_customer_id"] for one in found] == ["cus_ada", "cus_bo", "cus_none"]
+
+
+def test_of_very_many_who_can_not_be_enrolled_the_first_are_named(
+    run: Run, services: FakeServices
+) -> None:
+    """The terminal is no place for thousands; it says where all of them are."""
+    many = [{**NOBODY, "stripe_customer_id": f"cus_{number:03}"} for number in range(22)]
+    services.answers["portal", "link_proposals"] = {"proposals": many, "next": None}
+    shown = run("customers", "proposals", "--business", "sunrise").stdout
+    assert "22 Stripe customers without an email address at Stripe" in shown
+    assert ("cus_019" in shown, "cus_020" in shown) == (True, False)
+    assert "and 2 more: --csv or --json names all" in shown
 
 
 def test_a_file_of_them_can_be_accepted(run: Run, services: FakeServices, tmp_path: Path) -> None:
