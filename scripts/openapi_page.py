@@ -54,8 +54,8 @@ def document() -> dict[str, Any]:
             "title": "Portico for host applications",
             "version": "1",
             "description": "Your software tells Portico of businesses, customers and appointments, and asks what is owed "
-            "(docs/integration.md). Errors are problem details (RFC 9457) with a `code` that doesn't change. What is omitted of an "
-            "upsert stays as it is, null clears it. Answers may get new fields: pass over those that you don't know.",
+            "(docs/integration.md). Errors are problem details (RFC 9457) with a `code` that doesn't change. What an upsert may omit "
+            "stays as it is, null clears it. Answers may get new fields: pass over those that you don't know.",
         },
         "servers": [
             {
