@@ -184,9 +184,7 @@ class Interview:
             default = ""
         return prompt(question.words + there, default, hidden=question.secret)
 
-    def _look_at(
-        self, question: Question, answer: str, *, once: bool = False
-    ) -> Iterator[Finding]:
+    def _look_at(self, question: Question, answer: str, *, once: bool = False) -> Iterator[Finding]:
         """Tell what is seen of an answer; gives what speaks against it. `once`: another setting, for which this one can't be looked at, is
         told the first time alone."""
         if not answer and question.optional:

@@ -123,7 +123,9 @@ def stripe_key(known: Mapping[str, str]) -> Iterator[Finding]:
 def mode(known: Mapping[str, str]) -> Iterator[Finding]:
     """Whether it is one of the two."""
     if known["MODE"] not in ("observe", "live"):
-        yield finding("settings", "settings", "MODE is neither observe nor live", "say one of the two")
+        yield finding(
+            "settings", "settings", "MODE is neither observe nor live", "say one of the two"
+        )
     elif known["MODE"] == "live" and is_live_key(known["STRIPE_API_KEY"]):
         yield ask(
             "mode",

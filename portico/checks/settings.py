@@ -39,7 +39,11 @@ def settings_findings(service: str, error: SettingsError) -> Iterator[Finding]:
     for number, line in enumerate(lines):
         if line.startswith("  ") and not line.startswith("    "):
             follows = lines[number + 1].strip() if number + 1 < len(lines) else ""
-            remedy = follows if follows and lines[number + 1].startswith("    ") else "see docs/settings.md"
+            remedy = (
+                follows
+                if follows and lines[number + 1].startswith("    ")
+                else "see docs/settings.md"
+            )
             yield finding("settings", "settings", f"{service}: {line.strip()}", remedy)
 
 

@@ -78,7 +78,9 @@ def translate(event: StripeEvent, *, directory: Directory) -> Translation:
     # https://docs.stripe.com/connect/webhooks
     refusal = directory.why_not_served(event.account)
     if refusal is not None:
-        reason = f"of the account {event.account}, which {refusal}; translated again once it is served"
+        reason = (
+            f"of the account {event.account}, which {refusal}; translated again once it is served"
+        )
         return Translation(Status.CONNECTED, reason)
     return translate_served(event, livemode=directory.livemode(event.account))
 

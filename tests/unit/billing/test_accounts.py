@@ -148,7 +148,9 @@ def test_an_account_is_served_while_it_lets_us_in(
         assert (found, served("acct_1", directory)) == (None, OTHER)
         return
     assert refusal in str(found)
-    with pytest.raises(InvalidArgument, match=f"account: acct_1 .*{refusal}; `portico stripe accounts`"):
+    with pytest.raises(
+        InvalidArgument, match=f"account: acct_1 .*{refusal}; `portico stripe accounts`"
+    ):
         served("acct_1", directory)
 
 

@@ -44,7 +44,10 @@ def test_the_list_says_who_is_asked_about_and_that_nobody_verified_it(run: Run) 
     assert result.exit_code == 1
     assert ADA["proposal_id"] in result.stdout
     assert "ada@example.com (address not verified by Stripe)" in result.stdout
-    assert "cus_bo  ambiguous, the customer is linked with another Stripe customer: 2002" in result.stdout
+    assert (
+        "cus_bo  ambiguous, the customer is linked with another Stripe customer: 2002"
+        in result.stdout
+    )
     assert "1 Stripe customer without an email address at Stripe\n  cus_none" in result.stdout
     found = json.loads(run("customers", "proposals", "--business", "sunrise", "--json").stdout)
     assert [one["stripe_customer_id"] for one in found] == ["cus_ada", "cus_bo", "cus_none"]

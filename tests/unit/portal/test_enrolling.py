@@ -80,7 +80,6 @@ def test_who_pays_becomes_a_customer_with_a_button(session: Session, pays: str) 
     assert shown.can_manage_billing
 
 
-
 def test_the_story_of_an_enrolled_customer_does_not_name_the_host(session: Session) -> None:
     """What `portico explain` says they came by: Stripe, and not an application that has told of nobody."""
     enrol(session, seen("cus_a", email="ann@example.com", pays="paid"))
