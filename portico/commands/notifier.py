@@ -126,7 +126,7 @@ def resend_failed(
     """Send once more every email that certainly never went out: after a key that was rotated wrongly, say.
 
     Each is looked at again first: one about a paid invoice is not sent. Left out are those that were asked for again
-    already, so it is safe to repeat, and those that SendGrid may have taken. Ends with 0 when it did (or found
+    already, so it is safe to repeat, those that SendGrid may have taken, and welcomes (`portico customers welcome` asks again). Ends with 0 when it did (or found
     nothing), with 1 when --dry-run found some.
 
     Example: portico notifications resend-failed --since 12h --dry-run

@@ -125,7 +125,7 @@ def resend_failed(
 ) -> contract.ResentNotifications:
     """Write down once more what certainly never went out (a key that was rotated wrongly, an outage of more than a day).
 
-    What was sent again already, and what the customer may have after all, is left out; so calling it twice sends
+    What was sent again already, what the customer may have after all, and welcomes are left out; so calling it twice sends
     nothing twice. Each is looked at again before it goes out. A `dry_run` only names the failed ones.
     """
     found = resends.failed_notifications(

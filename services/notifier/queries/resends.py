@@ -7,6 +7,7 @@ import datetime as dt
 from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session, aliased
 
+from services.notifier.domain.kinds import Kind
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from shared.contracts.accounts import StripeId
@@ -35,7 +36,8 @@ def failed_notifications(
 
     `since` and `before` are about when they failed.
 
-    One whose delivery is unconfirmed (`UNCONFIRMED_TWICE`) is left to a person's own decision: the customer may have it.
+    One whose delivery is unconfirmed (`UNCONFIRMED_TWICE`) is left to a person's own decision: the customer may have it. Welcomes are
+    left out: they go at their business's rate, by day, when they are asked for again (`handlers/welcomes.py`).
     """
     again = aliased(Notification)
     asked_again = (
@@ -51,6 +53,7 @@ def failed_notifications(
     statement = select(Notification).where(
         Notification.status == Status.FAILED.value,
         Notification.reason != Reason.UNCONFIRMED_TWICE.value,
+        Notification.kind != Kind.WELCOME.value,
         ~asked_again,
     )
     if since is not None:

@@ -124,7 +124,8 @@ class Operations:
     ) -> ResentNotifications:
         """Send once more what certainly never went out: everything that failed since `failed_since` (after a key that
         was rotated wrongly, say), or of one invoice. What was asked for again already, and what SendGrid may have
-        taken, is left out. Call again while `more`, with the answer's `failed_before`. `dry_run` answers those that failed.
+        taken, is left out; so are welcomes, which have a rate and quiet hours: `queue_welcomes` takes those that failed again. Call again
+        while `more`, with the answer's `failed_before`. `dry_run` answers those that failed.
         `limit` is 1 to 500."""
         if failed_since is None and invoice_id is None:
             raise InvalidArgument("failed_since: expected a time, or give invoice_id")

@@ -6,7 +6,9 @@ import datetime as dt
 
 import pytest
 
+from services.notifier.domain.sending import Refused
 from services.notifier.domain.vocabulary import Reason, Status
+from services.notifier.handlers import requests as asking
 from services.notifier.queries import erasure, notifications, suppressions
 from tests.unit.notifier.conftest import House
 from tests.unit.notifier.fakes import START
@@ -119,3 +121,20 @@ def test_an_address_that_bounced_meanwhile_gets_none(house: House) -> None:
     assert town.ask() == ["queued"]
     town.go_on(10 * SECOND)
     assert town.welcomed() == ["new@example.com"]
+
+
+def test_sending_all_again_that_failed_leaves_them_to_their_queue(house: House) -> None:
+    """That knows no rate and no night; asked for again, they go at their own."""
+    town = Welcoming(house, 1)
+    house.mailer.answers = [Refused("400")]
+    town.ask()
+    town.go_on(4 * SECOND)
+    assert house.row().status == Status.FAILED
+    with house.db.transaction() as session:
+        again = asking.resend_failed(
+            session, house.clock(), failed_since=START, invoice=None, limit=10
+        )
+    assert again.notifications == []
+    assert town.ask() == ["queued"]
+    town.go_on(4 * SECOND)
+    assert town.welcomed() == ["c1@example.com"]
