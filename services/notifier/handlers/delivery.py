@@ -234,7 +234,9 @@ def _begin(
         reason = Reason.CUSTOMER_DELETED
     reason = reason or known.suppressed.get(posting.address)
     failure = _failure(posting, row)
-    if reason is None and not leased.by_hand and row.unconfirmed_since is None:
+    # Once it was begun it is posted again whatever the policy says; but a welcome rings no telephone at night.
+    first = row.unconfirmed_since is None
+    if reason is None and not leased.by_hand and (first or leased.kind is Kind.WELCOME):
         verdict = _verdict(session, posting, known, row, now)
         if isinstance(verdict, Go) and leased.kind in DUNNING and posting.observed is None:
             verdict = _alone_or_together(posting, known.incidents, now)
@@ -343,7 +345,7 @@ def _verdict(
     incident = look_up(known.incidents, leased.invoice)
     if leased.kind is Kind.COLLECTION_ENDED:
         return _end_verdict(posting, incident, known, now)
-    if leased.kind in PLANS or leased.kind is Kind.WELCOME:
+    if row.unconfirmed_since is None and (leased.kind in PLANS or leased.kind is Kind.WELCOME):
         notifications.store_sent(session, known.rows.values())  # what this batch tells
         if leased.kind is Kind.WELCOME:
             no_news = welcomes.told_before(session, leased, posting.contact, known.welcomed, now)

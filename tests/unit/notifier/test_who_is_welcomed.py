@@ -6,7 +6,8 @@ import datetime as dt
 
 import pytest
 
-from services.notifier.domain.sending import Refused
+from services.notifier.domain.reminders import QuietHours, ReminderPolicy
+from services.notifier.domain.sending import MaybeSent, Refused
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers import requests as asking
 from services.notifier.queries import erasure, notifications, suppressions
@@ -137,4 +138,22 @@ def test_sending_all_again_that_failed_leaves_them_to_their_queue(house: House) 
     assert again.notifications == []
     assert town.ask() == ["queued"]
     town.go_on(4 * SECOND)
+    assert town.welcomed() == ["c1@example.com"]
+
+
+def test_posted_again_it_waits_for_the_morning(house: House) -> None:
+    """SendGrid did not say whether it took the first; by then it is night with the customer."""
+    town = Welcoming(house, 1)
+    house.mailer.answers, house.mailer.hidden_arrive = [MaybeSent("no answer in time")], False
+    town.ask()
+    town.go_on(4 * SECOND)
+    night = ReminderPolicy(quiet_hours=QuietHours(dt.time(6), dt.time(8)))  # it is past seven
+    town.change_business(reminders=night)
+    house.clock.moment += 20 * MINUTE
+    assert town.send() == ["held"]
+    row = house.row()
+    assert (row.reason, row.unconfirmed_posts) == (Reason.WAITS_FOR_MORNING, 1)
+    assert row.unconfirmed_since is not None
+    house.clock.moment += 40 * MINUTE
+    assert town.send() == ["sent"]
     assert town.welcomed() == ["c1@example.com"]
