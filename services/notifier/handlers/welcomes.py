@@ -32,13 +32,20 @@ def plan(
     addresses = {one.email: hasher(one.email) for one in recipients if one.email}
     suppressed = suppressions.suppressed_addresses(session, set(addresses.values()))
 
+    queued: set[str] = set()
+
     def outcome(one: contract.WelcomeRecipient) -> str:
+        if one.customer_id in queued:
+            return contract.WAITING
         before = known.get(one.customer_id)
         if before is not None and not before.may_be_asked_again:
             return contract.WAITING if before.waits else contract.WELCOMED
         if not one.email:
             return contract.NO_ADDRESS
-        return contract.SUPPRESSED if addresses[one.email] in suppressed else contract.QUEUED
+        if addresses[one.email] in suppressed:
+            return contract.SUPPRESSED
+        queued.add(one.customer_id)
+        return contract.QUEUED
 
     return [outcome(one) for one in recipients]
 

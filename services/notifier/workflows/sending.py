@@ -48,7 +48,7 @@ from services.notifier.ports import (
     RequestClosed,
     UnknownCustomer,
 )
-from services.notifier.queries import business_news, leases
+from services.notifier.queries import business_news, leases, welcomes
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries.leases import Beside, Leased
 from shared.contracts.invoices import owed
@@ -304,6 +304,8 @@ def _unknown_customer(desk: SendContext, leased: Leased) -> Result:
         )
         if isinstance(follows, Stop):
             finish(row, follows.status, follows.reason, desk.now())
+            if leased.kind is Kind.WELCOME:  # erased: nobody's place is kept for good
+                welcomes.erase_customer(session, leased.customer_id)
             return Result(leased.kind, "suppressed", follows.reason)
         retry(row, follows, "the portal does not know the customer yet")
         row.reason = None

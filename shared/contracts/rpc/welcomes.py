@@ -45,7 +45,7 @@ class QueuedWelcomes(Answer, frozen=True, kw_only=True):
     """What came of asking for customers, or with `dry_run` would."""
 
     outcomes: list[Annotated[str, one_of(*OUTCOMES)]]
-    """For each customer, in the order of the question. `queued`: they are in the queue by this call; `waiting`: they were already;
+    """For each customer, in the order of the question. `queued`: they are in the queue by this call; `waiting`: they were already, or are named twice;
     `welcomed`: they have their email, or it is being sent, and get no other; `no_address`, `suppressed` (the address bounced, or
     reported our email as spam): they are left out."""
 

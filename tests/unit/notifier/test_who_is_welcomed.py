@@ -11,9 +11,10 @@ from services.notifier.domain.sending import MaybeSent, Refused
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers import requests as asking
 from services.notifier.queries import erasure, notifications, suppressions
+from services.notifier.workflows import welcomes as welcoming
 from tests.unit.notifier.conftest import House
 from tests.unit.notifier.fakes import START
-from tests.unit.notifier.welcoming import Welcoming
+from tests.unit.notifier.welcoming import SUNRISE, Welcoming
 
 SECOND, MINUTE = (dt.timedelta(**{unit: 1}) for unit in ("seconds", "minutes"))
 
@@ -157,3 +158,29 @@ def test_posted_again_it_waits_for_the_morning(house: House) -> None:
     house.clock.moment += 40 * MINUTE
     assert town.send() == ["sent"]
     assert town.welcomed() == ["c1@example.com"]
+
+
+def test_named_twice_in_one_call(house: House) -> None:
+    """They are asked for once, and answered so."""
+    town = Welcoming(house, 2)
+    expected = ["queued", "queued", "waiting"]
+    assert town.plan("c1", "c2", "c1") == expected
+    assert town.ask("c1", "c2", "c1") == expected
+    assert len(town.rows()) == 2
+
+
+def test_erased_between_the_list_and_the_wish_nothing_is_left(house: House) -> None:
+    """The wish comes after the erasure; nobody would ever take its row away."""
+    town = Welcoming(house, 2)
+    wish = town.recipients(["c1", "c2"])
+    del house.portal.people["c1"]
+    with house.db.transaction() as session:
+        erasure.erase_customer(session, None, "c1")
+    welcoming.queue(town.desk, SUNRISE, wish, 36_000)
+    town.go_on(8 * MINUTE)
+    assert town.welcomed() == ["c2@example.com"]
+    assert [row.customer_id for row in town.rows()] == ["c2"]
+    town.add("c1")  # the portal was only late with them
+    assert town.ask() == ["welcomed", "queued"]
+    town.go_on(MINUTE)
+    assert sorted(town.welcomed()) == ["c1@example.com", "c2@example.com"]
