@@ -17,6 +17,8 @@ HELD: Final = {
     "portal_unavailable": "the portal does not answer",
     "no_such_business": "the portal knows no such business any more",
     "sending": "what was released before has not gone out yet: portico notifications list --status pending",
+    "refused": "refused by the mail provider; one a minute is tried until it takes one",
+    "provider": "waits for the mail provider; one a minute is tried until it takes one",
     "before_the_line": "the business has observed since, which took those who waited off the queue: ask again",
 }
 
@@ -123,4 +125,6 @@ def _held(run: welcomes.WelcomeRun, mode: BusinessMode, quiet: Quiet) -> str | N
         if quiet.hours is None:
             return "quiet hours that the business had when it was last looked at"
         return f"quiet hours, {quiet.hours}"
-    return None if run.held is None else HELD.get(run.held, run.held)
+    if run.held is None:
+        return None
+    return HELD.get(run.held, run.held) + (f" ({run.why})" if run.why else "")

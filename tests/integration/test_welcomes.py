@@ -320,6 +320,7 @@ def plan_of(session: Session, look: Callable[[Session], object]) -> str:
 def test_the_statements_of_the_loop_go_by_an_index(postgresql: House) -> None:
     """Over 100,000 emails and as many customers, a tenth of whom wait."""
     house = postgresql
+    now = dt.datetime.now(dt.UTC)
     with house.db.transaction() as session:
         session.execute(
             text(
@@ -341,6 +342,9 @@ def test_the_statements_of_the_loop_go_by_an_index(postgresql: House) -> None:
             "ix_notifications_welcomes": lambda s: queries.under_way(s, SUNRISE),
             "ix_welcomes_waiting": lambda s: queries.next_customers(s, SUNRISE, 50, [None, "UTC"]),
             "ix_notifications_welcomes ": queries.any_under_way,
+            "ix_notifications_created_at": lambda s: queries.lately(
+                s, SUNRISE, now - SECOND * 3600, now, 60
+            ),
         }
         for index, look in looks.items():
             assert index.strip() in plan_of(session, look)

@@ -26,6 +26,11 @@ OBSERVED_EVERY: Final = dt.timedelta(minutes=1)
 ASKED_AGAIN_AFTER: Final = dt.timedelta(seconds=15)
 """After the portal did not answer."""
 SENDING_PAUSE: Final = dt.timedelta(seconds=5)
+TRIED_EVERY: Final = dt.timedelta(minutes=1)
+"""So often one is released as a try, while SendGrid takes none, or once in the time from one mail to the next, where that is longer."""
+MOST_TRIES: Final = 15
+"""So many tries may be under way: then their own repetitions, a quarter of an hour apart at most, are tries enough."""
+_LOOKED_BACK: Final = dt.timedelta(hours=1)
 _UNDER_WAY_FOR: Final = dt.timedelta(seconds=30)
 _HOUR: Final = dt.timedelta(hours=1)
 
@@ -38,9 +43,41 @@ class Held(StrEnum):
     PORTAL_UNAVAILABLE = "portal_unavailable"
     NO_SUCH_BUSINESS = "no_such_business"
     SENDING = "sending"
-    """What was released before has not gone out yet: SendGrid, or a look-up, takes its time."""
+    """What was released before has not been tried yet: other emails go first."""
+    REFUSED = "refused"
+    """SendGrid refused what was released last: one a minute is tried until it takes one."""
+    PROVIDER = "provider"
+    """SendGrid is away, or does not say: the same."""
     BEFORE_THE_LINE = "before_the_line"
     """The business observed since it was asked for: what waited was taken off, and has to be asked for again."""
+
+
+TRYING: Final = (Held.REFUSED, Held.PROVIDER)
+
+
+@dataclass(frozen=True)
+class Lately:
+    """What has come of the emails of a business that were released lately."""
+
+    taken: bool = False
+    """SendGrid took one."""
+    without_success: int = 0
+    """Of those released since: under way, unconfirmed, put off, failed."""
+    newest: dt.datetime | None = None
+    """When the newest of all was released; None: none was."""
+    why: Held | None = None
+    """What stands against the newest that was tried since; None: none was."""
+    said: str | None = None
+    """In its own words."""
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """How many emails of a business are released and not sent; those that wait for their customer's morning, or for the portal to know
+    their customer, are not counted."""
+
+    untried: int
+    tried: int
 
 
 @dataclass(frozen=True)
@@ -91,8 +128,19 @@ class Pace:
 
     @property
     def most_under_way(self) -> int:
-        """So many may be released and not yet sent: when sending stands still, so does releasing, and what is let go afterwards is few."""
+        """So many may be released and not yet tried, and so many without success since SendGrid took one: when sending stands still, so does
+        releasing, what is let go afterwards is few, and a key that was withdrawn costs no more."""
         return max(3, _UNDER_WAY_FOR // self.apart)
+
+    @property
+    def tried_every(self) -> dt.timedelta:
+        """The time between two tries, while SendGrid takes none."""
+        return max(TRIED_EVERY, self.apart)
+
+    @property
+    def looked_back(self) -> dt.timedelta:
+        """How far back it is looked whether SendGrid takes what is released."""
+        return max(_LOOKED_BACK, 2 * self.most_under_way * self.apart)
 
     def owed(self, due_at: dt.datetime, now: dt.datetime) -> tuple[int, dt.datetime]:
         """How many may go now, and the moment that the first of them counts for. Zero before `due_at`."""

@@ -133,13 +133,8 @@ def resend_failed(
     )
     before = failed_before or now
     more = len(found) > limit
-    rows = failed = found[:limit]
-    if not dry_run:
-        again = [row for row in failed if row.kind == Kind.WELCOME and not _has_gone(row)]
-        rows = [
-            row if row in again else _add(session, _once_more(row, 1, now))[0] for row in failed
-        ]
-        welcomes.send_again(session, again, now)
+    failed = found[:limit]
+    rows = failed if dry_run else [_add(session, _once_more(row, 1, now))[0] for row in failed]
     return contract.ResentNotifications(
         notifications=[view(row) for row in rows], more=more, failed_before=before
     )

@@ -11,7 +11,16 @@ from services.notifier.domain.addresses import AddressHasher
 from services.notifier.domain.keys import welcome_key
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.vocabulary import Reason, Status
-from services.notifier.domain.welcomes import SENDING_PAUSE, Held, Pace, Pause, Standing
+from services.notifier.domain.welcomes import (
+    MOST_TRIES,
+    SENDING_PAUSE,
+    TRYING,
+    Held,
+    Lately,
+    Pace,
+    Pause,
+    Standing,
+)
 from services.notifier.models import Notification, Welcome, WelcomeRun
 from services.notifier.ports import Contact
 from services.notifier.queries import notifications, suppressions
@@ -138,9 +147,18 @@ def _take(
     """The next customers; none where nobody waits. Or why none is taken though some do."""
     pace = Pace(run.per_hour)
     owed, start = pace.owed(run.due_at, now)
-    room = pace.most_under_way - queries.under_way(session, run.business_id)
+    under_way = queries.under_way(session, run.business_id)
+    lately = _lately(session, run, now)
+    most = pace.most_under_way
+    room, stuck = most - max(under_way.untried, lately.without_success), None
+    if lately.without_success >= most or (run.held in TRYING and not lately.taken):
+        # SendGrid takes none: one now and then is released as a try, until it does.
+        stuck = lately.why or Held(run.held or Held.SENDING)
+        early = lately.newest is not None and now < lately.newest + pace.tried_every
+        many = under_way.untried > 0 or under_way.tried >= most + MOST_TRIES
+        room = owed = 0 if early or many else 1
     if room <= 0:
-        return Pause(now + SENDING_PAUSE, Held.SENDING)
+        return Pause(now + SENDING_PAUSE, stuck or Held.SENDING)
     awake = None
     if standing.quiet_hours is not None:
         # Who sleeps keeps their place: were they released, they would all be mailed at the same moment of their morning.
@@ -154,7 +172,15 @@ def _take(
             return min(sleeping, key=lambda rest: rest.until)
     taken = queries.next_customers(session, run.business_id, min(owed, room), awake)
     run.due_at, run.held = start + pace.time_for(len(taken)), None
+    if stuck is not None and taken:
+        run.due_at, run.held = now + max(pace.apart, SENDING_PAUSE), stuck.value
     return taken
+
+
+def _lately(session: Session, run: WelcomeRun, now: dt.datetime) -> Lately:
+    pace = Pace(run.per_hour)
+    since, most = now - pace.looked_back, 2 * pace.most_under_way
+    return queries.lately(session, run.business_id, since, now, most)
 
 
 def _write_down(
@@ -252,6 +278,12 @@ def look(session: Session, business_id: str, now: dt.datetime) -> contract.Welco
         failed=counts.get(Status.FAILED, 0),
         earlier=counts.get(None, 0),
         held=run.held if run is not None else None,
+        why=_said(session, run, now) if run is not None and run.held in TRYING else None,
         due_at=run.due_at if run is not None and waiting else None,
         done_at=done_at,
     )
+
+
+def _said(session: Session, run: WelcomeRun, now: dt.datetime) -> str | None:
+    """What SendGrid said to the newest of a day: those that are put off are repeated for as long."""
+    return queries.lately(session, run.business_id, now - dt.timedelta(days=1), now, 100).said

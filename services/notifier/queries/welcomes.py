@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.vocabulary import ACTIVE, PASSING, Reason, Status
+from services.notifier.domain.welcomes import Held, Lately, UnderWay
 from services.notifier.models import Notification, Welcome, WelcomeRun
 from shared.statements import changed, insert_new, table_of
 
@@ -42,6 +43,14 @@ REACHED_NOBODY: Final = and_(
     Notification.status.in_([Status.FAILED.value, Status.SUPPRESSED.value, Status.OBSERVED.value]),
 )
 """What is done with, and certainly reached nobody."""
+_GOES_ON: Final = and_(
+    or_(
+        Notification.reason.is_(None),
+        Notification.reason != Reason.WAITS_FOR_MORNING.value,
+    ),
+    or_(Notification.lookups == 0, Notification.attempts > 0),
+)
+"""Of those under way: it waits neither for its customer's morning nor for the portal to know them."""
 MAY_GO_AGAIN: Final = and_(
     ~_GONE,
     or_(
@@ -243,15 +252,56 @@ def make_due(
     )
 
 
-def under_way(session: Session, business_id: str) -> int:
-    """How many of a business's welcomes are released and not sent. Those that wait for their customer's morning are not counted."""
-    held = Notification.reason == Reason.WAITS_FOR_MORNING.value
-    statement = select(func.count()).where(
-        _UNDER_WAY,
-        Notification.business_id == business_id,
-        or_(Notification.reason.is_(None), ~held),
+def under_way(session: Session, business_id: str) -> UnderWay:
+    """How many of a business's welcomes are released and not sent."""
+    tried = or_(Notification.attempts > 0, Notification.unconfirmed_since.is_not(None))
+    statement = select(func.count(), func.count(case((tried, 1)))).where(
+        _UNDER_WAY, Notification.business_id == business_id, _GOES_ON
     )
-    return session.scalar(statement) or 0
+    total, number = session.execute(statement).one()
+    return UnderWay(untried=total - number, tried=number)
+
+
+def lately(
+    session: Session, business_id: str, since: dt.datetime, now: dt.datetime, limit: int
+) -> Lately:
+    """What has come of a business's welcomes that were released since a moment, at most of the newest so many."""
+    counts = or_(
+        Notification.sent_at.is_not(None),
+        Notification.status == Status.FAILED.value,
+        and_(Notification.status.in_([status.value for status in ACTIVE]), _GOES_ON),
+    )
+    rows = session.scalars(
+        select(Notification)
+        .where(
+            Notification.kind == Kind.WELCOME.value,
+            Notification.business_id == business_id,
+            # Between two moments: so the index is found, whatever plan is kept.
+            Notification.created_at >= since,
+            Notification.created_at <= now + dt.timedelta(minutes=1),
+            counts,
+        )
+        .order_by(Notification.created_at.desc())
+        .limit(limit)
+    ).all()
+    taken = next((row.created_at for row in rows if row.sent_at is not None), None)
+    without = [row for row in rows if taken is None or row.created_at > taken]
+    tried = next((row for row in without if row.last_error or row.status == Status.FAILED), None)
+    if tried is None:
+        why = said = None
+    elif tried.status == Status.FAILED:
+        gave_up = (Reason.GAVE_UP.value, Reason.UNCONFIRMED_TWICE.value)
+        why = Held.PROVIDER if tried.reason in gave_up else Held.REFUSED
+        said = tried.reason
+    else:
+        why, said = Held.PROVIDER, tried.last_error
+    return Lately(
+        taken=taken is not None,
+        without_success=len(without),
+        newest=rows[0].created_at if rows else None,
+        why=why,
+        said=said,
+    )
 
 
 def any_under_way(session: Session) -> bool:

@@ -22,6 +22,8 @@ HELD: Final = (
     "portal_unavailable",
     "no_such_business",
     "sending",
+    "refused",
+    "provider",
     "before_the_line",
 )
 
@@ -82,8 +84,11 @@ class WelcomeRun(Answer, frozen=True, kw_only=True):
     earlier: int
     """They had their turn so long ago that it is forgotten what came of it."""
     held: Annotated[str, one_of(*HELD)] | None = None
-    """Why nobody's turn came when it was last due; null: somebody's did. `sending`: what was released before has not gone out yet.
+    """Why nobody's turn came when it was last due; null: somebody's did. `sending`: what was released before has not been tried yet.
+    `refused`: the mail provider refused what was released last, `provider`: it is away, or does not say; one a minute is tried until it takes one.
     `before_the_line`: the business has observed since, which took those who waited off the queue."""
+    why: str | None = None
+    """With `refused` and `provider`: what came of the last that was tried, in the provider's words."""
     due_at: dt.datetime | None = None
     """When the next one's turn comes, or it is looked whether it can; null: nobody waits."""
     done_at: dt.datetime | None = None

@@ -43,6 +43,7 @@ RUN = NOBODY | {
     "delivered": 38,
     "bounced": 2,
     "held": "quiet_hours",
+    "why": None,
     "due_at": "2026-11-30T10:00:00Z",
     "done_at": "2026-12-01T06:00:00Z",
 }
