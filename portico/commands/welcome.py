@@ -289,6 +289,8 @@ def _stop(call: Caller, mode: BusinessMode, *, as_json: bool) -> None:
     if as_json:
         print_json(stopped)
     else:
+        if stopped.sending:
+            say(f"{number_of(stopped.sending, 'email')} begun already: what is begun still goes.")
         say(
             f"{number_of(stopped.stopped, 'customer')} taken off the queue. They can be asked for again; nobody is welcomed twice."
             if stopped.stopped

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     WELCOMED_BEFORE = (
         "the customer has had this email under another id, which was merged into theirs"
     )
+    WELCOMING_STOPPED = "taken back: welcoming was stopped before this one was begun"
     APPROVED_HERE = "the business approved this itself"
     REQUEST_CLOSED = "the request to cancel is no longer open"
     GAVE_UP = "gave up: SendGrid or the portal stayed unavailable"
@@ -80,5 +81,6 @@ PASSING: Final = (
     Reason.NO_SUCH_CUSTOMER,
     Reason.ADDRESS_BOUNCED,
     Reason.ADDRESS_COMPLAINED,
+    Reason.WELCOMING_STOPPED,
 )
-"""Reasons that another account, or another address, may have taken away since."""
+"""Reasons that another account, another address, or another wish may have taken away since."""

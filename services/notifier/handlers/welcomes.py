@@ -99,13 +99,15 @@ def _is_before_the_line(run: WelcomeRun, live_since: dt.datetime | None) -> bool
     return live_since is not None and run.asked_at < live_since
 
 
-def stop(session: Session, business_id: str, now: dt.datetime) -> int:
-    """Take those who wait off the queue; how many."""
+def stop(session: Session, business_id: str, now: dt.datetime) -> contract.StoppedWelcomes:
+    """Take those who wait off the queue, and back those who were released and whom no sender has begun with."""
     run = queries.lock_run(session, business_id)
     if run is None:
-        return 0
+        return contract.StoppedWelcomes(stopped=0)
     _finish(run, now)
-    return queries.take_off(session, business_id)
+    back = queries.take_back(session, business_id, now)
+    off = queries.take_off(session, business_id)
+    return contract.StoppedWelcomes(stopped=back + off, sending=queries.begun(session, business_id))
 
 
 def _finish(run: WelcomeRun, now: dt.datetime, why: Held | None = None) -> int:

@@ -172,6 +172,29 @@ def _in_order(*which: ColumnElement[bool]) -> ColumnElement[bool]:
     return Welcome.welcome_id.in_(found.with_for_update())
 
 
+def take_back(session: Session, business_id: str, now: dt.datetime) -> int:
+    """Take back a business's welcomes that are released and that nobody has begun to send; how many. Its run is locked."""
+    stopped = {"status": Status.SUPPRESSED.value, "reason": Reason.WELCOMING_STOPPED.value}
+    return changed(
+        session,
+        update(Notification)
+        .where(
+            _UNDER_WAY,
+            Notification.business_id == business_id,
+            Notification.status == Status.PENDING.value,  # else a sender has it
+            Notification.unconfirmed_since.is_(None),
+        )
+        .values(**stopped, finished_at=now)
+        .execution_options(synchronize_session=False),
+    )
+
+
+def begun(session: Session, business_id: str) -> int:
+    """How many of a business's welcomes are released and not known to be sent, for whatever reason."""
+    statement = select(func.count()).where(_UNDER_WAY, Notification.business_id == business_id)
+    return session.scalar(statement) or 0
+
+
 # --- releasing --------------------------------------------------------------------------------------------------------
 
 

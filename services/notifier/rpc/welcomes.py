@@ -147,10 +147,11 @@ class Welcomes:
 
     @audited_rpc("business_id")
     def stop_welcomes(self, business_id: BusinessId) -> StoppedWelcomes:
-        """Take those of a business's customers who wait to be welcomed off the queue. What was released in the last seconds still goes.
-        Asked for again, they go into it again, and whoever was welcomed does not."""
+        """Take those of a business's customers who wait to be welcomed off the queue, and back what was released and has not been begun,
+        also what waits for its customer's morning. What a sender has in hand, or SendGrid may have taken, still goes: `sending`. Asked for
+        again, they go into the queue again, and whoever was welcomed does not."""
         with self.db.transaction() as session:
-            return StoppedWelcomes(stopped=handlers.stop(session, business_id, _now()))
+            return handlers.stop(session, business_id, _now())
 
     @rpc
     def welcomes(self, business_id: BusinessId) -> WelcomeRun:

@@ -56,7 +56,9 @@ class StoppedWelcomes(Answer, frozen=True, kw_only=True):
     """What was stopped."""
 
     stopped: int
-    """How many customers waited, and do no more."""
+    """How many customers waited, or were released and not begun with, and get no email by that wish."""
+    sending: int = 0
+    """How many more there are whose email is begun: it goes, or may have gone."""
 
 
 class WelcomeRun(Answer, frozen=True, kw_only=True):

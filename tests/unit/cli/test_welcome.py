@@ -361,12 +361,12 @@ def test_how_it_stands_while_it_observes(
 
 
 def test_stopping(queue: dict[str, str], services: FakeServices, run: Run) -> None:
-    services.answers["notifier", "stop_welcomes"] = {"stopped": 12}
-    services.answers["notifier", "stop_welcomes"] = {"stopped": 0}
+    services.answers["notifier", "stop_welcomes"] = {"stopped": 0, "sending": 0}
     assert "Nobody waited in the queue." in run(*COMMAND, "--stop").stdout
-    services.answers["notifier", "stop_welcomes"] = {"stopped": 12}
+    services.answers["notifier", "stop_welcomes"] = {"stopped": 12, "sending": 2}
+    assert "2 emails begun already" in run(*COMMAND, "--stop").stdout
     assert "12 customers taken off the queue" in run(*COMMAND, "--stop").stdout
-    assert json.loads(run(*COMMAND, "--stop", "--json").stdout) == {"stopped": 12}
+    assert json.loads(run(*COMMAND, "--stop", "--json").stdout) == {"stopped": 12, "sending": 2}
 
 
 @pytest.mark.parametrize("rate", ["0", "100001", "fast"])

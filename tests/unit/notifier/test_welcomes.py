@@ -8,8 +8,10 @@ import pytest
 
 from services.notifier.domain.kinds import DUNNING, KEEP_QUIET_HOURS, Kind
 from services.notifier.domain.reminders import QuietHours, ReminderPolicy
+from services.notifier.domain.sending import MaybeSent
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.domain.welcomes import MADE_UP_FOR, Held, Pace
+from services.notifier.handlers import welcomes as handlers
 from services.notifier.models import WelcomeRun
 from services.notifier.queries import suppressions
 from services.notifier.queries.leases import Beside
@@ -369,3 +371,29 @@ def test_when_it_is_done(house: House) -> None:
     assert run.due_at is not None
     assert run.done_at == run.due_at + 59 * MINUTE
     assert (run.per_hour, run.waiting) == (60, 60)
+
+
+def test_stopped_what_is_released_and_not_begun_is_taken_back(house: House) -> None:
+    """Also what waits for its customer's morning. What a sender has in hand goes, and so may what SendGrid did not answer to."""
+    town = Welcoming(house, 6)
+    house.mailer.answers, house.mailer.hidden_arrive = [MaybeSent("no answer in time")], False
+    town.ask()
+    town.change_business(
+        reminders=ReminderPolicy(quiet_hours=QuietHours(dt.time(3), dt.time(6))),
+        timezone="Europe/Berlin",
+    )
+    house.clock.forward(seconds=4)
+    assert town.release() == 6
+    leased = sending.lease_welcomes(house.desk, 3)
+    town.add(leased[1].customer_id or "", timezone="America/Los_Angeles")  # it is past four there
+    outcomes = [sending.send_one(house.desk, one).outcome for one in leased[:2]]
+    assert outcomes == ["maybe_sent", "held"]
+    with house.db.transaction() as session:
+        stopped = handlers.stop(session, SUNRISE, house.clock())
+    assert (stopped.stopped, stopped.sending) == (4, 2)
+    assert sending.send_one(house.desk, leased[2]).outcome == "sent"
+    assert town.go_on(14 * MINUTE, MINUTE) == 0
+    town.change_business(reminders=ReminderPolicy())
+    assert sorted(town.ask()) == ["queued"] * 4 + ["welcomed"] * 2
+    town.go_on(20 * MINUTE, MINUTE)
+    assert sorted(town.welcomed()) == [f"c{number}@example.com" for number in range(1, 7)]

@@ -96,7 +96,7 @@ class Welcoming:
 
     def stop(self) -> int:
         with self.house.db.transaction() as session:
-            return handlers.stop(session, SUNRISE, self.house.clock())
+            return handlers.stop(session, SUNRISE, self.house.clock()).stopped
 
     def look(self) -> WelcomeRun:
         with self.house.db.reading() as session:
