@@ -325,8 +325,8 @@ def test_the_statements_of_the_loop_go_by_an_index(postgresql: House) -> None:
         session.execute(
             text(
                 "INSERT INTO notifications (notification_id, dedupe_key, kind, status, attempt, correlation_id, created_at, due_at, attempts, "
-                "lookups, unconfirmed_posts, business_id) SELECT 'ntf_' || n, 'k' || n, 'welcome', 'sent', 0, '', now(), now(), 1, 0, 0, "
-                "'sunrise' FROM generate_series(1, 100000) AS n"
+                "lookups, unconfirmed_posts, sent_at, business_id) SELECT 'ntf_' || n, 'k' || n, 'welcome', 'sent', 0, '', "
+                "now() - n * interval '10 seconds', now(), 1, 0, 0, now(), 'sunrise' FROM generate_series(1, 100000) AS n"
             )
         )
         session.execute(
