@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
-from services.notifier.domain.kinds import DUNNING
+from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers.requests import UnknownNotification, fields_of
 from services.notifier.handlers.results import finish
@@ -88,7 +88,8 @@ def accept(
     """Let observed notifications go out after all, each as any that is due: it is looked at again first, and may be suppressed then. Of the
     failures of one invoice the newest that is accepted goes: an email tells how its invoice stands when it goes out.
 
-    One that is not observed (any more) is answered as it stands, so the same call again changes nothing. Their businesses are live: that
+    One that is not observed (any more) is answered as it stands, so the same call again changes nothing; so is a welcome, which has a rate
+    (`queries.welcomes.MAY_GO_AGAIN`). Their businesses are live: that
     is for the caller to know, who may ask the portal only outside of a transaction. Raises UnknownNotification, with nothing written.
     """
     invoices = queries.invoices_of(session, notification_ids)
@@ -99,7 +100,12 @@ def accept(
         if wanted not in rows:
             raise UnknownNotification(f"notification_ids: there is no notification {wanted[:60]}")
     ids = dict.fromkeys(notification_ids)
-    accepted = {wanted for wanted in ids if rows[wanted].status == Status.OBSERVED}
+    # Accepted, welcomes would go all at once: whoever wants them asks for their customers again.
+    accepted = {
+        wanted
+        for wanted in ids
+        if rows[wanted].status == Status.OBSERVED and rows[wanted].kind != Kind.WELCOME
+    }
     for wanted in accepted:
         _make_due(rows[wanted], now)
     told_in_another = _all_but_the_newest(rows[id] for id in {*accepted, *before})

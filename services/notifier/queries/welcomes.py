@@ -54,7 +54,7 @@ _GOES_ON: Final = and_(
 MAY_GO_AGAIN: Final = and_(
     ~_GONE,
     or_(
-        Notification.status == Status.FAILED.value,
+        Notification.status.in_([Status.FAILED.value, Status.OBSERVED.value]),
         and_(
             Notification.status == Status.SUPPRESSED.value,
             Notification.reason.in_([reason.value for reason in PASSING]),

@@ -59,7 +59,8 @@ class Observed:
     def accept_observed(self, notification_ids: NotificationIds) -> list[AcceptedNotification]:
         """Let observed emails go out after all, at most 500, each once: what was accepted before is answered as it stands. Each is
         looked at again before it goes, as any email: what is paid meanwhile is suppressed. One with `unconfirmed_since` had been posted
-        before its business observed, and SendGrid may have taken it: accepted, it is sent once more.
+        before its business observed, and SendGrid may have taken it: accepted, it is sent once more. Welcomes are not accepted, and answered as
+        they stand: they have a rate, and `queue_welcomes` asks for their customers again.
 
         StillObserved, with nothing accepted, while a business of theirs observes. NotFound: one of the ids.
         """

@@ -175,8 +175,8 @@ class AcceptedNotification(Notification, frozen=True, kw_only=True):
     """An email that was observed, and that a person wants sent."""
 
     accepted: bool
-    """Whether this call made it due; false: it stands as it says. It was wanted before, or a newer one about its invoice was accepted and tells
-    of it."""
+    """Whether this call made it due; false: it stands as it says. It was wanted before, a newer one about its invoice was accepted and tells
+    of it, or it is a welcome."""
 
 
 class RequestedNotification(Notification, frozen=True, kw_only=True):

@@ -79,7 +79,7 @@ class WelcomeRun(Answer, frozen=True, kw_only=True):
     delivered: int
     bounced: int
     observed: int
-    """Their business observed when the email was to go out: it stays, until a person accepts it."""
+    """Their business observed when the email was to go out: it stays, until the customer is asked for again."""
     suppressed: int
     """It was not sent on purpose: they have no address, it bounced before, …"""
     failed: int

@@ -11,6 +11,7 @@ from services.notifier.domain.reminders import QuietHours, ReminderPolicy
 from services.notifier.domain.sending import MaybeSent
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.domain.welcomes import MADE_UP_FOR, Held, Pace
+from services.notifier.handlers import observing
 from services.notifier.handlers import welcomes as handlers
 from services.notifier.models import WelcomeRun
 from services.notifier.queries import suppressions
@@ -194,7 +195,7 @@ def test_a_business_that_observes(house: House) -> None:
     assert town.send() == ["observed"]
     with pytest.raises(StillObserved, match="business sunrise"):
         town.ask()
-    assert town.plan("c1", "c2") == ["welcomed", "waiting"]
+    assert town.plan("c1", "c2") == ["queued", "waiting"]
     assert town.go_on(HOUR, MINUTE) == 0
     run = town.look()
     assert (run.held, run.observed, run.waiting) == (Held.OBSERVING, 1, 9)
@@ -397,3 +398,23 @@ def test_stopped_what_is_released_and_not_begun_is_taken_back(house: House) -> N
     assert sorted(town.ask()) == ["queued"] * 4 + ["welcomed"] * 2
     town.go_on(20 * MINUTE, MINUTE)
     assert sorted(town.welcomed()) == [f"c{number}@example.com" for number in range(1, 7)]
+
+
+def test_observed_ones_are_asked_for_again_and_not_accepted(house: House) -> None:
+    """Accepted they would go all at once; asked for again they go at their rate."""
+    town = Welcoming(house, 20)
+    town.ask(per_hour=36_000)
+    house.clock.forward(seconds=2)
+    assert town.release() == 20
+    town.change_business(observed=True)
+    assert town.send() == ["observed"] * 20
+    town.change_business(observed=False, live_since=house.clock())
+    house.clock.forward(seconds=2)
+    ids = [row.notification_id for row in house.rows()]
+    with house.db.transaction() as session:
+        answers = observing.accept(session, ids, house.clock())
+    assert {(one.status, one.accepted) for one in answers} == {("observed", False)}
+    assert town.ask(per_hour=600) == ["queued"] * 20
+    assert town.go_on(MINUTE) <= 12
+    town.go_on(3 * MINUTE)
+    assert len(set(town.welcomed())) == len(town.welcomed()) == 20
