@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from portico.cli.rpc import Fault
@@ -17,8 +16,6 @@ from shared.contracts.rpc.errors import (
 from shared.terminal import one_line
 
 LONGEST_ID: Final = 80
-FIELD: Final = re.compile(r"([a-z]+(?:_[a-z]+)*): (.+)", re.DOTALL)
-"""An error that names an argument, `business_id: no such business`."""
 
 
 def worded(fault: Fault) -> str:
@@ -30,10 +27,10 @@ def worded(fault: Fault) -> str:
         return str(fault)
     if fault.means(InternalError, StripeUnavailable, TemporarilyUnavailable):
         return str(fault)
-    named = FIELD.fullmatch(fault.message) if fault.means(InvalidArgument, NotFound) else None
-    if named is None:
+    field, _, text = fault.message.partition(": ")
+    names_argument = text and field.isidentifier() and fault.means(InvalidArgument, NotFound)
+    if not names_argument:
         return fault.message
-    field, text = named.groups()
     given = fault.arguments.get(field)
     if given == "" and fault.means(NotFound):
         return text

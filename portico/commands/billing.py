@@ -13,6 +13,7 @@ import typer
 
 from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, context_of, exit_of
 from portico.cli.durations import since
+from portico.cli.faults import worded
 from portico.cli.names import arguments_of
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Fault, Unavailable, ask, operator
@@ -168,7 +169,7 @@ def replay_event(
     if any(one.status == "quarantined" for one in done):
         code = max(code, FINDING)
     if as_json:
-        print_json([*done, *refused])
+        print_json([*done, *({"event_id": one, "error": str(fault)} for one, fault in refused)])
     elif done:
         print_table(
             ("event", "status", "newly queued", "reason"),
@@ -181,16 +182,16 @@ def replay_event(
 
 def _each(
     event_ids: Iterable[str], verb: str, do: Callable[[str], Done]
-) -> tuple[list[Done], list[dict[str, str]], int]:
+) -> tuple[list[Done], list[tuple[str, Fault]], int]:
     """Do the same with each event, whatever becomes of the others: the answers, what was refused with the error, the exit code."""
     done: list[Done] = []
-    refused: list[dict[str, str]] = []
+    refused: list[tuple[str, Fault]] = []
     code = OK
     for event_id in dict.fromkeys(event_ids):
         try:
             done.append(do(event_id))
         except Fault as fault:
-            refused.append({"event_id": event_id, "error": str(fault)})
+            refused.append((event_id, fault))
             code = max(code, exit_of(fault.error))
         except Unavailable as error:
             complain(f"{one_line(event_id)} and what follows it was not {verb}: {error}")
@@ -198,9 +199,10 @@ def _each(
     return done, refused, code
 
 
-def _complain_of(refused: Iterable[dict[str, str]]) -> None:
-    for each in refused:
-        complain(one_line(f"{each['event_id']}: {each['error']}"))
+def _complain_of(refused: Iterable[tuple[str, Fault]]) -> None:
+    for event_id, fault in refused:
+        said = worded(fault)
+        complain(one_line(said if event_id in said else f"{event_id}: {said}"))
 
 
 @events.command("close")
@@ -236,7 +238,7 @@ def close_event(
             ),
         )
     if as_json:
-        print_json([*done, *refused])
+        print_json([*done, *({"event_id": one, "error": str(fault)} for one, fault in refused)])
     elif done:
         closed = (
             (one.event_id, one.status, as_moment(one.closed_at), one.closed_by, one.closed_reason)

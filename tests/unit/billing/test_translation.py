@@ -919,3 +919,16 @@ def test_what_is_no_event_is_told_apart(body: bytes) -> None:
     """Without an id and a type there is no event to store."""
     with pytest.raises(NotAnEvent):
         parse_event(body)
+
+
+def test_an_event_of_an_account_that_is_not_served_waits_until_it_is() -> None:
+    """What stands beside it in the inbox says why, and that nothing is lost."""
+
+    def elsewhere(payload: dict[str, Any]) -> None:
+        payload["account"] = "acct_elsewhere"
+
+    found = read("invoice.payment_failed", elsewhere)
+    assert found.status is Status.CONNECTED
+    assert found.reason == (
+        "of the account acct_elsewhere, which is not connected here; translated again once it is served"
+    )
