@@ -33,7 +33,7 @@ def house(house: House) -> House:
     return house
 
 
-def a_town(house: House, outcome: Outcome | None, customers: int = 700) -> Welcoming:
+def a_town(house: House, outcome: Outcome | None, customers: int = 500) -> Welcoming:
     house.mailer.outcome = outcome  # type: ignore[attr-defined]
     return Welcoming(house, customers)
 
