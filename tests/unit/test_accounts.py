@@ -13,7 +13,7 @@ import inspect
 import pkgutil
 import re
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
 
@@ -468,6 +468,8 @@ def _argument(function: str, name: str, kind: Any, account: Account, session: Se
         return {StripeId(account, "in_1"): Invoice(status="paid")}
     if kind == Sequence[intake.Arrival]:
         return [_arrival(account)]
+    if kind == Collection[portal.CustomerRow]:
+        return [_customer_row(account, session)]
     if name in MANY and names_account(kind):
         whole = StripeCustomer if "StripeCustomer" in str(kind) else StripeId
         named = whole(account, MANY[name])
