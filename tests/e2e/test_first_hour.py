@@ -187,7 +187,7 @@ def test_the_page_leads_from_nothing_to_a_payment_that_was_made(
     assert "paid" in terminal.run("It is paid")
     told = terminal.run("With customers of your own: observe first")
     last = told.rpartition('"degraded"')[2]  # live again, it is listed still
-    assert re.search(r"observed +in_", last), last
+    assert re.search(r"observed +cus_\w+ +in_", last), last
     inbox = fetch(f"http://127.0.0.1:{ports['8010']}/inbox.json?to=grace@example.com")
     assert len(json.loads(inbox)) == 2  # those of before
     logs = {one.name: one.read_text() for one in folder.glob("*.log") if one.stem != "sandbox"}

@@ -11,7 +11,6 @@ import pytest
 
 from local.processes import SERVICES, fetch
 from local.servers import PostgreSQL, RabbitMQ
-from tests.bench.accounts import webhooks_of
 from tests.bench.measure import load
 from tests.bench.system import System
 
@@ -78,8 +77,8 @@ def fail(system: System, accounts: int, failures: int) -> None:
     """So many failures, of so many accounts in turn; returns when the notifier has written all down and sent what it sends."""
     notifier = system.stack.database_name("notifier")
     before = written(system)
-    plan = webhooks_of(system, accounts, 8, most=failures)
-    plan |= {"first": 0, "customers": failures // accounts}
+    plan = system.connect_plan("acct_1", 8, most=failures)
+    plan |= {"accounts": accounts, "first": 0, "customers": failures // accounts}
     load(plan, system.process("billing").pid)
     end = time.monotonic() + 90
     due = "SELECT count(*) FROM notifications WHERE status IN ('pending', 'sending') AND due_at < now() + interval '1 second'"
