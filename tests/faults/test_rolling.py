@@ -103,6 +103,8 @@ def test_the_step_after_the_roll_loses_nothing(system: System) -> None:
         found = [system.rows(one, key, name=f"pk_{tables[one]}") for one in SERVICES]
         return [rows == [(1,)] for rows in found]
 
+    if any(contracted()):
+        pytest.skip("a database that the release before makes has the new keys from the beginning")
     with Load(system, make_visitors(system)) as load:
         time.sleep(ALONE)
         stack.code = REPOSITORY
