@@ -318,11 +318,11 @@ def _alone_or_together(
 ) -> Go | Hold:
     """The customer may have had an email about another invoice just now: then this one waits for what else fails."""
     leased, told = posting.leased, posting.invoices
+    # The whole name of a customer costs more to compare than the id.
     others = (
         one
         for one in incidents.values()
-        if one.stripe_customer_id
-        == leased.stripe_customer_id  # the whole name costs more to compare
+        if one.stripe_customer_id == leased.stripe_customer_id
         and one.customer == leased.stripe_customer
         and one.name not in told
     )

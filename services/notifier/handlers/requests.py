@@ -105,7 +105,7 @@ def resend(
     if original.kind == Kind.WELCOME and not _has_gone(original):
         waits = original.status in ACTIVE
         if not waits:
-            welcomes.send_again(session, [original], now)
+            welcomes.send_again(session, original, now)
         return _requested(original, created=not waits)
     count, waiting = resends.count_resends(session, notification_id)
     if waiting is not None:

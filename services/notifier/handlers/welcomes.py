@@ -213,14 +213,12 @@ def _note_turn(session: Session, emails: Mapping[str, str | None], now: dt.datet
         one.released_at, one.notification_id = now, emails[one.customer_id]
 
 
-def send_again(session: Session, emails: Sequence[Notification], now: dt.datetime) -> None:
-    """Let welcomes that certainly reached nobody go after all, as a person wants it. It is the same email that is made due and not a second
+def send_again(session: Session, email: Notification, now: dt.datetime) -> None:
+    """Let a welcome that certainly reached nobody go after all, as a person wants it. It is the same email that is made due and not a second
     one: whatever it comes to is what came of that customer's welcome."""
-    keys = [one.dedupe_key for one in emails]
-    queries.make_due(session, keys, now, queries.REACHED_NOBODY)
-    for one in emails:
-        session.refresh(one)
-    _note_turn(session, {one.customer_id or "": one.notification_id for one in emails}, now)
+    queries.make_due(session, [email.dedupe_key], now, queries.REACHED_NOBODY)
+    session.refresh(email)
+    _note_turn(session, {email.customer_id or "": email.notification_id}, now)
 
 
 def lock_told(session: Session, welcomes: Iterable[tuple[Leased, Contact]]) -> dict[str, Welcome]:
