@@ -156,6 +156,7 @@ def _make_price(world: World, params: Params) -> Object:
         "type": "recurring" if recurring else "one_time",
         "unit_amount": amount,
         "unit_amount_decimal": decimal or (str(amount) if amount is not None else None),
+        "_currency_options": params.get("currency_options") or {},
         "_tiers": pricing.tiers_of(params.get("tiers") or []),
     }
     world.save(price)

@@ -13,6 +13,23 @@ def is_metered(price: Object) -> bool:
     return bool(recurring and recurring["usage_type"] == "metered")
 
 
+def sold_in(price: Object, currency: str) -> Object | None:
+    """The price as it is in this currency; None where it is not sold in it. Shown it stays in its own.
+    https://docs.stripe.com/products-prices/pricing-models#use-multi-currency-prices"""
+    if currency == price["currency"]:
+        return price
+    option = price.get("_currency_options", {}).get(currency)
+    if option is None:
+        return None
+    amount = option["unit_amount"]
+    return {
+        **price,
+        "currency": currency,
+        "unit_amount": amount,
+        "unit_amount_decimal": str(amount),
+    }
+
+
 def cost(price: Object, quantity: int) -> int:
     """The amount in minor units, rounded as a whole."""
     if price["billing_scheme"] == "tiered":

@@ -85,6 +85,7 @@ def _put_item(
     world: World, invoice: Object, subscription: Object, customer: Object, item: Object, until: int
 ) -> None:
     price = world.get("price", item["price"]["id"])
+    price = pricing.sold_in(price, invoice["currency"]) or price
     product = world.store.get(price["product"])
     name = product["name"] if product else "Subscription"
     period = (item["current_period_start"], item["current_period_end"])

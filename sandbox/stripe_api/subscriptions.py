@@ -8,6 +8,7 @@ from sandbox.stripe_api import (
     endings,
     payments,
     periods,
+    pricing,
     subscription_cycle,
 )
 from sandbox.stripe_api.customers import alive
@@ -76,6 +77,19 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     return subscription
 
 
+def _currency(world: World, params: Params, items: list[Object]) -> str:
+    """What is charged in: one currency, in which each price is sold."""
+    own = str(items[0]["price"]["currency"])
+    wanted = str(params.get("currency", own)).lower()
+    for item in items:
+        if pricing.sold_in(world.get("price", item["price"]["id"]), wanted) is None:
+            raise StripeError(
+                f"The price specified only supports `{item['price']['currency']}`. "
+                f"This doesn't match the expected currency: `{wanted}`."
+            )
+    return wanted
+
+
 def _trial_end(params: Params, items: list[Object], now: int) -> int | None:
     if params.get("trial_period_days"):
         return int(now + params["trial_period_days"] * DAY)
@@ -119,7 +133,7 @@ def _new_subscription(
         "cancellation_details": {"comment": None, "feedback": None, "reason": None},
         "collection_method": method,
         "created": now,
-        "currency": items[0]["price"]["currency"],
+        "currency": _currency(world, params, items),
         "customer": customer["id"],
         "customer_account": None,
         "days_until_due": params.get("days_until_due"),

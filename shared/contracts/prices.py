@@ -23,7 +23,8 @@ class Pricing(StrEnum):
     USAGE = "usage"
     """What was used."""
     OTHER = "other"
-    """Tiers, packages, fractions of a minor unit, tax on top, intervals that differ: Stripe works it out."""
+    """Tiers, packages, fractions of a minor unit, tax on top, intervals that differ, a price that stands in another currency: Stripe
+    works it out."""
 
 
 class Lasts(StrEnum):

@@ -166,6 +166,17 @@ def test_two_discounts_that_end_apart_leave_the_next_payment_alone(shop: Shop) -
     assert said(look) == (None, 3450)
 
 
+@pytest.mark.parametrize("in_euros", [8200, 8900])
+def test_a_price_in_another_currency_than_the_subscription_is_not_said(
+    shop: Shop, in_euros: int
+) -> None:
+    """It stands there in its own currency, also where the figure is the same: what is charged is told by the preview alone."""
+    sold = {**FLAT, "currency_options[eur][unit_amount]": in_euros}
+    look = shop.look(shop.sells(sold, currency="eur"))
+    assert (look.terms.pricing, look.terms.currency) == (Pricing.OTHER, "eur")
+    assert said(look) == (None, in_euros)
+
+
 def test_what_waits_for_the_next_invoice_is_no_part_of_the_price(shop: Shop) -> None:
     """An extra item is in the next payment; the price stays what it is, if no amount off is shared out."""
     subscription_id = shop.sells(FLAT)
@@ -174,6 +185,13 @@ def test_what_waits_for_the_next_invoice_is_no_part_of_the_price(shop: Shop) -> 
     coupon = shop.coupon(amount_off=1000, currency="usd", duration="forever")
     shop.world.call(f"/v1/subscriptions/{subscription_id}", **{"discounts[0][coupon]": coupon})
     assert said(shop.look(subscription_id)) == (None, 8150)
+
+
+def test_what_is_sent_as_an_invoice_is_told_from_what_is_collected(shop: Shop) -> None:
+    """Its next invoice is no payment that comes by itself."""
+    sent = shop.sells(FLAT, collection_method="send_invoice", days_until_due=30)
+    assert shop.look(sent).collection_paused is None
+    assert shop.look(shop.sells(FLAT)).collection_paused is False
 
 
 def test_a_pause_is_seen_and_an_end_has_no_next_invoice(shop: Shop) -> None:

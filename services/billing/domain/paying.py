@@ -95,7 +95,8 @@ class PriceLook:
     terms: Terms
     """As the subscription itself tells them."""
     next_invoice: NextInvoice
-    collection_paused: bool = False
+    collection_paused: bool | None = False
+    """None: nothing is collected by itself, since its invoices are sent."""
     collection_resumes_at: dt.datetime | None = None
     trial_ends_at: dt.datetime | None = None
 

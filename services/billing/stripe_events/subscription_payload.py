@@ -119,6 +119,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     id: Id
     customer: Ref
     status: Word = "active"
+    currency: Currency | None = None
+    """What it is charged in: not always the currency that its price stands in."""
     on_behalf_of: Ref | None = None
     metadata: Metadata | None = None
     default_payment_method: Ref | None = None
@@ -128,6 +130,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     cancel_at_period_end: bool = False
     ended_at: int | None = None
     trial_end: int | None = None
+    collection_method: LongWord = "charge_automatically"
     pause_collection: PauseCollection | None = None
     cancellation_details: CancellationDetails | None = None
     current_period_end: int | None = None
@@ -143,6 +146,13 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         """The end of the current period; of several items' the earliest."""
         ends = [one.current_period_end for one in self.items.data if one.current_period_end]
         return self.current_period_end or min(ends, default=None)
+
+    @property
+    def collection_paused(self) -> bool | None:
+        """Whether no payment is collected for now; None where none ever is by itself, since its invoices are sent."""
+        if self.pause_collection is not None:
+            return True
+        return False if self.collection_method == "charge_automatically" else None
 
     @property
     def name(self) -> str | None:
@@ -183,6 +193,10 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
             if item.metered:
                 continue
             if price is None or price.recurring is None or amount is None:
+                return other
+            # A price shows what it is in its own currency; what it is in another one that it is sold in, only on demand
+            # (https://docs.stripe.com/products-prices/pricing-models#use-multi-currency-prices).
+            if self.currency is not None and price.currency != self.currency:
                 return other
             rhythms.add((price.currency, price.recurring.interval, price.recurring.interval_count))
             total += amount

@@ -43,7 +43,9 @@ def _look(gateway: PaymentGateway, subscription_id: str) -> Price | None:
         seen = gateway.price_look(subscription_id)
     except (StripeUnavailable, StripeRefused):
         return None
-    return NoNextInvoice() if seen is None else _told(seen)
+    if seen is None or seen.collection_paused is None:
+        return NoNextInvoice()  # of an invoice that is sent nobody knows when it will be paid
+    return _told(seen)
 
 
 def _told(seen: PriceLook) -> SubscriptionPrice:
@@ -56,7 +58,7 @@ def _told(seen: PriceLook) -> SubscriptionPrice:
         interval=terms.interval,
         interval_count=terms.interval_count,
         discounted=terms.discounted,
-        collection_paused=seen.collection_paused,
+        collection_paused=bool(seen.collection_paused),
         collection_resumes_at=seen.collection_resumes_at,
         trial_ends_at=seen.trial_ends_at,
         next_invoice=NextInvoice(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -115,6 +116,30 @@ def test_automatic_tax_within_the_price_leaves_it_plain() -> None:
     assert told("fixed", taxed).pricing is Pricing.FIXED
 
 
+@pytest.mark.parametrize(
+    ("case", "currency", "pricing"),
+    [
+        ("fixed", "usd", Pricing.FIXED),
+        ("fixed", "eur", Pricing.OTHER),
+        (f"half_forever.{OLD}", "eur", Pricing.OTHER),
+        ("base_and_metered", "eur", Pricing.OTHER),
+        ("metered", "eur", Pricing.USAGE),
+    ],
+)
+def test_a_price_of_another_currency_is_not_said(
+    case: str, currency: str, pricing: Pricing
+) -> None:
+    """Stripe shows a price in its own currency, also where the customer is charged another one of those that it is sold in."""
+
+    def charged(event: dict[str, Any]) -> None:
+        event["data"]["object"]["currency"] = currency
+
+    found = told(case, charged)
+    assert found.pricing is pricing
+    if pricing is not Pricing.FIXED:
+        assert (found.amount, found.currency) == (None, None)
+
+
 def test_a_pause_a_trial_and_a_planned_end_are_told() -> None:
     """Each with its moment; the end is flexible billing's `cancel_at`, without `cancel_at_period_end`."""
     paused = told("pause_collection")
@@ -126,6 +151,19 @@ def test_a_pause_a_trial_and_a_planned_end_are_told() -> None:
     ends = told("cancel_at")
     assert type(ends) is events.SubscriptionCancellationScheduled
     assert (ends.cancel_at_period_end, ends.ends_at) == (False, START + dt.timedelta(days=75))
+
+
+def test_of_what_is_sent_as_an_invoice_nothing_is_collected(gateway: FakePaymentGateway) -> None:
+    """So no date of a payment is known of it: an event does not say that one is not in the way, and nothing more is asked."""
+
+    def sent(event: dict[str, Any]) -> None:
+        event["data"]["object"]["collection_method"] = "send_invoice"
+        event["data"]["previous_attributes"] = {"collection_method": "charge_automatically"}
+
+    assert told("fixed", sent).collection_paused is None
+    assert told("pause_collection", sent).collection_paused is True
+    gateway.prices["sub_1"] = dataclasses.replace(HALF, collection_paused=None)
+    assert prices(gateway, "sub_1") == {"sub_1": {"upcoming": False}}
 
 
 @pytest.mark.parametrize("changed", ["pause_collection", "discounts", "discount", "trial_end"])

@@ -151,6 +151,7 @@ def look(
             "$149.00 every month Payments paused until March 14",
         ),
         ({"collection_paused": True}, HALF, "discount included Payments paused"),
+        ({"collection_paused": None}, None, "$149.00 every month"),
         ({"status": "paused"}, None, "$149.00 every month Paused"),
         ({"status": "past_due"}, None, "$149.00 every month"),
         (

@@ -42,7 +42,7 @@ def to_price_look(invoice: Any) -> PriceLook:
         pause = subscription.pause_collection
         return PriceLook(
             terms=dataclasses.replace(subscription.terms, currency=attribute(invoice, "currency")),
-            collection_paused=pause is not None,
+            collection_paused=subscription.collection_paused,
             collection_resumes_at=payloads.moment(pause.resumes_at) if pause else None,
             trial_ends_at=payloads.moment(subscription.trial_end),
             next_invoice=_next_invoice(invoice, subscription),
