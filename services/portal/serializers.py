@@ -105,7 +105,7 @@ def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
                 purpose=each.invoice.purpose,
                 purpose_more=each.invoice.purpose_more,
                 since=each.invoice.first_failed_at,
-                next_payment_attempt=each.invoice.next_payment_attempt,
+                next_payment_attempt=each.retry_plan(now).at,
                 retrying_since=None if left_alone else each.invoice.retrying_since,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from services.portal.handlers import host_lists
-from services.portal.queries import incidents
+from services.portal.queries import incidents, invoices, subscriptions
 from shared.contracts import host_api
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.errors import NotFound
@@ -53,23 +54,31 @@ def names_of(rows: Iterable[Any]) -> list[StripeId]:
     return [StripeId(Account(row.InvoiceRow.account), row.InvoiceRow.invoice_id) for row in rows]
 
 
-def told(rows: Iterable[Any], emails: Iterable[Notification]) -> list[host_api.Incident]:
-    """Incidents with the emails about them."""
+def told(
+    rows: Iterable[Any], emails: Iterable[Notification], now: dt.datetime
+) -> list[host_api.Incident]:
+    """Incidents with the emails about them, and with a date of the next try where the customer's page would promise one."""
     of: dict[tuple[str, str | None], list[host_api.IncidentEmail]] = defaultdict(list)
     for one in emails:
         of[one.account, one.invoice_id].append(_copied(host_api.IncidentEmail, one))
-    return [_incident(row, of[row.InvoiceRow.account, row.InvoiceRow.invoice_id]) for row in rows]
+    return [
+        _incident(row, of[row.InvoiceRow.account, row.InvoiceRow.invoice_id], now) for row in rows
+    ]
 
 
-def _incident(row: Any, emails: list[host_api.IncidentEmail]) -> host_api.Incident:
-    invoice, still_open = row.InvoiceRow, row.InvoiceRow.status == "open"
+def _incident(
+    row: Any, emails: list[host_api.IncidentEmail], now: dt.datetime
+) -> host_api.Incident:
+    known = row.SubscriptionRow
+    subscription = subscriptions.read_state(known) if known is not None else None
+    plan = invoices.read_invoice(row.InvoiceRow).retry_plan(subscription, now)
     told: host_api.Incident = _copied(
         host_api.Incident,
-        invoice,
+        row.InvoiceRow,
         business_id=row.business_id,
         customer_id=row.customer_id,
         external_id=row.external_id,
-        next_payment_attempt=invoice.next_payment_attempt if still_open else None,
+        next_payment_attempt=plan.at,
         emails=emails,
     )
     return told

@@ -9,14 +9,16 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
-from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
+from services.portal.models import BusinessRow, CustomerRow, InvoiceRow, SubscriptionRow
 from services.portal.queries.behalves import counts_for
+from services.portal.queries.subscriptions import NOT_TOLD
 from shared.contracts.accounts import StripeId
 from shared.statements import is_object
 
 _FAILED: Final = (
     select(
         InvoiceRow,
+        SubscriptionRow,
         CustomerRow.public_id.label("customer_id"),
         CustomerRow.external_id,
         BusinessRow.business_id,
@@ -31,6 +33,14 @@ _FAILED: Final = (
         ),
     )
     .join(BusinessRow, BusinessRow.id == CustomerRow.business_pk)
+    .outerjoin(
+        SubscriptionRow,
+        and_(
+            SubscriptionRow.account == InvoiceRow.account,
+            SubscriptionRow.subscription_id == InvoiceRow.subscription_id,
+            SubscriptionRow.status != NOT_TOLD,
+        ),
+    )
     .where(InvoiceRow.first_failed_at.is_not(None))
 )
 

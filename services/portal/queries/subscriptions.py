@@ -149,7 +149,12 @@ def state_of(session: Session, subscription: StripeId | None) -> SubscriptionSta
         return None
     told = SubscriptionRow.status != NOT_TOLD
     row = session.scalar(select(SubscriptionRow).where(_is(subscription), told))
-    return SubscriptionState(row.status, row.end_reason, row.ends_at) if row else None
+    return read_state(row) if row is not None else None
+
+
+def read_state(row: SubscriptionRow) -> SubscriptionState:
+    """How a subscription of which something was told stands."""
+    return SubscriptionState(row.status, row.end_reason, row.ends_at)
 
 
 def _is(subscription: StripeId) -> ColumnElement[bool]:

@@ -30,7 +30,7 @@ from shared.contracts.host_events import webhook_id
 from shared.contracts.rpc.errors import RemoteFault
 from shared.contracts.rpc.portal import BusinessArguments
 from shared.database import Transactions
-from shared.events import CustomerDeleted
+from shared.events import CustomerDeleted, SubscriptionUpdated
 from shared.nameko_ext.rpc import RpcTimeout
 from shared.retention import RETENTION, prune_round
 from tests.unit.portal.api_host import ApiHost, query
@@ -284,6 +284,45 @@ def test_incidents_come_in_pages_the_latest_first(host: ApiHost, key: str, ada: 
     assert every(open="true") == ["in_1", "in_0", "in_2", "in_4", "in_bob"]
     assert every(open="false") == ["in_3"]
     assert every(customer_id=bobs) == ["in_bob"]
+
+
+@pytest.mark.parametrize(
+    ("learnt", "subscription", "promised"),
+    [
+        ({}, "past_due", True),
+        ({"needs_new_method": True}, "past_due", False),
+        ({"card_of_failure": None}, "past_due", False),
+        ({"next_payment_attempt": NOW - dt.timedelta(minutes=1)}, "past_due", False),
+        ({"auto_advance": False, "was_advancing": True}, "past_due", False),
+        ({}, "unpaid", False),
+    ],
+)
+def test_a_date_of_the_next_try_is_told_where_the_page_promises_one(
+    host: ApiHost,
+    key: str,
+    ada: str,
+    learnt: dict[str, Any],
+    subscription: str,
+    promised: bool,
+) -> None:
+    """Not while the decline isn't known, nor after one that stops Stripe's tries, nor when it has passed or nothing is collected any
+    more: hosts show it to the customer as well."""
+    date = NOW + dt.timedelta(days=2)
+    stands = SubscriptionUpdated(
+        subscription_id="sub_1", stripe_customer_id="cus_ada", status=subscription
+    )
+    happens(host, stands, failed(stripe_customer_id="cus_ada", next_payment_attempt=date))
+    with host.db.transaction() as session:
+        session.execute(
+            update(InvoiceRow).values(**{"card_of_failure": InvoiceRow.last_failed_at, **learnt})
+        )
+    told = [
+        *host.ok("GET", f"/customers/{ada}/payment_state", key)["owed"],
+        host.ok("GET", "/incidents/in_1?business_id=sunrise", key),
+        *host.ok("GET", "/incidents?business_id=sunrise", key)["data"],
+    ]
+    dates = {one["next_payment_attempt"] for one in told}
+    assert dates == ({date.isoformat().replace("+00:00", "Z")} if promised else {None})
 
 
 def test_somebody_elses_incident_is_as_none(host: ApiHost, key: str, ada: str) -> None:

@@ -32,7 +32,7 @@ class ApiIncidents(ApiEntrypoints):
     def api_list_incidents(self, session: Session, call: Call) -> Reply:
         """List invoices of a business's customers whose payment failed, those that failed last first, with the emails about each."""
         rows, more, emails = call.told
-        return Reply(IncidentPage(data=incidents.told(rows, emails), has_more=more))
+        return Reply(IncidentPage(data=incidents.told(rows, emails, call.now), has_more=more))
 
     def _emails_of_page(self, session: Session, call: Call) -> Callable[[], Any]:
         rows, more = incidents.page(session, call.given, call.the_business)
@@ -50,7 +50,7 @@ class ApiIncidents(ApiEntrypoints):
     def api_get_incident(self, session: Session, call: Call) -> Reply:
         """An invoice whose payment failed, by Stripe's id, with the emails about it."""
         row, emails = call.told
-        (found,) = incidents.told([row], emails)
+        (found,) = incidents.told([row], emails, call.now)
         return Reply(found)
 
     def _emails_of_one(self, session: Session, call: Call) -> Callable[[], Any]:
