@@ -37,8 +37,11 @@ from shared import tracing
 Item = TypeVar("Item")
 
 SECRETS: Final = (
-    (re.compile(r"/me/[A-Za-z0-9_.\-]+", re.IGNORECASE), "/me/***"),
-    (re.compile(r"/requests/[A-Za-z0-9_.\-]+"), "/requests/***"),
+    # Within a query, and as some write JSON, a slash is `%2F` or `\/`.
+    (re.compile(r"(?:/|%2F)me(?:\\?/|%2F)[A-Za-z0-9_.\-]+", re.IGNORECASE), "/me/***"),
+    (re.compile(r"(?:/|%2F)requests(?:\\?/|%2F)[A-Za-z0-9_.\-]+", re.IGNORECASE), "/requests/***"),
+    # The link by which a business connects its Stripe account; Stripe's own way back has no secret in its path.
+    (re.compile(r"(?:/|%2F)connect(?:\\?/|%2F)[A-Za-z0-9_\-]{43}", re.IGNORECASE), "/connect/***"),
     (re.compile(r"/p/session/[A-Za-z0-9_\-]+"), "/p/session/***"),
     (re.compile(r"(invoice\.stripe\.com|//127\.0\.0\.1:\d+)/i/\S+"), r"\1/i/***"),
     # Of a Checkout session, a receipt, a hosted instruction: whoever has the address sees, and pays, what is there.
@@ -52,11 +55,11 @@ SECRETS: Final = (
     (re.compile(r"://[^/\s:@]*:[^/\s@]+@"), "://***@"),
     # A run of letters is tried from its beginning alone, and no part of it given back: from each of its letters, a text
     # without an address would take time in the square of its length.
-    (re.compile(r"(?<![\w.+\-])[\w.+\-]++@[\w\-]++(?:\.[\w\-]++)++"), "***@***"),
+    (re.compile(r"(?<![\w.+\-])[\w.+\-]++(?:@|%40)[\w\-]++(?:\.[\w\-]++)++"), "***@***"),
 )
 """What must not be logged, and what stands in its place. Each takes time in proportion to the text's length."""
 _SUSPECT: Final = re.compile(
-    r"/(?:(?i:me)|requests|p/session|c/pay|i)/|//pay|_(?:test|live|secret)_|whsec_|SG\.|://|@",
+    r"(?:/|%2[Ff])(?i:me|requests|connect)(?:\\?/|%2[Ff])|/(?:p/session|c/pay|i)/|//pay|_(?:test|live|secret)_|whsec_|SG\.|://|@|%40",
     re.ASCII,
 )
 """Stands in every text that one of `SECRETS` changes. Most texts are ids and words without it, and are looked at once."""

@@ -40,6 +40,11 @@ EXAMPLES = [
     "https://checkout.stripe.com/c/pay/cs_test_a1#fidkdWxOYHwn",
     "https://pay.stripe.com/receipts/payment/CAcaFwoV",
     "ada@example.com",
+    f"https://pay.example/connect/{'AbC-_' * 8}123",
+    "https://pay.example/Requests/AbC-_123.sig",
+    "return_url=https%3A%2F%2Fpay.example%2Fme%2FAbC-_123.sig",
+    "https:\\/\\/pay.example\\/me\\/AbC-_123.sig",
+    "?email=ada%40example.com",
 ]
 
 
@@ -53,8 +58,8 @@ def test_redact(secret):
 
 
 def test_ids_stay():
-    """Ids that explain a story are kept."""
-    text = "evt_1Qx in_1Qx cus_1Qx sub_1 pm_1"
+    """Ids that explain a story are kept, and addresses that are no secret."""
+    text = "evt_1Qx in_1Qx cus_1Qx sub_1 pm_1 /connect/stripe/return /webhooks/stripe/connect"
     assert redact(text) == text
 
 
