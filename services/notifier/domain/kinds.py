@@ -102,7 +102,8 @@ class FactName(Enum):
     NEXT_APPOINTMENT = auto()
     SUBSCRIPTION = auto()
     PRICE = auto()
-    PAID_UNTIL = auto()
+    PERIOD_END = auto()
+    """Of the current period, paid or not."""
     ENDS = auto()
     """When the subscription ends, or has ended."""
     ENDPOINT = auto()
@@ -227,7 +228,7 @@ KINDS: Final = {
             FactName.CUSTOMER,
             FactName.ADDRESS,
             FactName.SUBSCRIPTION,
-            FactName.PAID_UNTIL,
+            FactName.PERIOD_END,
         ),
         on_request=True,
         sample=Sample(
@@ -242,7 +243,7 @@ KINDS: Final = {
             FactName.CUSTOMER,
             FactName.ADDRESS,
             FactName.SUBSCRIPTION,
-            FactName.PAID_UNTIL,
+            FactName.PERIOD_END,
         ),
         on_request=True,
     ),

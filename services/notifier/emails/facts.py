@@ -103,7 +103,9 @@ FACTS: Final[dict[FactName, Callable[[_Box, Gettext], Fact]]] = {
     FactName.PRICE: lambda box, _: Fact(
         _("Price"), price_phrase(box.letter.price, box.days, box.words) if box.letter.price else ""
     ),
-    FactName.PAID_UNTIL: lambda box, _: Fact(_("Paid until"), box.short(box.letter.ends_at)),
+    FactName.PERIOD_END: lambda box, _: Fact(
+        _("Current period until"), box.short(box.letter.ends_at)
+    ),
     FactName.ENDS: lambda box, _: Fact(
         _("Ended on") if box.letter.ended else _("Ends on"), box.short(box.letter.ends_at)
     ),
