@@ -16,7 +16,14 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale
-from babel.dates import format_time, get_timezone_name, match_skeleton, parse_pattern
+from babel.core import get_global
+from babel.dates import (
+    format_time,
+    get_timezone_location,
+    get_timezone_name,
+    match_skeleton,
+    parse_pattern,
+)
 
 from shared.l10n.grammar import DayRules, first_that_fits, grammar
 from shared.l10n.locales import catalogue_of
@@ -24,6 +31,11 @@ from shared.l10n.locales import catalogue_of
 REMEMBERED: Final = 4096
 """How many answers are kept: many customers have a visit on the same day at the same hour, and CLDR's patterns cost more
 than all the rest of a page."""
+
+
+_WESTWARDS: Final = re.compile(r"GMT([+-])([1-9]\d?)")
+_WORLD: Final = "001"
+"""The territory of zones that are of none."""
 
 
 @lru_cache(REMEMBERED)
@@ -37,10 +49,23 @@ def zone(name: str | None) -> dt.tzinfo:
 
 @lru_cache(REMEMBERED)
 def zone_label(name: str, locale: Locale) -> str:
-    """What people call a time zone: `Pacific Time`. Zones that are mere offsets have no such name: `UTC`."""
+    """What people call a time zone: `Pacific Time`; by its city where CLDR knows no more of it. Zones that are mere offsets have no
+    such name: `UTC`, `UTC−5`."""
     if "/" not in name or name.startswith("Etc/"):
-        return name.removeprefix("Etc/")
+        return _offset_label(name.removeprefix("Etc/"))
+    territory = get_global("zone_territories").get(get_global("zone_aliases").get(name, name))
+    if territory in (None, _WORLD):
+        return get_timezone_location(ZoneInfo(name), locale=locale, return_city=True)
     return get_timezone_name(ZoneInfo(name), locale=locale)
+
+
+def _offset_label(name: str) -> str:
+    """The names of offsets count the hours to the west, as POSIX does, and people those to the east: `GMT+5` is `UTC−5`."""
+    found = _WESTWARDS.fullmatch(name)
+    if found is None:
+        return name
+    sign = "+" if found[1] == "-" else "\N{MINUS SIGN}"
+    return f"UTC{sign}{found[2]}"
 
 
 @lru_cache(REMEMBERED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from babel import Locale
@@ -145,6 +146,26 @@ def test_a_zone_has_the_name_that_people_use() -> None:
     """And a mere offset its own."""
     assert zone_label("America/Los_Angeles", Locale.parse("en")) == "Pacific Time"
     assert zone_label("Etc/UTC", Locale.parse("de")) == "UTC"
+
+
+@pytest.mark.parametrize("name", [f"Etc/GMT{hours:+d}" for hours in range(-14, 13) if hours])
+def test_an_offset_is_said_as_people_count(name: str) -> None:
+    """Zones of the name `Etc/GMT+5` are five hours *behind*."""
+    behind = ZoneInfo(name).utcoffset(dt.datetime(2026, 11, 1))
+    assert behind is not None
+    hours = behind // dt.timedelta(hours=1)
+    assert zone_label(name, Locale.parse("en")) == f"UTC{hours:+d}".replace("-", "\N{MINUS SIGN}")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_time_zone_is_of_an_unknown_place(language: str) -> None:
+    """New ones are known to a newer CLDR only: then their city is."""
+    locale = Locale.parse(language)
+    nowhere = [locale.territories[code] for code in ("ZZ", "001")]
+    for name in sorted(available_timezones() | {"America/Coyhaique"}):
+        label = zone_label(name, locale)
+        assert label
+        assert not any(place in label for place in nowhere), name
 
 
 def test_lists_have_a_day_without_its_weekday_and_a_month_with_its_year() -> None:
