@@ -50,9 +50,9 @@ SECRETS: Final = (
     (re.compile(r"\b(?:sk|rk|pk|ek|uk|portico)_(?:org_)?(?:test|live)_\w+"), "***"),
     # The client secret of an intent or a session: `pi_…_secret_…`.
     (re.compile(r"\b(?:pi|seti|cs|cuss|src|accs)_\w+?_secret_\w+"), "***"),
-    (re.compile(r"\bwhsec_\w+"), "***"),
+    (re.compile(r"\bwhsec_[\w+/=]+"), "***"),
     (re.compile(r"\bSG\.[\w.\-]+"), "***"),
-    (re.compile(r"://[^/\s:@]*:[^/\s@]+@"), "://***@"),
+    (re.compile(r"://[^/\s:@]*:[^/\s]+@"), "://***@"),
     # A run of letters is tried from its beginning alone, and no part of it given back: from each of its letters, a text
     # without an address would take time in the square of its length.
     (re.compile(r"(?<![\w.+\-])[\w.+\-]++(?:@|%40)[\w\-]++(?:\.[\w\-]++)++"), "***@***"),
