@@ -25,6 +25,8 @@ MOST_SHOWN: Final = 5
 """How many subscriptions of one customer a look brings."""
 NOT_TOLD: Final = "unknown"
 """The status of a subscription of which only that is known which payment method it keeps: none of `LIVING`, so no page shows it."""
+UNBEGUN: Final = "incomplete"
+"""The status of a subscription whose first payment is still to come. It never comes back to that."""
 LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 """Whatever is told of it is newer."""
 PREVIEW_GOOD_FOR: Final = dt.timedelta(days=1)
@@ -162,7 +164,11 @@ def _is(subscription: StripeId) -> ColumnElement[bool]:
 
 
 def note_subscription(session: Session, subscription: StripeId, values: dict[str, Any]) -> bool:
-    """Keep what is newest about a subscription; an end stays. False: something newer is known."""
+    """Keep what is newest about a subscription; an end stays, and that it has begun. False: something newer is known.
+
+    Stripe's moments are whole seconds, and its events come in any order: a subscription that is made and paid within one may be told
+    as begun first.
+    """
     row = {"account": subscription.account, "subscription_id": subscription.id, **values}
     if insert_new(session, table_of(SubscriptionRow), [row], returning="id"):
         return True
@@ -171,6 +177,8 @@ def note_subscription(session: Session, subscription: StripeId, values: dict[str
         older = or_(older, SubscriptionRow.status != "canceled")
     else:
         older = older & (SubscriptionRow.status != "canceled")
+    if values["status"] == UNBEGUN:
+        older = older & SubscriptionRow.status.in_((UNBEGUN, NOT_TOLD))
     return bool(
         changed(
             session,

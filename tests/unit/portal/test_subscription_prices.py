@@ -212,6 +212,16 @@ def test_what_an_older_release_told_is_not_taken_for_plain(
     assert "$149.00 every month Next payment on March 25." in section(found(database, customer_id))
 
 
+@pytest.mark.parametrize("order", [("incomplete", "active"), ("active", "incomplete")])
+def test_made_and_paid_in_one_second_it_has_begun_whatever_comes_first(
+    database: Transactions, customer_id: str, order: tuple[str, str]
+) -> None:
+    """Stripe tells both within its second, in any order: the page would miss the subscription until something else happened to it."""
+    for status in order:
+        hear(database, status=status)
+    assert "$149.00 every month Next payment on March 25." in section(found(database, customer_id))
+
+
 def test_what_an_older_portal_wrote_is_not_taken_for_plain(
     database: Transactions, customer_id: str
 ) -> None:
