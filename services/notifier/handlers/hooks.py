@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -294,6 +294,12 @@ def record_attempt(
         error=answer.error,
     )
     row = hook_deliveries.lock_leased(session, lease)
+    endpoint = None
+    if not answer.delivered:
+        endpoint = hook_endpoints.by_id(session, lease.endpoint_id, lock=True)
+        if endpoint is not None and endpoint.url != lease.url:
+            # It was given another address meanwhile: what the one before wants says nothing about that one.
+            endpoint, answer = None, replace(answer, status=None, retry_after=None)
     outcome = "delivered" if answer.delivered else "failed"
     if row is not None:
         row.attempts += 1
@@ -310,7 +316,6 @@ def record_attempt(
     if answer.delivered:
         hook_endpoints.note_success(session, lease.endpoint_id)
         return outcome
-    endpoint = hook_endpoints.by_id(session, lease.endpoint_id, lock=True)
     if endpoint is not None:
         _note_failure(session, endpoint, answer, now, jitter, policy)
     return outcome

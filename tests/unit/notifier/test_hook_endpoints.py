@@ -10,8 +10,9 @@ import pytest
 
 from portico.checks.notifier import check_hooks
 from portico.cli.findings import Level
+from services.notifier.domain.hook_addresses import Target
 from services.notifier.domain.hook_signing import Signer
-from services.notifier.domain.hooks import answered
+from services.notifier.domain.hooks import Answered, answered
 from services.notifier.handlers import hooks
 from services.notifier.models import (
     Base,
@@ -68,6 +69,34 @@ def test_410_switches_off_at_once_and_is_told(world: World) -> None:
         pass
     missed = {one["type"] for one in world.hosts.got["gone.example.com"]}
     assert missed == {"invoice.paid", "invoice.payment_failed", "webhook_endpoint.disabled"}
+
+
+@pytest.mark.parametrize("status", [410, 500])
+def test_what_the_address_of_before_answers_is_not_the_new_ones(world: World, status: int) -> None:
+    """A host moves and switches the old place off, while a request is still on its way there."""
+    endpoint = world.endpoint("old", "sunrise")
+    world.hear(failed())
+    world.tell()
+
+    def move(target: Target) -> Answered:
+        if "old" not in target.host:
+            return answered(200, 3)
+        world.on(
+            endpoint,
+            lambda session, row: hooks.change(
+                session, world.rules, row, url="https://new.example.com/in", event_types=None, enabled=None, now=world.clock()
+            ),
+        )  # fmt: skip
+        return answered(status, 3, dt.timedelta(hours=12))
+
+    world.hosts.answer = move
+    assert world.work() == ["retried"]
+    row = world.row(HookEndpoint)
+    assert (row.enabled, row.failures, row.failing_since, row.paused_until) == (True, 0, None, None)
+    world.clock.forward(minutes=1)
+    assert world.work() == ["delivered"]
+    assert len(world.hosts.got["new.example.com"]) == 1
+    assert [one.status for one in world.rows(HookAttempt)] == [status, 200]
 
 
 def test_after_five_days_of_failures_an_endpoint_is_off(world: World) -> None:
