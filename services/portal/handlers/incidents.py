@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from services.portal.handlers import host_lists
+from services.portal.queries import customers as people
 from services.portal.queries import incidents, invoices, subscriptions
 from shared.contracts import host_api
 from shared.contracts.accounts import Account, StripeId
@@ -29,11 +30,13 @@ def page(
         if last is None:
             raise NotFound("starting_after: no such incident")
         after = (last.InvoiceRow.first_failed_at, asked.starting_after)
+    whose = None if asked.customer_id is None else people.customer(session, asked.customer_id)
     rows = incidents.of_business(
         session,
         owner.id,
         after=after,
-        customer_id=asked.customer_id,
+        # An id that was merged into another one leads there, as everywhere.
+        customer_id=asked.customer_id if whose is None else whose.public_id,
         open_=asked.open,
         limit=asked.limit + 1,
     )
