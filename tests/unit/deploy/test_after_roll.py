@@ -17,11 +17,17 @@ from shared.schema import ROOT
 KUBECTL = """#!/bin/sh
 case $1 in
     get) sed "s/NAME/$5/g" "$FOLDER/job.json" ;;
-    create) cat >> "$FOLDER/created.json" ;;
+    delete) rm -f "$FOLDER/jobs/$5" ;;
+    create)
+        cat > "$FOLDER/created"
+        name=$(jq -r .metadata.name "$FOLDER/created")
+        if test -e "$FOLDER/jobs/$name"; then echo AlreadyExists >&2; exit 1; fi
+        mv "$FOLDER/created" "$FOLDER/jobs/$name" ;;
 esac
 """
 LABELS = {
     "app.kubernetes.io/component": "migrations",
+    "app.kubernetes.io/instance": "portico",
     "batch.kubernetes.io/controller-uid": "1",
     "batch.kubernetes.io/job-name": "NAME",
     "controller-uid": "1",
@@ -43,27 +49,43 @@ JOB: dict[str, Any] = {
 }
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
-def test_each_job_is_made_again_with_the_flag(tmp_path: Path) -> None:
-    """Under a name of its own, without what a cluster had written into the first one; everything else is as it was."""
+pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Path:
+    """A folder with a `kubectl` and the Jobs that it has made."""
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(KUBECTL)
     kubectl.chmod(0o755)
+    (tmp_path / "jobs").mkdir()
     (tmp_path / "job.json").write_text(json.dumps(JOB))
+    return tmp_path
+
+
+def after_roll(cluster: Path) -> list[dict[str, Any]]:
+    """Run the script; the Jobs that there are then."""
     subprocess.run(
         ["sh", ROOT / "deploy" / "k8s" / "after-roll.sh", "1-1-0"],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "FOLDER": str(tmp_path)},
+        env={"PATH": f"{cluster}:{os.environ['PATH']}", "FOLDER": str(cluster)},
         check=True,
         timeout=30,
     )
-    decoder, text = json.JSONDecoder(), (tmp_path / "created.json").read_text().strip()
-    made: list[dict[str, Any]] = []
-    while text:
-        one, end = decoder.raw_decode(text)
-        made.append(one)
-        text = text[end:].strip()
+    return [json.loads(one.read_text()) for one in sorted((cluster / "jobs").iterdir())]
+
+
+def test_run_again_it_goes_on(cluster: Path) -> None:
+    """One Job failed, or the first run was cut after it: the others are made all the same."""
+    made = after_roll(cluster)
+    (cluster / "jobs" / made[-1]["metadata"]["name"]).unlink()
+    assert after_roll(cluster) == made
+
+
+def test_each_job_is_made_again_with_the_flag(cluster: Path) -> None:
+    """Under a name of its own, without what a cluster had written into the first one; everything else is as it was."""
+    made = after_roll(cluster)
     names = [
-        f"{service}-migrations-1-1-0-after-roll" for service in ("portal", "billing", "notifier")
+        f"{service}-migrations-1-1-0-after-roll" for service in ("billing", "notifier", "portal")
     ]
     assert sorted(SERVICES) == sorted(name.partition("-")[0] for name in names)
     kept = {"app.kubernetes.io/component": "migrations"}
