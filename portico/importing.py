@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import time
 from collections import deque
@@ -108,6 +109,24 @@ class _Seen:
         self._table.close()
 
 
+def _columns(first: str) -> list[str]:
+    """What the first line names. Raises BadFile where that is not what an import needs, and says so of what spreadsheets save beside CSV."""
+    if "\r" in first.rstrip("\r\n"):
+        raise BadFile("its lines end with a carriage return alone: save it with line feeds")
+    names = [name.strip().lower() for name in next(csv.reader([first]), [])]
+    missing = [name for name in COLUMNS_NEEDED if name not in names]
+    if not missing:
+        return names
+    if "\0" in first or any("\udc80" <= character <= "\udcff" for character in first):
+        raise BadFile("its first line is not UTF-8: save it as CSV in UTF-8")
+    if len(names) == 1 and (other := re.search("[;\t]", first)):
+        mark = "semicolons" if other[0] == ";" else "tabs"
+        raise BadFile(f"its columns stand between {mark}: save it with commas")
+    raise BadFile(
+        f"the first line must name the columns; missing: {', '.join(missing)} (it has: {', '.join(names)[:200]})"
+    )
+
+
 class Import:
     """One run over one file."""
 
@@ -124,13 +143,7 @@ class Import:
             stream.seek(0)
             lines = _Lines(stream, 0)
             first = next(lines, "")
-        header = next(csv.reader([first.removeprefix("\ufeff")]), [])
-        names = [name.strip().lower() for name in header]
-        missing = [name for name in COLUMNS_NEEDED if name not in names]
-        if missing:
-            raise BadFile(
-                f"the first line must name the columns; missing: {', '.join(missing)} (it has: {', '.join(names)[:200]})"
-            )
+        names = _columns(first.removeprefix("\ufeff"))
         double = sorted({name for name in names if name and names.count(name) > 1})
         if double:
             raise BadFile(f"the first line names a column twice: {', '.join(double)}")
@@ -236,7 +249,10 @@ class Import:
                 except StopIteration:
                     break
                 except csv.Error as error:
-                    batch.problems.append((at, f"not CSV: {error}"))
+                    said = str(error).partition(" - ")[
+                        0
+                    ]  # what follows is for whoever writes programs
+                    batch.problems.append((at, f"not CSV: {said}"))
                     # An open quote swallows the lines below it: only its own line is bad, go on at the next.
                     lines.skip_one(start, at)
                 else:

@@ -254,15 +254,37 @@ def test_a_file_that_changed_is_not_gone_on_with(tmp_path: Path, portal: Portal,
     assert run(*words, "--restart").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"id,name\n1,Ann\n", "must name the columns; missing: external_id, email"),
+        (b"external_id;name;email\n1;Ann;a@example.com\n", "stand between semicolons"),
+        (b"external_id\tname\temail\n1\tAnn\ta@example.com\n", "stand between tabs"),
+        (b"external_id,name,email\r1,Ann,a@example.com\r", "a carriage return alone"),
+        ("external_id,name,email\n".encode("utf-16"), "not UTF-8: save it as CSV in UTF-8"),
+        ("external_id,Straße;name\n".encode("latin-1"), "not UTF-8: save it as CSV in UTF-8"),
+        (b"", "must name the columns"),
+    ],
+)
 def test_a_header_without_the_needed_columns_is_refused(
-    tmp_path: Path, portal: Portal, run: Run
+    tmp_path: Path, portal: Portal, run: Run, body: bytes, said: str
 ) -> None:
-    """A file of something else is not imported, line by line, as errors."""
-    result = run(
-        "customers", "import", str(write(tmp_path, "id;name\n1;Ann\n")), "--business", "sunrise"
-    )
+    """A file of something else is not imported, line by line, as errors; of what spreadsheets save it says what to save instead."""
+    file = tmp_path / "customers.csv"
+    file.write_bytes(body)
+    result = run("customers", "import", str(file), "--business", "sunrise")
     assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
     assert portal.calls == 0
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_carriage_return_within_a_line_is_told(tmp_path: Path, portal: Portal, run: Run) -> None:
+    """In words for whoever has the file; the lines after it are in."""
+    file = write(tmp_path, HEADER + "1,Ann,ann@example.com,,,\r2,Bob,b@example.com,,,\n3,Cid,cid@example.com,,,\n")  # fmt: skip
+    run("customers", "import", str(file), "--business", "sunrise")
+    assert errors(file) == {2: "not CSV: new-line character seen in unquoted field"}
+    assert portal.customer("3").name == "Cid"
 
 
 def test_a_line_without_end_takes_no_memory(tmp_path: Path, portal: Portal, run: Run) -> None:
