@@ -35,6 +35,11 @@ def read_env_file(path: Path, option: str = "--env-file") -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise typer.BadParameter(f"{path}: {reason}", param_hint=option) from None
+    if text.startswith("\ufeff"):
+        raise typer.BadParameter(
+            f"{path} begins with a byte order mark, which others who read it take for a part of the first name: save it without",
+            param_hint=option,
+        )
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue

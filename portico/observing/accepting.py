@@ -38,8 +38,7 @@ def read_ids(path: Path) -> list[str]:
     """The ids of emails in a file that `portico preview --json` wrote, or that has an id a line (lines that begin with # are skipped);
     each once. Raises BadList."""
     try:
-        data = path.read_bytes()
-        text = data.decode()
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise BadList(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -48,7 +47,7 @@ def read_ids(path: Path) -> list[str]:
         try:
             ids = [
                 one.notification_id
-                for one in msgspec.json.decode(data, type=_Preview).notifications
+                for one in msgspec.json.decode(text, type=_Preview).notifications
             ]
         except msgspec.MsgspecError as error:
             raise BadList(

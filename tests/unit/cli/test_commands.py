@@ -174,6 +174,9 @@ def test_settings_come_from_a_file_and_the_environment_wins(tmp_path: Path, run:
     file.write_text("no equals sign\n")
     with pytest.raises(typer.BadParameter, match="line 1"):
         read_env_file(file)
+    file.write_text("A_B=one\n", "utf-8-sig")
+    with pytest.raises(typer.BadParameter, match="begins with a byte order mark"):
+        read_env_file(file)
 
 
 def test_events_are_listed_as_json_as_they_came(run: Run, services: FakeServices) -> None:

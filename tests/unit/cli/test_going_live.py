@@ -239,6 +239,16 @@ def test_a_file_that_names_no_emails_is_refused(text: bytes, problem: str, tmp_p
         read_ids(file)
 
 
+@pytest.mark.parametrize(
+    "text", ["ntf_1\r\nntf_2\r\n", '{"notifications": [{"notification_id": "ntf_1"}, {"notification_id": "ntf_2"}]}']
+)  # fmt: skip
+def test_a_file_that_windows_has_saved_is_read(text: str, tmp_path: Path) -> None:
+    """Its lines end with two characters, and a byte order mark may stand before them."""
+    file = tmp_path / "ids"
+    file.write_text(text, "utf-8-sig", newline="")
+    assert read_ids(file) == ["ntf_1", "ntf_2"]
+
+
 def test_an_id_that_stands_there_twice_is_one(tmp_path: Path) -> None:
     """In the order of the file."""
     file = tmp_path / "ids"
