@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,13 +15,14 @@ import typer
 from rich.progress import Progress
 
 from portico.cli.context import FINDING, Stop, context_of
+from portico.cli.faults import worded
 from portico.cli.output import check_file, confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, Fault, ask
 from portico.cli.waiting import when_free
 from shared.contracts.accounts import OWN, account_argument
 from shared.contracts.rpc import billing, imports
 from shared.contracts.rpc.errors import ImportRunning
-from shared.terminal import complain, say
+from shared.terminal import complain, one_line, say
 
 PAGE: Final = 500
 TIMEOUT: Final = 120.0
@@ -62,28 +64,74 @@ def import_accounts(
     STRIPE_LOOK_RATE, and waits when Stripe says so. Stopped or killed it goes on where it was when it is run again, after some seconds, for
     which it waits; run after its end, it takes all in anew, and nothing is there twice. What is worth telling of single customers comes last.
 
-    Ends with 1 where another import of the account is under way, or the key may not read what is needed: nothing was read then.
+    Ends with 1 where another import of the account is under way, or the key may not read what is needed: nothing was read then. With --all
+    such an account is told and left out, and the others are imported.
 
     Example: portico stripe import --yes --report import.csv
     """
     if all_ and account:
         raise typer.BadParameter("give --account or --all, one of them", param_hint="--account")
     check_file(report, "--report")
-    done: list[dict[str, Any]] = []
+    left: list[str] | None = [] if all_ else None
     with context_of(ctx).calling(timeout=TIMEOUT) as call:
-        names = list(_served(call)) if all_ else [account]
-        plans = [(name, _plan(call, name)) for name in names]
-        if not yes:
+        plans = _plans(call, list(_served(call)) if all_ else [account], left)
+        if plans and not yes:
             confirm("Import?")
-        with progress_bar("count") as bar:
-            for name, plan in plans:
-                done.append(_import(call, name, plan, bar))
-        counts = _report(call, names, report)
+        done = _import_each(call, plans, left)
+        counts = _report(call, [each["account"] for each in done], report)
     for each in done:
         each["findings"] = dict(counts[each["account"]])
     if as_json:
         print_json(done)
-        return
+    else:
+        _show(done, report)
+    if left:
+        complain(
+            f"left out: {', '.join(map(_shown, left))}; what was wrong with each is told above"
+        )
+        raise typer.Exit(FINDING)
+
+
+def _plans(
+    call: Caller, accounts: list[str], left: list[str] | None
+) -> list[tuple[str, imports.ImportPlan]]:
+    plans = []
+    for name in accounts:
+        with _left_out(name, left):
+            plans.append((name, _plan(call, name)))
+    return plans
+
+
+def _import_each(
+    call: Caller, plans: list[tuple[str, imports.ImportPlan]], left: list[str] | None
+) -> list[dict[str, Any]]:
+    done = []
+    with progress_bar("count") as bar:
+        for name, plan in plans:
+            with _left_out(name, left):
+                done.append(_import(call, name, plan, bar))
+    return done
+
+
+@contextmanager
+def _left_out(account: str, left: list[str] | None) -> Iterator[None]:
+    """Where there are others (`left` is a list), what stops this account's import stops none of theirs: it is told, and the account
+    noted there."""
+    try:
+        yield
+    except (Stop, Fault) as error:
+        if left is None:
+            raise
+        told = (
+            str(error)
+            if isinstance(error, Stop)
+            else f"{_shown(account)}: {one_line(worded(error))}"
+        )
+        complain(told)
+        left.append(account)
+
+
+def _show(done: list[dict[str, Any]], report: Path | None) -> None:
     for each in done:
         say(
             f"{_shown(each['account'])}: {each['customers']:,} customers, {each['subscriptions']:,} subscriptions, "

@@ -118,6 +118,40 @@ def test_json_has_each_account(run: Run, services: FakeServices) -> None:
     assert named == [None, "acct_1"]
 
 
+def test_of_all_accounts_one_that_can_not_be_read_stops_no_other(
+    run: Run, services: FakeServices
+) -> None:
+    """Its key lacks a right, Stripe refuses it, or it is shut out half-way: told, left out, and the end is 1."""
+    theirs = {"way": "connected", "state": "connected", "livemode": False, "served": True}
+    names = ["acct_lacks", "acct_refused", "acct_leaves", "acct_well"]
+    services.answers["billing", "stripe_accounts"] = {
+        "accounts": [theirs | {"account": name} for name in names],
+        "has_more": False,
+    }
+    page = services.answers["billing", "import_page"]
+
+    def plan(account: str = "", **_: Any) -> dict[str, Any]:
+        if account == "acct_refused":
+            raise Fault("StripeRefused", "Stripe refuses the key: account_invalid")
+        return PLAN | {"lacking": ["invoices"] if account == "acct_lacks" else []}
+
+    def pages(account: str = "", **given: Any) -> Any:
+        if account == "acct_leaves":
+            raise Fault("InvalidArgument", "account: it is disconnected")
+        return page(**given)
+
+    services.answers["billing", "import_plan"] = plan
+    services.answers["billing", "import_page"] = pages
+    result = run("stripe", "import", "--all", "--yes", "--json")
+    assert [one["account"] for one in json.loads(result.stdout)] == ["", "acct_well"]
+    assert result.exit_code == 1
+    for told in ("acct_lacks: the key may not read invoices", "acct_refused: Stripe refuses the key"):  # fmt: skip
+        assert told in result.stderr
+    assert "left out: acct_lacks, acct_refused, acct_leaves;" in result.stderr
+    services.answers["billing", "import_plan"] = PLAN | {"lacking": ["customers"]}
+    assert run("stripe", "import", "--all").exit_code == 1
+
+
 def test_a_right_that_is_missing_is_named_before_anything_is_imported(
     run: Run, services: FakeServices
 ) -> None:
