@@ -111,6 +111,21 @@ def test_a_page_names_metrics_that_exist(page: Path) -> None:
             assert {name, plain} & known, name
 
 
+# -- Log lines
+
+
+def test_the_table_of_log_lines_has_lines_that_are_said() -> None:
+    """Whoever searches the logs for one as it stands there finds it."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    table = page.partition("\n## Logs\n")[2].partition("\n### ")[0]
+    named = [
+        line for row in re.findall(r"^\| (`.*?) \|", table, re.M) for line in SPAN.findall(row)
+    ]
+    assert len(named) > 10
+    sources = [path.read_text() for room in ("services", "shared") for path in (ROOT / room).rglob("*.py")]  # fmt: skip
+    assert [line for line in named if not any(f'"{line}"' in source for source in sources)] == []
+
+
 # -- Settings
 
 SETTING = re.compile(r"^([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=.*)?$")
