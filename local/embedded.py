@@ -72,13 +72,14 @@ def places(environ: Mapping[str, str]) -> Places:
 
 def data_folder(environ: Mapping[str, str]) -> Path:
     """The folder of this run, `var` or PORTICO_VAR, with nothing of ours in it that others can read."""
-    folder = Path(environ.get("PORTICO_VAR", "var")).absolute()
+    chosen = environ.get("PORTICO_VAR")
+    folder = Path(chosen or "var").absolute()
     try:
         private_folder(folder)
     except OSError as error:
         raise CannotStart(f"can't make the folder for data, PORTICO_VAR: {error}") from None
     tighten(file for pattern in OUR_FILES for file in folder.glob(pattern))
-    if "PORTICO_VAR" not in environ:  # a folder of somebody's choice may be shared on purpose
+    if not chosen:  # a folder of somebody's choice may be shared on purpose
         tighten([folder])
     return folder
 

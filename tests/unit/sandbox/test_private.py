@@ -56,11 +56,14 @@ def test_what_an_earlier_version_left_open_is_closed(tmp_path: Path) -> None:
     assert rights(var) == 0o700
 
 
-def test_the_default_folder_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`var` of the repository is ours, also when `make sbom` made it first."""
+@pytest.mark.parametrize("environ", [{}, {"PORTICO_VAR": ""}])
+def test_the_default_folder_is_closed(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`var` of the repository is ours, also when `make sbom` made it first; a variable that is empty names no other, least of all this one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "var").mkdir(mode=0o755)
-    data_folder({})
+    assert data_folder(environ) == tmp_path / "var"
     assert rights(tmp_path / "var") == 0o700
 
 
