@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import eventlet
 from eventlet import wsgi
+from sqlalchemy.exc import SQLAlchemyError
 
 import local.memory_broker  # noqa: F401  (registers embedded://)
 from examples.host_app import Portico
@@ -38,6 +39,8 @@ from services.portal.domain.api_keys import hint
 from services.portal.service import PortalService
 from services.portal.web.connect_page import RETURN_PATH
 from shared.contracts.rpc.api_keys import SCOPES
+from shared.database_errors import is_away, reason_of
+from shared.messaging.amqp import BROKER_ERRORS, make_connection, trouble_of
 from shared.migrations import upgrade
 from shared.nameko_ext.runtime import Running, start_tracing, stop_tracing
 from shared.settings import Reader, SettingsError
@@ -225,9 +228,8 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
             (NotifierService, notifier_settings.load(env["notifier"])),
         ]
         for service, settings in services:
-            name, url = service.name, settings.database_url.reveal()  # type: ignore[attr-defined]
-            upgrade(name, url)
-            upgrade(name, url, after_roll=True)  # nobody else works on this database
+            _migrate(service.name, settings.database_url.reveal())  # type: ignore[attr-defined]
+        _reach_broker(env["portal"]["AMQP_URI"])
     except (CannotStart, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -248,6 +250,33 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     stop_tracing()
     print("\nStopped. Data is kept; `make clean` removes it.")
     return 0
+
+
+def _migrate(service: str, url: str) -> None:
+    """Raises CannotStart where the database does not answer."""
+    try:
+        upgrade(service, url)
+        upgrade(service, url, after_roll=True)  # nobody else works on this database
+    except SQLAlchemyError as error:
+        if not is_away(error):
+            raise
+        setting = f"{service.upper()}_DATABASE_URL"
+        raise CannotStart(
+            f"{setting}: {reason_of(error)}. See to it, or unset {setting}: SQLite is used then"
+        ) from None
+
+
+def _reach_broker(uri: str) -> None:
+    """Raises CannotStart where a broker of somebody's own does not let us in."""
+    connection: Any = make_connection(uri)
+    try:
+        connection.connect()
+    except BROKER_ERRORS as error:
+        raise CannotStart(
+            f"AMQP_URI: RabbitMQ can't be used: {trouble_of(error)}. See to it, or unset AMQP_URI: an in-memory broker is used then"
+        ) from None
+    finally:
+        connection.collect()
 
 
 def _say(

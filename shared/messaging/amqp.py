@@ -6,6 +6,8 @@ thrown away without a word. What services publish has an end as a whole, too: `s
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -64,6 +66,9 @@ def trouble_of(error: BaseException) -> str:
     if said := login_refused(error):
         return said
     word = error.strerror if isinstance(error, OSError) else None
+    code = error.errno if isinstance(error, OSError) else None
+    if code and word == errno.errorcode.get(code):
+        word = os.strerror(code)  # eventlet has the constant's name alone
     return word or (
         "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from local.ports import PORTS
 from local.processes import Process, fetch
 from local.servers import PostgreSQL, free_port
 from sandbox.keys import own_secrets
+from tests.fixtures.servers import REPOSITORY
 
 Made = Callable[..., Process]
 
@@ -140,3 +145,31 @@ def test_an_address_is_taken_alone(portal: Made, database: Callable[[str], str])
     also.wait_for(lambda: bool(lines(also, "waiting for an exchange")), within=30)
     sharing.kill()
     assert readyz(sharing)[0] == 200  # its address is answered by the other
+
+
+@pytest.mark.parametrize(
+    ("setting", "url", "told"),
+    [
+        ("AMQP_URI", "amqp://127.0.0.1:1/portico", "RabbitMQ can't be used: Connection refused"),
+        ("PORTAL_DATABASE_URL", "postgresql://portal@127.0.0.1:1/portal", "does not answer"),
+    ],
+)
+def test_make_run_names_the_server_that_does_not_answer(
+    setting: str, url: str, told: str, tmp_path: Path
+) -> None:
+    """And ends, with what to do, before anything is started."""
+    ports = {f"{part.upper()}_PORT": str(free_port()) for part in PORTS}
+    done = subprocess.run(
+        [sys.executable, "-m", "local"],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "PORTICO_VAR": str(tmp_path), **ports, setting: url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{setting}: ")
+    assert told in line
+    assert f"unset {setting}" in line

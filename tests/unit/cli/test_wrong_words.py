@@ -576,6 +576,7 @@ def test_a_broker_that_refuses_the_password_is_told(
     ("error", "word"),
     [
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "ECONNREFUSED"), "Connection refused"),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not"),
         (TimeoutError(), "no answer in time"),
         (AccessRefused("Login was refused"), "RabbitMQ refuses the user and password"),
