@@ -523,6 +523,8 @@ def _hooks(world: World) -> None:
     call("notifier", "delete_webhook_endpoint", **one)
     for method in ("webhook_endpoint", "delete_webhook_endpoint", "webhook_attempts"):
         world.fails("notifier", method, **one)
+    made_once = {"url": url, "request_id": "0" * 64, "repeated": True}
+    world.fails("notifier", "create_webhook_endpoint", **made_once)
 
 
 def _observed(world: World, notification_id: str) -> None:

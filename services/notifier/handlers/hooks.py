@@ -112,13 +112,17 @@ def create(
     event_types: Sequence[str],
     now: dt.datetime,
     request_id: str | None = None,
+    repeated: bool = False,
 ) -> contract.WebhookSecret:
-    """A new endpoint with its secret; for a request that comes again, the one that it made. Raises InvalidArgument."""
+    """A new endpoint with its secret; for a request that comes again, the one that it made. `repeated`: that it made one is certain. Raises
+    InvalidArgument, and NotFound where that one was deleted since."""
     signer = rules.need_keys()
     endpoint_id = "whe_" + (request_id[:32] if request_id else secrets.token_urlsafe(16))
     made = hook_endpoints.by_id(session, endpoint_id, business_id) if request_id else None
     if made is not None:
         return contract.WebhookSecret(secret=signer.secret(endpoint_id, made.generation), about=view(made))  # fmt: skip
+    if repeated:
+        raise NotFound("url: this request made an endpoint, which was deleted since")
     rules.check(url)
     if hook_endpoints.count_of(session, business_id) >= MOST_ENDPOINTS:
         raise InvalidArgument(f"url: there are {MOST_ENDPOINTS} endpoints already; delete one")
@@ -179,12 +183,18 @@ def rotate(
     row: HookEndpoint,
     now: dt.datetime,
     request_id: str | None = None,
+    *,
+    repeated: bool = False,
 ) -> contract.WebhookSecret:
-    """Give an endpoint a new secret; the one before signs too for a day. A request that comes again within it changes nothing. Raises
-    InvalidArgument."""
+    """Give an endpoint a new secret; the one before signs too for a day. A request that comes again within it changes nothing. `repeated`:
+    that it did is certain. Raises InvalidArgument."""
     signer = rules.need_keys()
     lately = row.rotated_at is not None and now - row.rotated_at < BOTH_FOR
     if not (request_id and lately and row.rotated_by == request_id):
+        if repeated:
+            raise InvalidArgument(
+                "endpoint_id: its secret was rotated once more since this request: the one that it made is replaced"
+            )
         row.generation += 1
         row.rotated_at, row.rotated_by = now, request_id
         session.flush()

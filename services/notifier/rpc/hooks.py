@@ -200,9 +200,10 @@ class Hooks:
         business_id: BusinessId | None = None,
         event_types: EventTypes | None = None,
         request_id: RequestId | None = None,
+        repeated: bool = False,
     ) -> WebhookSecret:
         """Make an endpoint, of a business (by the host's id) or of the installation, and answer its secret this once: for the same
-        `request_id` the same one. Without `event_types`, or with none: all. Other processes begin within ten seconds to write events down where it is the first endpoint of all."""
+        `request_id` the same one. `repeated`: that request was done, so one that was deleted since is not made again (NotFound). Without `event_types`, or with none: all. Other processes begin within ten seconds to write events down where it is the first endpoint of all."""
         with self.db.transaction() as session:
             made = handlers.create(
                 session,
@@ -211,6 +212,7 @@ class Hooks:
                 business_id=business_id,
                 event_types=event_types or [],
                 request_id=request_id,
+                repeated=repeated,
                 now=_now(),
             )
         self.hooks.there = True
@@ -267,12 +269,16 @@ class Hooks:
         endpoint_id: EndpointId,
         business_id: BusinessId | None = None,
         request_id: RequestId | None = None,
+        repeated: bool = False,
     ) -> WebhookSecret:
         """Give an endpoint a new secret, and answer it this once: again for the `request_id` that it was rotated by last. For a day the
-        one before signs too."""
+        one before signs too. `repeated`: that request was done, so nothing is rotated where another one has rotated since
+        (InvalidArgument)."""
         with self.db.transaction() as session:
             row = handlers.find(session, endpoint_id, business_id, lock=True)
-            return handlers.rotate(session, self.hooks.rules, row, _now(), request_id)
+            return handlers.rotate(
+                session, self.hooks.rules, row, _now(), request_id, repeated=repeated
+            )
 
     @audited_rpc("endpoint_id")
     def delete_webhook_endpoint(

@@ -109,7 +109,7 @@ class SentWebhooks(Answer, frozen=True, kw_only=True):
 
 
 CHANGE_WEBHOOK_ENDPOINT: Final = Method("notifier", "change_webhook_endpoint", WebhookEndpoint, (NotFound,))  # fmt: skip
-CREATE_WEBHOOK_ENDPOINT: Final = Method("notifier", "create_webhook_endpoint", WebhookSecret)  # fmt: skip
+CREATE_WEBHOOK_ENDPOINT: Final = Method("notifier", "create_webhook_endpoint", WebhookSecret, (NotFound,))  # fmt: skip
 DELETE_WEBHOOK_ENDPOINT: Final = Method("notifier", "delete_webhook_endpoint", DeletedWebhookEndpoint, (NotFound,))  # fmt: skip
 REPLAY_WEBHOOKS: Final = Method("notifier", "replay_webhooks", SentWebhooks, (NotFound,))
 ROTATE_WEBHOOK_SECRET: Final = Method("notifier", "rotate_webhook_secret", WebhookSecret, (NotFound,))  # fmt: skip

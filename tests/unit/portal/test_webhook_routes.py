@@ -13,7 +13,7 @@ from services.notifier.domain.hook_signing import Signer
 from services.notifier.handlers.hooks import HookRules
 from services.portal.models import IdempotentRequestRow
 from shared.nameko_ext.rpc import RpcTimeout
-from tests.unit.portal.api_host import ApiHost, query
+from tests.unit.portal.api_host import ApiHost, Told, query
 
 URL = "https://hooks.example.com/in"
 
@@ -93,6 +93,27 @@ def test_a_request_that_comes_again_makes_nothing_twice(
         assert [row.answer for row in session.scalars(select(IdempotentRequestRow))] == [None, None]
     other = host.send("POST", "/webhook_endpoints", key, {"url": URL + "2"}, Idempotency_Key="1")
     assert other.status == 422
+
+
+def test_what_was_undone_since_a_request_is_not_done_again_by_repeating_it(
+    host: ApiHost, key: str
+) -> None:
+    """An endpoint that was deleted stays so, and a secret that was replaced is not replaced once more."""
+
+    def send(path: str, word: str, body: Any = None) -> Told:
+        return host.send("POST", path, key, body, Idempotency_Key=word)
+
+    made = send("/webhook_endpoints", "made", {"url": URL})
+    one = f"/webhook_endpoints/{made.json['about']['endpoint_id']}"
+    first, second = (send(f"{one}/rotate", word) for word in ("first", "second"))
+    late = send(f"{one}/rotate", "first")
+    assert (late.status, late.json["errors"][0]["field"]) == (400, "endpoint_id")
+    assert "rotated once more since" in late.json["detail"]
+    assert send(f"{one}/rotate", "second").json == second.json != first.json
+    host.ok("DELETE", one, key)
+    late = send("/webhook_endpoints", "made", {"url": URL})
+    assert (late.status, late.json["code"]) == (404, "not_found")
+    assert host.ok("GET", "/webhook_endpoints", key)["data"] == []
 
 
 def test_endpoints_come_in_pages_and_each_sees_its_own(host: ApiHost, key: str) -> None:

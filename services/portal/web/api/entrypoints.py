@@ -76,6 +76,8 @@ class Call:
     """What is done once it is written."""
     request_id: str | None = None
     """Of a request with an `Idempotency-Key`: the same when it is sent again, for services that are to do it once."""
+    repeated: bool = False
+    """It was done, and is answered once more: nothing is to be done again."""
     told: Any = None
     """What other services answered, where the route asks them (`Route.asks`)."""
 
@@ -246,6 +248,7 @@ class ApiEntrypoints(PortalEntrypoints):
         if kept.answer is not None:
             return _answer(kept.status, kept.answer)
         again = getattr(type(self), route.again or "").handler
+        call.repeated = True
         self._ask(route, call)
         with self.db.reading() as session:
             return _answer(kept.status, _json(self._run(session, again, call).answer))

@@ -58,6 +58,7 @@ class ApiWebhooks(ApiEntrypoints):
             business_id=whose,
             event_types=given.event_types,
             request_id=call.request_id,
+            repeated=call.repeated or None,
         )
 
     @route(
@@ -145,7 +146,12 @@ class ApiWebhooks(ApiEntrypoints):
         return Reply(call.told)
 
     def _rotate_secret(self, session: Session, call: Call) -> Ask:
-        return self._of_one(call, hooks.ROTATE_WEBHOOK_SECRET, request_id=call.request_id)
+        return self._of_one(
+            call,
+            hooks.ROTATE_WEBHOOK_SECRET,
+            request_id=call.request_id,
+            repeated=call.repeated or None,
+        )
 
     @route(
         "POST",
