@@ -172,8 +172,15 @@ def currency(field: str, value: str | None) -> str | None:
     return trimmed.lower()
 
 
+NO_ZONES: Final = frozenset({"localtime", "posixrules", "Factory", "posix", "right"})
+"""What stands among the zones on many machines and is none: each machine's own, what it was before it was set up, and two folders with all
+zones once more, in one of which the clock goes with leap seconds."""
+
+
 @lru_cache(maxsize=1024)
 def _is_zone(name: str) -> bool:
+    if name.partition("/")[0] in NO_ZONES:
+        return False
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):
