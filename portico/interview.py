@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from portico.checks.settings import SERVICES
+from portico.checks.settings import NO_SECRET_YET, SERVICES
 from portico.cli.findings import Finding, Level, finding, tell
 from portico.cli.output import agree, prompt
 from portico.env_file import is_misread
@@ -20,8 +20,6 @@ from portico.server_urls import (
 )
 from shared.terminal import say
 
-NO_SECRET_YET: Final = "whsec_unset_"  # noqa: S105
-"""How the stand-in for a webhook secret begins, which lets nobody in until `portico stripe setup` has made the endpoint."""
 FIRM: Final = frozenset(
     {
         *("settings", "misread", "url", "stripe-key", "stripe-stand-in", "sendgrid-key"),

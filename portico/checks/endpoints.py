@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from portico.checks.settings import NO_SECRET_YET
 from portico.cli.findings import Finding, ask, finding, ok
 from services.billing.adapters.stripe.account import WebhookEndpoint
 from services.billing.settings import Settings
@@ -117,8 +118,17 @@ def check_door(
             + ", "
             "then remove the old one",
         )
-    secrets = len(door.secrets)
-    if secrets < len(enabled):
+    known = [one.reveal() for one in door.secrets]
+    known = [one for one in known if not one.startswith(NO_SECRET_YET)]
+    secrets = len(known)
+    if not secrets:
+        yield finding(
+            AREA,
+            f"{door.code}-secrets",
+            f"{door.setting} has no signing secret: all that the webhook endpoint {enabled[0].id} delivers is refused",
+            "put the endpoint's there, which Stripe's dashboard shows (Workbench, Webhooks)",
+        )
+    elif secrets < len(enabled):
         yield finding(
             AREA,
             f"{door.code}-secrets",
@@ -132,7 +142,7 @@ def check_door(
             f"{door.setting} holds {secrets} secrets for {len(enabled)} endpoints: old ones still open the door",
             "remove those that no endpoint uses any more",
         )
-    if len({secret.reveal() for secret in door.secrets}) < secrets:
+    if len(set(known)) < secrets:
         yield finding(
             AREA,
             f"{door.code}-secrets-double",

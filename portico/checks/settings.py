@@ -26,6 +26,8 @@ STAND_INS: Final = {
     "MAIL_FROM": "stand-in@example.com",
 }
 """What a service can't be without. With them the rest of its settings are read; nothing is looked at with one."""
+NO_SECRET_YET: Final = "whsec_unset_"  # noqa: S105
+"""How the stand-in for a webhook secret begins, which lets nobody in until `portico stripe setup` has made the endpoint."""
 
 
 def load(service: str, environ: Mapping[str, str]) -> Any:

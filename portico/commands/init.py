@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from portico.checks.settings import SERVICES
+from portico.checks.settings import NO_SECRET_YET, SERVICES
 from portico.cli.context import FINDING, UNAVAILABLE, USAGE, Stop, context_of
 from portico.cli.findings import Finding, Level
 from portico.env_file import (
@@ -25,7 +25,7 @@ from portico.env_file import (
     text_of,
     write_new,
 )
-from portico.interview import MADE, NO_SECRET_YET, QUESTIONS, Interview, made_by_machine
+from portico.interview import MADE, QUESTIONS, Interview, made_by_machine
 from shared.settings import Reader, is_loopback
 from shared.terminal import say
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from portico.checks.settings import NO_SECRET_YET
 from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop
 from portico.cli.output import print_json
 from portico.commands.billing import AsJson, stripe_errors, stripe_settings
@@ -18,7 +21,6 @@ from portico.env_file import (
     replace,
     text_of,
 )
-from portico.interview import NO_SECRET_YET
 from shared.terminal import say
 
 SETTINGS = {"": "STRIPE_WEBHOOK_SECRETS", "connect": "STRIPE_CONNECT_WEBHOOK_SECRETS"}
@@ -72,24 +74,17 @@ def setup(
         )
     place = account_of(url) or ""
     if into is not None:
-        if place not in SETTINGS:
-            raise typer.BadParameter(
-                "the secret of an account with its own key belongs in STRIPE_ACCOUNTS_FILE: say --secret-file",
-                param_hint="--into",
-            )
-        _must_take_secret(into)
-    new = secret_file or _beside(into or Path())
+        _must_take_secret(into, place)
     settings = stripe_settings(ctx)
     try:
-        with stripe_errors():
+        with _place_of_secret(secret_file, into, place) as new, stripe_errors():
             done = set_up(settings, url, new)
     except BadSecretFile as error:
         raise typer.BadParameter(
             str(error), param_hint="--into" if into else "--secret-file"
         ) from None
-    if into is not None and done["secret_file"]:
-        _put_secret(into, SETTINGS[place], new)
-        done["secret_file"] = str(into)
+    if into is not None:
+        _look_into(into, SETTINGS[place], done)
     if as_json:
         print_json(done)
     else:
@@ -100,24 +95,65 @@ def setup(
     raise typer.Exit(FINDING if done["problem"] else OK)
 
 
-def _beside(env_file: Path) -> Path:
-    """Where the secret is until it stands in the env file: there it stays if that fails."""
-    return env_file.with_name(f"{env_file.name}.whsec")
+@contextmanager
+def _place_of_secret(secret_file: Path | None, into: Path | None, place: str) -> Iterator[Path]:
+    """Where the body may put the secret. For an env file that is a file beside it, whose secret comes into the env file however the body
+    ends, since Stripe tells it only once; before, that of a run that was cut does."""
+    if secret_file is not None:
+        yield secret_file
+        return
+    assert into is not None
+    beside = into.with_name(f"{into.name}.{place and f'{place}-'}whsec")
+    _put_secret(into, SETTINGS[place], beside)
+    try:
+        yield beside
+    finally:
+        _put_secret(into, SETTINGS[place], beside)
 
 
-def _must_take_secret(env_file: Path) -> None:
+def _look_into(env_file: Path, setting: str, done: dict[str, Any]) -> None:
+    """Note what became of the secret: it is in the env file, or there is none."""
+    done["secret_file"] = done["secret_file"] and str(env_file)
+    if not _secrets(env_file, setting):
+        done["problem"] = True
+        done["what"] += (
+            f"; but {env_file} has no signing secret for it, which Stripe tells once: look it up in Stripe's dashboard "
+            f"(Workbench, Webhooks) and put it into {setting}, or delete the endpoint there and run this again"
+        )
+
+
+def _must_take_secret(env_file: Path, place: str) -> None:
     """Before the endpoint is made: Stripe tells its secret only once."""
-    read_env_file(env_file, "--into")
+    if place not in SETTINGS:
+        raise typer.BadParameter(
+            "the secret of an account with its own key belongs in STRIPE_ACCOUNTS_FILE: say --secret-file",
+            param_hint="--into",
+        )
+    by_file = f"{SETTINGS[place]}_FILE"
+    if read_env_file(env_file, "--into").get(by_file):
+        raise typer.BadParameter(
+            f"{env_file} takes {SETTINGS[place]} from the file that {by_file} names: say --secret-file, and put the secret into that one",
+            param_hint="--into",
+        )
     try:
         must_be_writable(env_file)
     except BadEnvFile as error:
         raise typer.BadParameter(str(error), param_hint="--into") from None
 
 
+def _secrets(env_file: Path, setting: str) -> list[str]:
+    """The real ones that the env file has."""
+    there = read_env_file(env_file).get(setting, "").split(",")
+    return [one for one in there if one and not one.startswith(NO_SECRET_YET)]
+
+
 def _put_secret(env_file: Path, setting: str, secret_file: Path) -> None:
-    before = read_env_file(env_file).get(setting, "").split(",")
-    older = [one for one in before if one and not one.startswith(NO_SECRET_YET)]
-    secrets = ",".join([secret_file.read_text().strip(), *older])
+    """Put the secret that is in `secret_file`, if there is one, into the env file, as the newest."""
+    secret = secret_file.read_text().strip() if secret_file.exists() else ""
+    if not secret:
+        return
+    older = [one for one in _secrets(env_file, setting) if one != secret]
+    secrets = ",".join([secret, *older])
     try:
         replace(env_file, changed_text(text_of(env_file), {setting: secrets}))
     except BadEnvFile as error:

@@ -11,11 +11,11 @@ import requests
 from typer.testing import CliRunner
 
 from portico.checks.answers import look
+from portico.checks.settings import NO_SECRET_YET
 from portico.cli.context import CliContext
 from portico.cli.findings import Level
 from portico.commands import stripe_setup
 from portico.env_file import BadEnvFile, changed_text, read_env_file
-from portico.interview import NO_SECRET_YET
 from portico.main import app
 from services.billing.settings import load
 from shared.migrations import upgrade
@@ -185,8 +185,53 @@ def test_a_secret_that_has_no_place_any_more_is_kept(
     assert done.exit_code == 3
     (kept,) = made.parent.glob("*.whsec")
     assert f"its signing secret is in {kept}: put it into STRIPE_WEBHOOK_SECRETS" in done.output
-    assert kept.read_text().startswith("whsec_")
+    secret = kept.read_text().strip()
+    assert secret.startswith("whsec_")
     assert made.read_text() == before
+    monkeypatch.undo()
+    assert portico(*words).exit_code == 0
+    assert read_env_file(made)["STRIPE_WEBHOOK_SECRETS"] == secret
+    assert not kept.exists()
+
+
+def test_a_secret_comes_into_the_file_whatever_fails_after_it(base: str, made: Path) -> None:
+    """The key may make the endpoint and not see what customers may do: the next run finds the endpoint there, and Stripe's secret is told once."""
+    key = restricted_key(base, [one for one in RIGHTS if "portal" not in one], 5)
+    made.write_text(changed_text(made.read_text(), {"STRIPE_API_KEY": key}))
+    url = "http://127.0.0.1:8004/webhooks/stripe"
+    words = ("--env-file", str(made), "stripe", "setup", "--url", url, "--into", str(made))
+    assert portico(*words).exit_code != 0
+    secrets = read_env_file(made)["STRIPE_WEBHOOK_SECRETS"]
+    assert secrets.startswith("whsec_")
+    assert NO_SECRET_YET not in secrets
+    made.write_text(changed_text(made.read_text(), {"STRIPE_API_KEY": STRIPE_TEST_KEY}))
+    assert portico(*words).exit_code == 0
+    assert read_env_file(made)["STRIPE_WEBHOOK_SECRETS"] == secrets
+    assert not list(made.parent.glob("*whsec*"))
+
+
+def test_an_endpoint_whose_secret_is_lost_is_not_as_it_should_be(made: Path) -> None:
+    """Of a run that was killed before the secret was written, or somebody else's: everything that Stripe sends would be refused."""
+    url = "http://127.0.0.1:8005/webhooks/stripe"
+    setup = ("--env-file", str(made), "stripe", "setup", "--url", url)
+    elsewhere = made.with_name("elsewhere")
+    assert portico(*setup, "--secret-file", str(elsewhere)).exit_code == 0
+    done = portico(*setup, "--into", str(made))
+    assert done.exit_code == 1
+    assert f"{made} has no signing secret for it" in done.output
+    assert read_env_file(made)["STRIPE_WEBHOOK_SECRETS"].startswith(NO_SECRET_YET)
+    made.write_text(changed_text(made.read_text(), {"STRIPE_WEBHOOK_SECRETS": elsewhere.read_text().strip()}))  # fmt: skip
+    assert portico(*setup, "--into", str(made)).exit_code == 0
+
+
+def test_a_secret_that_the_file_takes_from_another_is_not_put_beside_it(made: Path) -> None:
+    """With both no service would start."""
+    setting = "STRIPE_WEBHOOK_SECRETS_FILE"
+    made.write_text(changed_text(made.read_text(), {setting: "/run/secrets/whsec"}))
+    url = "http://127.0.0.1:8006/webhooks/stripe"
+    done = portico("--env-file", str(made), "stripe", "setup", "--url", url, "--into", str(made))
+    assert done.exit_code == 2
+    assert setting in done.output
 
 
 def test_no_endpoint_is_made_whose_secret_has_no_place(base: str, made: Path) -> None:

@@ -16,6 +16,7 @@ from portico.checks.broker import check_broker
 from portico.checks.databases import check_database
 from portico.checks.modes import check_settings
 from portico.checks.notifier import check_senders, check_sendgrid
+from portico.checks.settings import NO_SECRET_YET
 from portico.cli.findings import Finding, Level
 from portico.commands.doctor import Probes, examine
 from services.billing.adapters.stripe.account import WebhookEndpoint
@@ -257,6 +258,10 @@ PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
     ),
     "two endpoints, one secret": (
         lambda world: world.endpoints.append(replace(world.endpoints[0], id="we_2")),
+        "webhook-secrets",
+    ),
+    "an endpoint, and nobody's secret": (
+        spoil(STRIPE_WEBHOOK_SECRETS=f"{NO_SECRET_YET}{WEBHOOK_SECRET}"),
         "webhook-secrets",
     ),
     "secrets of old endpoints are kept": (

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from portico.checks.settings import SERVICES, load
+from portico.checks.settings import NO_SECRET_YET, SERVICES, load
 from portico.cli.findings import Finding
 from portico.commands.init import CARRIED
 from portico.env_file import changed_text, read_env_file
-from portico.interview import MADE, NO_SECRET_YET
+from portico.interview import MADE
 from tests.fixtures.init_dialogue import OF_SCRIPTS, WORDS, Dialogue, World, answers, dialogue
 from tests.fixtures.unpublished import PASSWORD, STRIPE_LIVE_KEY, STRIPE_TEST_KEY
 
