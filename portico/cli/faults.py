@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from portico.cli.rpc import Fault
@@ -39,7 +40,8 @@ def worded(fault: Fault) -> str:
     shown = one_line(given)
     if len(shown) > LONGEST_ID:
         shown = f"{shown[:LONGEST_ID]}…"
-    return text if shown in text else f"{shown}: {text}"
+    there = re.search(rf"(?<!\w){re.escape(shown)}(?!\w)", text)
+    return text if there else f"{shown}: {text}"
 
 
 def _is_id(field: str) -> bool:

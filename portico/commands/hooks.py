@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from portico.cli.durations import since as ago
 from portico.cli.output import as_moment, print_json, print_table
 from portico.cli.rpc import ask
 from shared.contracts.rpc import notifier, portal
-from shared.contracts.rpc.hooks import WebhookEndpoint, WebhookSecret
+from shared.contracts.rpc.hooks import ENDPOINT_ID, WebhookEndpoint, WebhookSecret
 from shared.terminal import complain, say
 
 hooks = typer.Typer(
@@ -20,7 +21,18 @@ hooks = typer.Typer(
     no_args_is_help=True,
 )
 
-Endpoint = Annotated[str, typer.Argument(metavar="ENDPOINT_ID", help="whe_…, as `list` shows it.")]
+
+def _an_endpoint(given: str | None) -> str | None:
+    """Raises BadParameter for what can be no endpoint's id."""
+    if given is not None and not re.fullmatch(ENDPOINT_ID, given):
+        raise typer.BadParameter(f"{given[:40]!r} is no whe_…, as `portico hooks list` shows it")
+    return given
+
+
+Endpoint = Annotated[
+    str,
+    typer.Argument(metavar="ENDPOINT_ID", help="whe_…, as `list` shows it.", callback=_an_endpoint),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
 
@@ -79,7 +91,12 @@ def list_endpoints(
     ] = None,
     after: Annotated[
         str | None,
-        typer.Option("--after", metavar="ENDPOINT_ID", help="Those that were made after this one."),
+        typer.Option(
+            "--after",
+            metavar="ENDPOINT_ID",
+            help="Those that were made after this one.",
+            callback=_an_endpoint,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from portico.cli.rpc import Fault
 from shared.contracts.rpc.api_keys import SCOPES
 from tests.unit.cli.conftest import FakeServices, Run, golden
 
@@ -76,3 +77,13 @@ def test_keys_are_listed_and_revoked(run: Run, services: FakeServices) -> None:
     result = run("keys", "revoke", "key_4mQ9bX2tLr7VwY1z")
     assert result.exit_code == 0
     assert "is refused since 2026-03-04 09:00:00 UTC" in result.stdout
+
+
+def test_an_id_that_is_a_part_of_a_word_is_named(run: Run, services: FakeServices) -> None:
+    """`o` stands in "no such key", and is not told by that."""
+
+    def refuse(**_: Any) -> None:
+        raise Fault("NotFound", "key_id: no such key")
+
+    services.answers["portal", "revoke_api_key"] = refuse
+    assert run("keys", "revoke", "o").stderr == "o: no such key\n"

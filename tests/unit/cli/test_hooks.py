@@ -53,3 +53,15 @@ def test_each_command_says_what_came_of_it(
     as_json = run("hooks", *words, "--json")
     assert as_json.exit_code == 0
     assert "whe_" in as_json.stdout
+
+
+@pytest.mark.parametrize("given", ["abc", "x", "whe_" + "a" * 37, "evh_1"])
+@pytest.mark.parametrize("words", [["show"], ["list", "--after"]])
+def test_what_can_be_no_endpoint_is_named(
+    run: Run, services: FakeServices, words: list[str], given: str
+) -> None:
+    """With what one looks like, and not with a pattern; nobody is asked."""
+    result = run("hooks", *words, given)
+    assert (result.exit_code, services.asked) == (2, [])
+    told = " ".join(result.stderr.replace("│", " ").split())
+    assert f"'{given[:40]}' is no whe_…, as `portico hooks list` shows it" in told
