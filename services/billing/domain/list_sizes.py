@@ -40,18 +40,26 @@ def estimate(read: Callable[[int | None], ObjectPage]) -> int:
     total = float(len(page.objects))
     if not page.more:
         return len(page.objects)
-    edge, rate = page.oldest, page.rate
+    edge, rate, last = page.oldest, page.rate, 0
     step = FIRST_STEP * max(page.newest - page.oldest, 1)
     for _ in range(MOST_SAMPLES):
         page = read(edge - step)
-        if len(page.objects) == 0:  # nothing is as old: the rest is in between
-            step //= 2
+        if not page.more and _is_far(page, edge, step):
+            # The few that are as old stand behind a gap, or there are none: the rest is in between.
+            last, step = len(page.objects), step // 2
             if step == 0:
-                return round(total)
+                return round(total + last)
             continue
         here = page.rate if page.more else rate  # a handful says nothing of a rate
-        total += (rate + here) / 2 * max(edge - page.newest, 0) + len(page.objects)
+        # Between this page's newest and where it was asked for there is none: what is long ago may be long before that.
+        beside = 0.0 if _is_far(page, edge, step) else here
+        total += (rate + beside) / 2 * step + len(page.objects)
         if not page.more:
             return round(total)
         edge, rate, step = page.oldest, here, step * STEP
-    return round(total + rate * step / 2)
+    return round(total + rate * step / 2 + last)
+
+
+def _is_far(page: ObjectPage, edge: int, step: int) -> bool:
+    """Whether it begins further back than where it was asked for by more than that is from the page before."""
+    return not page.objects or edge - step - page.newest > step
