@@ -112,7 +112,7 @@ class Reader:
                 self._problem(name, problem, meaning, f"{by_file}={a_file}")
                 return nothing
             try:
-                text = Path(file).read_text("utf-8")
+                text = Path(file).read_text("utf-8-sig")
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "it is not text"
                 self._problem(by_file, f"can't be read: {reason}", meaning, f"{by_file}={a_file}")

@@ -217,7 +217,7 @@ class AccountsFile:
             body = file.read(MOST_BYTES + 1)
         if len(body) > MOST_BYTES:
             raise WrongAccountsFile(f"it is larger than {MOST_BYTES >> 20} MiB")
-        return body.decode()
+        return body.decode("utf-8-sig")
 
     def _refuse(self, problem: str, tell: Callable[[str], None]) -> None:
         if problem != self.problem:

@@ -125,7 +125,7 @@ def test_a_published_secret_will_do_on_a_laptop() -> None:
 def test_a_change_is_seen_and_a_bad_one_leaves_the_last_good(tmp_path: Path) -> None:
     """Read again when it changes, and told once a change."""
     path, told = tmp_path / "accounts.json", list[str]()
-    path.write_text(json.dumps([entry()]))
+    path.write_text(json.dumps([entry()]), "utf-8-sig")  # as Windows' editors write it
     file = AccountsFile(str(path), INSTALLATION)
     assert (file.look(told.append), file.look(told.append)) == (True, False)
     whole = json.dumps([entry(), SECOND])

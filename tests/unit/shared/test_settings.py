@@ -33,10 +33,11 @@ def test_all_problems_in_one_message():
         assert word in text
 
 
-def test_secret_from_a_file(tmp_path):
-    """NAME_FILE names a file that holds the secret; a line end at its end is not part of it."""
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_secret_from_a_file(tmp_path, encoding):
+    """NAME_FILE names a file that holds the secret; neither a line end at its end nor a byte order mark before it is part of it."""
     file = tmp_path / "key"
-    file.write_text("hidden-value\n")
+    file.write_text("hidden-value\n", encoding)
     secret = read(
         {"KEY_FILE": str(file)}, lambda reader: reader.secret("KEY", meaning="a key", example="x")
     )
