@@ -58,8 +58,11 @@ def text(field: str, value: str, longest: int) -> str:
     trimmed = value.strip()
     if not 1 <= len(trimmed) <= longest:
         raise InvalidArgument(f"{field}: expected 1 to {longest} characters")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in trimmed):
+    categories = {unicodedata.category(character) for character in trimmed}
+    if not categories.isdisjoint(("Cc", "Cs")):
         raise InvalidArgument(f"{field}: expected one line without control characters")
+    if categories <= {"Cf", "Zs"}:
+        raise InvalidArgument(f"{field}: expected a character that can be seen")
     return trimmed
 
 
@@ -129,7 +132,9 @@ def web_address(field: str, value: str | None) -> str | None:
     trimmed = optional_text(field, value, 500)
     if trimmed is None:
         return None
-    wrong = InvalidArgument(f"{field}: expected a URL that starts with https:// or http://")
+    wrong = InvalidArgument(
+        f"{field}: expected a URL that starts with https:// or http://, without spaces and user name, an international name as xn--…"
+    )
     try:
         parts = urlsplit(trimmed)
         host, _ = parts.hostname, parts.port

@@ -277,6 +277,7 @@ def test_the_same_moment_in_another_offset_is_no_change(session: Session) -> Non
         ({"name": " "}, "name"),
         ({"name": "x" * 201}, "name"),
         ({"name": "two\nlines"}, "name"),
+        ({"name": "\u200b \u2060"}, "name"),
         ({"locale": "xx_nowhere"}, "locale"),
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"timezone": "../etc/passwd"}, "timezone"),
