@@ -133,6 +133,19 @@ def set_up(settings: StripeSettings, url: str, secret_file: Path) -> dict[str, A
     wanted = sorted(CONNECT_WANTED if connect else WANTED)
     of = OWN if connect else Account(place)
     with stripe_and_database(settings, of) as (gateway, database):
+        # First what may fail: the secret of an endpoint is told once, and whoever waits for it may wait for this command's success.
+        try:
+            used = portal.configuration_in_use(
+                database, gateway, None, settings.stripe_portal_configuration
+            )
+        except PortalConfigurationMissing:
+            if settings.names_portal_configuration:
+                raise
+            now = dt.datetime.now(dt.UTC)
+            portal.ensure_configuration(database, gateway, configuration_key(None), now=now)
+            used = portal.configuration_in_use(
+                database, gateway, None, settings.stripe_portal_configuration
+            )
         written, problem = None, False
         account = StripeAccount(gateway)
         known = [one for one in account.webhook_endpoints() if one.url == url]
@@ -157,18 +170,6 @@ def set_up(settings: StripeSettings, url: str, secret_file: Path) -> dict[str, A
                     f"; but it is of API version {endpoint.api_version or '(the account default)'}, not "
                     f"{gateway.api_version}: Stripe can't change that. Make a second endpoint, then remove this one"
                 )
-        try:
-            used = portal.configuration_in_use(
-                database, gateway, None, settings.stripe_portal_configuration
-            )
-        except PortalConfigurationMissing:
-            if settings.names_portal_configuration:
-                raise
-            now = dt.datetime.now(dt.UTC)
-            portal.ensure_configuration(database, gateway, configuration_key(None), now=now)
-            used = portal.configuration_in_use(
-                database, gateway, None, settings.stripe_portal_configuration
-            )
     return {
         "accounts": place,
         "endpoint": endpoint.id,

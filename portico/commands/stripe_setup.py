@@ -91,6 +91,10 @@ def setup(
         say(f"endpoint {done['endpoint']}: {done['what']}")
         if done["secret_file"]:
             say(_said_of_secret(done["secret_file"], place, kept=into is not None))
+        elif into is None:
+            say(
+                "its signing secret was told when it was made: Stripe's dashboard shows it (Workbench, Webhooks)"
+            )
         say(f"portal configuration {done['configuration']}: {done['configuration_why']}")
     raise typer.Exit(FINDING if done["problem"] else OK)
 
