@@ -2,20 +2,26 @@
 
 Migrations are run by a command (`python -m services.<service> migrate`), never by a replica at its start. Those that are marked
 `AFTER_ROLL` (`shared.schema`) wait for a second one, `migrate --after-roll`, except in a database that is empty.
+
+They run under traffic. Whoever changes a table has it for itself, and all that want it wait behind who waits for it. So a migration waits for
+a lock for less time than anybody notices (`SHORT_TRY_MS`), lets everybody pass, and tries again. That is also less than the second after which
+PostgreSQL looks for deadlocks (`deadlock_timeout`), of which it would end a page's transaction as soon as the migration's.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, TypeVar
 
 from alembic import command, context, op
 from alembic.config import Config
-from sqlalchemy import Connection, MetaData, inspect, text
+from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
+from sqlalchemy import Connection, MetaData, event, inspect, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from shared.database import make_engine
+from shared.database import DatabaseUnavailable, make_engine
 from shared.database_errors import reason_of
 from shared.schema import ROOT, Schema, Standing, look, needed, revisions
 from shared.settings import SettingsError
@@ -23,14 +29,20 @@ from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
+T = TypeVar("T")
+
 WAIT_SECONDS: Final = 1500.0
 WAIT_POLL_SECONDS: Final = 1.0
 LOCK = 0x506F7274  # two migration jobs at once take turns (PostgreSQL advisory lock)
 TURN_POLL_SECONDS: Final = 0.5
 SHORT_TRY_MS: Final = 300
+"""How long a transaction of a migration waits for locks: each statement for what those before it have left of that, since what is locked
+already keeps others waiting."""
+SHORTEST_TRY_MS: Final = 20
 SHORT_TRIES: Final = 200
 """Two minutes in all."""
-LOCK_NOT_AVAILABLE: Final = "55P03"
+LOCK_LOST: Final = ("55P03", "40P01")
+"""It was not to be had in time, or waiting for it closed a circle: what was done is undone, and another try may pass."""
 FILL_BATCH: Final = 1000
 
 
@@ -59,16 +71,17 @@ def upgrade(
 
     Without a revision: as far as this release needs it; an empty one to the end, since no replica of a release before works on
     it. `after_roll`: what was left to do then. A database that is AHEAD is left as it is. Raises WrongOwner and NotUpgraded,
-    having changed nothing.
+    having changed nothing; DatabaseUnavailable when a table was not to be had, with the migrations before that one done.
     """
     config = _config(service)
-    engine = make_engine(url)
-    try:
-        with engine.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                _take_turn(connection)
+    before: Schema | None = None
+
+    def go_on() -> Upgrade:
+        nonlocal before
+        with _turn(url) as connection:
             found = look(connection, service)
             connection.commit()  # the lock stays, and each migration begins a transaction of its own
+            before = before or found
             found.refuse_wrong_owner()
             if after_roll and found.problem is not None:
                 raise NotUpgraded(
@@ -83,9 +96,61 @@ def upgrade(
             connection.commit()
             left = look(connection, service)
             connection.commit()
-            return Upgrade(found, left)
+            return Upgrade(before, left)
+
+    return _in_tries(go_on)
+
+
+def _in_tries(work: Callable[[], T]) -> T:
+    """Do something that waits for locks, again where it lost one. Raises DatabaseUnavailable where others would not let go of one."""
+    for left in reversed(range(SHORT_TRIES)):
+        try:
+            return work()
+        except OperationalError as error:
+            if getattr(error.orig, "pgcode", None) not in LOCK_LOST:
+                raise
+            lost = error
+        if left == SHORT_TRIES - 1:
+            log.info("a table is in use: it is tried again", error=str(lost.orig).strip())
+        if left:
+            time.sleep(SHORT_TRY_MS / 1000)
+    raise DatabaseUnavailable(
+        "somebody keeps a table from being changed, by a transaction that does not end (a dump, a session that somebody left open): "
+        "see pg_locks, and run it again. It goes on where it was"
+    ) from lost
+
+
+@contextmanager
+def _turn(url: str) -> Iterator[Connection]:
+    """A connection to migrate on, and nobody else does meanwhile."""
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                _take_turn(connection)
+                _wait_shortly(connection)
+            yield connection
     finally:
         engine.dispose()  # the connection ends, and the lock with it
+
+
+def _wait_shortly(connection: Connection) -> None:
+    """Let each transaction wait for its locks for `SHORT_TRY_MS` in all, counted from the first statement that takes any."""
+    holds_since: float | None = None
+
+    @event.listens_for(connection, "before_cursor_execute")
+    def limit(_: Connection, cursor: Any, statement: str, *ignored: Any) -> None:
+        nonlocal holds_since
+        driver = cursor.connection
+        if driver.get_transaction_status() != TRANSACTION_STATUS_INTRANS:
+            holds_since = None
+        if driver.autocommit or statement.lstrip().startswith("SELECT"):
+            return  # each waits by itself; what reads holds nobody up
+        if holds_since is None:
+            holds_since = time.monotonic()
+            return
+        left = SHORT_TRY_MS - 1000 * (time.monotonic() - holds_since)
+        cursor.execute(f"SET LOCAL lock_timeout = {max(SHORTEST_TRY_MS, int(left))}")
 
 
 def _take_turn(connection: Connection) -> None:
@@ -98,6 +163,7 @@ def _take_turn(connection: Connection) -> None:
     level = connection.get_isolation_level()
     connection.execution_options(isolation_level="AUTOCOMMIT")
     connection.execute(text("SET statement_timeout = 0"))
+    connection.execute(text(f"SET lock_timeout = {SHORT_TRY_MS}"))
     told = False
     while not connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})")):
         if not told:
@@ -113,16 +179,15 @@ def create_index(name: str, table: str, columns: Sequence[Any], **options: Any) 
     """For a migration: an index on a table that is being written to. PostgreSQL makes it beside the writes (CONCURRENTLY), which no
     transaction may hold: what the migration did before it is committed, so let it stand first, or alone. `options` are alembic's.
 
-    It waits for all transactions that had begun before, a backup's of hours too, and holds nobody up meanwhile: so without the 5
-    seconds that a statement else waits for a lock. A try that was cut off leaves an index that is not valid, which writes keep up and
+    It waits for all transactions that had begun before, a backup's of hours too, and holds nobody up meanwhile: so for as long as they
+    take. A try that was cut off leaves an index that is not valid, which writes keep up and
     no read uses; it is dropped and made again.
     """
     migration = op.get_context()
     if migration.dialect.name != "postgresql":
         op.create_index(name, table, columns, if_not_exists=True, **options)
         return
-    with migration.autocommit_block():
-        op.execute("SET lock_timeout = 0")
+    with migration.autocommit_block(), _waiting_beside():
         half_made = text(
             "SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"
         )
@@ -131,7 +196,14 @@ def create_index(name: str, table: str, columns: Sequence[Any], **options: Any) 
         op.create_index(
             name, table, columns, if_not_exists=True, postgresql_concurrently=True, **options
         )
-        op.execute("RESET lock_timeout")
+
+
+@contextmanager
+def _waiting_beside() -> Iterator[None]:
+    """What waits for its locks in here holds nobody up, so it waits for as long as it takes."""
+    op.execute("SET lock_timeout = 0")
+    yield
+    op.execute(f"SET lock_timeout = {SHORT_TRY_MS}")  # after an error the connection ends
 
 
 def replace_key(
@@ -202,22 +274,10 @@ def _watch_foreign_keys(word: str) -> None:
 
 
 def in_short_tries(statement: str) -> None:
-    """For a migration: run a statement that needs a table for itself for a moment, as a transaction of its own, on PostgreSQL.
-
-    While it waits for its lock, everybody else waits behind it. So each try waits shortly, and lets them pass before the next.
-    """
-    migration = op.get_context()
-    with migration.autocommit_block():
-        op.execute(f"SET lock_timeout = '{SHORT_TRY_MS}ms'")
-        for left in reversed(range(SHORT_TRIES)):
-            try:
-                op.execute(statement)
-                break
-            except OperationalError as error:
-                if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE or not left:
-                    raise
-                time.sleep(SHORT_TRY_MS / 1000)
-        op.execute("RESET lock_timeout")
+    """For a migration: run a statement that needs a table for itself for a moment, as a transaction of its own, on PostgreSQL. What the
+    migration did before it is committed, and is not done again for its sake."""
+    with op.get_context().autocommit_block():
+        _in_tries(lambda: op.execute(statement))
 
 
 def fill_nulls(table: str, column: str, value: str, key: str) -> None:
@@ -238,8 +298,7 @@ def fill_nulls(table: str, column: str, value: str, key: str) -> None:
                 column, existing_type=columns[column]["type"], nullable=False, server_default=value
             )
         return
-    with migration.autocommit_block():
-        op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT '{value}'")
+    in_short_tries(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT '{value}'")
     while _fill_once(table, column, value, key):
         time.sleep(TURN_POLL_SECONDS)
     check = f"ck_{table}_{column}_filled"
@@ -247,10 +306,8 @@ def fill_nulls(table: str, column: str, value: str, key: str) -> None:
     in_short_tries(
         f"ALTER TABLE {table} ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID"
     )
-    with migration.autocommit_block():
-        op.execute("SET lock_timeout = 0")
+    with migration.autocommit_block(), _waiting_beside():
         op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {check}")
-        op.execute("RESET lock_timeout")
     in_short_tries(
         f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL, DROP CONSTRAINT {check}"
     )
