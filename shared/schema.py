@@ -114,9 +114,12 @@ def _files(service: str) -> dict[str, Path]:
 def needed(service: str) -> str:
     """The newest migration that this code needs: the last one that is not marked. What is marked and has others after it was
     for the roll of a release before this one."""
-    files = _files(service)
-    unmarked = (name for name, file in files.items() if not _AFTER_ROLL.search(file.read_text()))
-    return max(unmarked)
+    return max(name for name, file in _files(service).items() if not waits_for_the_roll(file))
+
+
+def waits_for_the_roll(migration: Path) -> bool:
+    """Whether the migration in this file is marked."""
+    return _AFTER_ROLL.search(migration.read_text()) is not None
 
 
 def look(connection: Connection, service: str) -> Schema:

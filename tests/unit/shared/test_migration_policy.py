@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from local.processes import SERVICES
-from shared.schema import ROOT
+from shared.schema import ROOT, waits_for_the_roll
 
+RELEASED = {"portal": "0011", "billing": "0008", "notifier": "0012"}
+"""Where `migrate` of the last release leaves each service's database."""
 BEFORE_THE_POLICY = {"portal": 11, "billing": 8, "notifier": 12}
 """Heads from when an index might be made under a lock, because no table held much yet."""
 CONTRACTING = frozenset(
@@ -137,6 +139,35 @@ def test_the_policy_would_object(statement: str) -> None:
     """Each way to break old code is found in a migration, and not in its way back."""
     assert complaints(f"def upgrade():\n    {statement}\n") != []
     assert complaints(f"def downgrade():\n    {statement}\n") == []
+
+
+def too_late(marks: Mapping[str, bool], released: str) -> list[str]:
+    """Migrations of this release after one that waits for the end of its roll (`marks`), by their numbers."""
+    marked = [number for number, waits in marks.items() if waits and number > released]
+    return [
+        number for number, waits in marks.items() if marked and number > marked[0] and not waits
+    ]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_waits_for_the_roll_comes_last(service: str) -> None:
+    """An unmarked migration after a marked one makes that part of `migrate`, under replicas of the release before: give the new one the
+    marked one's number, and the marked one the next. What the last release has marked was for its own roll."""
+    own = [path for path in MIGRATIONS if path.parents[2].name == service]
+    marks = {path.name[:4]: waits_for_the_roll(path) for path in own}
+    assert any(marks.values())
+    assert RELEASED[service] in marks
+    assert too_late(marks, RELEASED[service]) == []
+
+
+@pytest.mark.parametrize(
+    ("marked", "released", "wrong"),
+    [("3", "0000", ""), ("23", "0000", ""), ("2", "0000", "3"), ("13", "0000", "2"), ("2", "0002", ""), ("1", "0000", "23")],
+)  # fmt: skip
+def test_the_order_would_be_refused(marked: str, released: str, wrong: str) -> None:
+    """Whatever of this release stands after a marked one is named."""
+    marks = {f"000{number}": number in marked for number in "123"}
+    assert too_late(marks, released) == [f"000{number}" for number in wrong]
 
 
 def test_what_nobody_uses_any_more_may_go_with_a_word() -> None:
