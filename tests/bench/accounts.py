@@ -138,10 +138,7 @@ def main() -> int:
     ]
     turns = "; ".join(spread_of(figures, what) for what in ("page", "webhook"))
     title = f"{CUSTOMERS:,} customers, {CALLERS} callers, medians of {TURNS} turns of {SECONDS:g} s; the turns' ratios are {turns}"
-    report.show(title, COLUMNS, rows)
-    report.show_targets(targets(figures))
-    if os.environ.get("BENCH_WRITE", "yes"):
-        report.write_part("accounts", f"{title}.", targets(figures), COLUMNS, rows)
+    report.conclude("accounts", title, targets(figures), COLUMNS, rows)
     return 0
 
 

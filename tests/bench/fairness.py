@@ -202,10 +202,7 @@ def main() -> int:
         for name, one in found.items()
     ]
     title = f"An account's mails beside a flood of {FLOOD:,} failures of another account's"
-    report.show(title, COLUMNS, rows)
-    report.show_targets(targets(found))
-    if os.environ.get("BENCH_WRITE", "yes"):
-        report.write_part("fairness", f"{title}.", targets(found), COLUMNS, rows)
+    report.conclude("fairness", title, targets(found), COLUMNS, rows)
     return 0
 
 

@@ -112,10 +112,7 @@ def main() -> int:
     ]
     aims = [report.at_least_of("webhooks a second to one endpoint", AIM, found[1, "at once"])]
     title = f"{HOOKS:,} webhooks to hosts, one notifier with {SENDERS} senders for them, {HookPolicy().per_owner} at a time to one owner"
-    report.show(title, COLUMNS, lines)
-    report.show_targets(aims)
-    if os.environ.get("BENCH_WRITE", "yes"):
-        report.write_part("hooks", f"{title}.", aims, COLUMNS, lines)
+    report.conclude("hooks", title, aims, COLUMNS, lines)
     return 0
 
 

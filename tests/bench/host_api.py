@@ -135,12 +135,8 @@ def main() -> int:
         finally:
             hollow.kill()
     rows = [row(figures[name], customers) for name, customers in TELLS_OF.items()]
-    aims = targets(figures)
     title = f"{CUSTOMERS:,} customers, {CALLERS} callers ({BULK_CALLERS} in bulk), medians of {ROUNDS} rounds of {SECONDS:g} s"
-    report.show(title, COLUMNS, rows)
-    report.show_targets(aims)
-    if os.environ.get("BENCH_WRITE", "yes"):
-        report.write_part("host api", f"{title}.", aims, COLUMNS, rows)
+    report.conclude("host api", title, targets(figures), COLUMNS, rows)
     return 0
 
 

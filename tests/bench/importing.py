@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from tests.bench import report
 from tests.bench.at_size import BUSINESS, Command, Site, busy_stripe, load_averages, running
 from tests.bench.live_webhooks import posting
 from tests.bench.measure import memory_mb
+from tests.bench.report import Tick
 from tests.bench.system import event_template
 
 CUSTOMERS = int(os.environ.get("CUSTOMERS", "50000"))
@@ -39,8 +40,6 @@ QUIET_LOAD: Final = 1.5
 """The load average before a run up to which it says something of how long an answer takes."""
 MINUTES_AIM: Final = 15
 SETTINGS: Final = {"STRIPE_LOOK_RATE": "100"}
-
-Tick = Callable[[str, int], object]
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Found:
 def run(
     site: Site,
     customers: int,
-    tick: Tick = lambda what, done: None,
+    tick: Tick = lambda what, done, total: None,
     *,
     every: float = EVERY_SECONDS,
 ) -> Found:
@@ -145,7 +144,7 @@ def _drive(site: Site, found: Found, tick: Tick) -> None:
     while True:
         time.sleep(LOOK_SECONDS)
         done = _taken_in(site)
-        tick("taken in", done)
+        tick("taken in", done, found.size.objects)
         found.note("billing", site.stack.processes("billing")[0].pid)
         found.note("the command", command.process.pid)
         if kills and done >= found.size.objects * (1 + len(found.killed)) // (1 + len(KILLS)):
@@ -184,11 +183,11 @@ def _wait_for_the_portal(site: Site, size: Size, tick: Tick) -> float:
     """The seconds until the portal has all; if it never has, what is missing is told in the end."""
     began = time.monotonic()
     while (there := _at_the_portal(site)) < size.objects:
-        tick("at the portal", there)
+        tick("at the portal", there, size.objects)
         if time.monotonic() - began > SETTLE_SECONDS:
             break
         time.sleep(1)
-    tick("at the portal", there)
+    tick("at the portal", there, size.objects)
     return time.monotonic() - began
 
 
@@ -292,24 +291,13 @@ def main() -> int:
     before = load_averages()
     quiet = os.getloadavg()[0] <= QUIET_LOAD
     with running("importing", SETTINGS) as site, report.progress() as bar:
-        tasks: dict[str, Any] = {}
-        total = CUSTOMERS + CUSTOMERS * 3 // 5 + CUSTOMERS // 25
-
-        def tick(what: str, done: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
-
-        found = run(site, CUSTOMERS, tick)
+        found = run(site, CUSTOMERS, report.ticking(bar))
     busy = "" if quiet else ", so how long anything took is not judged"
     title = f"An import of {CUSTOMERS:,} customers; load averages before it {before}{busy}"
     aims = targets(found, quiet=quiet)
-    report.show(title, ("", "measured"), rows(found))
-    report.show_targets(aims)
+    report.conclude("import", title, aims, ("", "measured"), rows(found))
     for complaint in found.complaints:
         print(complaint)
-    if os.environ.get("BENCH_WRITE", "yes"):
-        report.write_part("import", f"{title}.", aims, ("", "measured"), rows(found))
     return bool(found.complaints)
 
 

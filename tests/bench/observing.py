@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +21,7 @@ from services.notifier.domain.reminders import GATHER_FOR
 from services.notifier.domain.vocabulary import Reason
 from tests.bench import report
 from tests.bench.at_size import BUSINESS, Site, load_averages, running
+from tests.bench.report import Tick
 from tests.fixtures.webhook_host import WebhookHost
 
 EVENTS = int(os.environ.get("EVENTS", "5000"))
@@ -35,8 +36,6 @@ LEAST_A_SECOND: Final = 5
 PATIENCE: Final = 120.0
 ROWS: Final = 500
 SETTINGS: Final = {"STRIPE_LOOK_RATE": "100", "HOOKS_ALLOW_LOOPBACK": "true"}
-
-Tick = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -326,22 +325,12 @@ def rows(found: Found) -> list[report.Row]:
 def main() -> int:
     """Observe, print, write; exit code 1 when anything went that should not, or did not that should."""
     with running("observing", SETTINGS) as site, report.progress() as bar:
-        tasks: dict[str, Any] = {}
-
-        def tick(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=min(done, total))
-
-        found = run(site, EVENTS, tick)
+        found = run(site, EVENTS, report.ticking(bar))
     title = f"Observing {EVENTS:,} failures, and accepting them"
     aims = [report.at_most("what went wrongly, twice or not at all", 0, len(found.complaints))]
-    report.show(title, ("", "measured"), rows(found))
-    report.show_targets(aims)
+    report.conclude("observe", title, aims, ("", "measured"), rows(found))
     for complaint in found.complaints:
         print(complaint)
-    if os.environ.get("BENCH_WRITE", "yes"):
-        report.write_part("observe", f"{title}.", aims, ("", "measured"), rows(found))
     return bool(found.complaints)
 
 

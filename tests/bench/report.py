@@ -7,12 +7,19 @@ import os
 import platform
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from local.python_process import REPOSITORY
@@ -36,6 +43,7 @@ AFTER_LOAD = {"portal": "page", "billing": "webhook"}
 """Services and the figures that load them."""
 
 Row = Sequence[str]
+Tick = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,29 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         console=Console(stderr=True),
     )
+
+
+def ticking(bar: Progress) -> Tick:
+    """How far each of several things has come, a line each: by its name, so many of so many."""
+    tasks: dict[str, TaskID] = {}
+
+    def tick(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=min(done, total))
+
+    return tick
+
+
+def conclude(
+    part: str, title: str, aims: Sequence[Target], columns: Row, rows: Iterable[Row]
+) -> None:
+    """Print what a bench has measured and what was aimed at, and write it into its part of the page, but with BENCH_WRITE= (empty)."""
+    rows = list(rows)
+    show(title, columns, rows)
+    show_targets(aims)
+    if os.environ.get("BENCH_WRITE", "yes"):
+        write_part(part, f"{title}.", aims, columns, rows)
 
 
 def show_found(found: Found) -> None:

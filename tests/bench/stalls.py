@@ -254,10 +254,7 @@ def main() -> int:
             bar.advance(task)
     title = f"/healthz while others send for {SECONDS:g} s each"
     rows = [each.cells() for each in found]
-    report.show(title, COLUMNS, rows)
-    report.show_targets(targets(found))
-    if os.environ.get("BENCH_WRITE", "yes"):
-        report.write_part("stalls", f"{title}.", targets(found), COLUMNS, rows)
+    report.conclude("stalls", title, targets(found), COLUMNS, rows)
     return 0
 
 
