@@ -419,9 +419,9 @@ class PortalService(
         """Subscriptions and open invoices that were there before Portico, for the pages alone: hosts hear of what happens from
         now on."""
 
-        def together(events: list[Event[InvoiceData]]) -> list[str]:
+        def together(events: list[Event]) -> list[str]:
             done = self._write(
-                lambda session: event_handlers.handle_invoices(session, events, utc_now())
+                lambda session: event_handlers.handle_imported(session, events, utc_now())
             )
             return [DONE if one else DUPLICATE for one in done]
 
@@ -429,7 +429,7 @@ class PortalService(
             done = self._write(lambda session: event_handlers.handle(session, event, utc_now()))
             return DONE if done else DUPLICATE
 
-        return act(batch, event_handlers.is_about_invoice, together, alone)
+        return act(batch, event_handlers.can_be_imported, together, alone)
 
     @consume_batched
     def on_events(self, batch: list[Event]) -> Outcomes:

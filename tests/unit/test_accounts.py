@@ -431,17 +431,22 @@ OWN_PLACES: Final[dict[str, Any]] = {
     "known": {"note_date_learnt": (1, NOW)},
     "values": {
         "note_learnt": {"purpose": "changed"},
-        "note_subscription": {
-            "status": "canceled",
-            "interval_count": 1,
-            "as_of": SOON,
-        },
         "note_preview": {"previewed_at": SOON},
     },
     "customers": {"component": []},
     "customer_id": {"notifications_about": None, "erase_customer": None},
 }
 """The same of one function's parameter."""
+
+
+TOLD: Final = {
+    "stripe_customer_id": "cus_1",
+    "on_behalf_of": "",
+    "status": "canceled",
+    "interval_count": 1,
+    "as_of": SOON,
+}
+"""Of a subscription."""
 
 
 def arguments(function: Callable[..., Any], account: Account, session: Session) -> dict[str, Any]:
@@ -466,6 +471,8 @@ def _argument(function: str, name: str, kind: Any, account: Account, session: Se
         return [_incident(account, session)]
     if kind == Mapping[StripeId, Invoice]:
         return {StripeId(account, "in_1"): Invoice(status="paid")}
+    if kind == Mapping[StripeId, dict[str, Any]]:
+        return {StripeId(account, "sub_1"): TOLD}
     if kind == Sequence[intake.Arrival]:
         return [_arrival(account)]
     if kind == Collection[portal.CustomerRow]:

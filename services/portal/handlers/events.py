@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -25,6 +25,8 @@ from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.observations import merge, observe
 from shared.database import count_on_commit
 from shared.events import Event
+
+D = TypeVar("D", bound=events.Data)
 
 Handler = Callable[[Session, Event[Any], dt.datetime], None]
 """Each says by the type of its event what it is for; a test holds `ROUTES` against that."""
@@ -53,14 +55,7 @@ def handle_invoices(
 
     The invoices are locked in one order; events about one of them are merged one after another as they came.
     """
-    fresh = processed_events.first_times(session, [event.id for event in batch], now)
-    outcomes: list[bool] = []
-    mine: list[Event[events.InvoiceData]] = []
-    for event in batch:
-        outcomes.append(event.id in fresh)
-        if event.id in fresh:
-            fresh.discard(event.id)  # a second copy in the same batch is none of ours
-            mine.append(event)
+    outcomes, mine = _first_times(session, batch, now)
     stories: dict[StripeId, list[Event[events.InvoiceData]]] = defaultdict(list)
     for event in mine:
         stories[_invoice(event.data)].append(event)
@@ -76,6 +71,56 @@ def handle_invoices(
     }
     invoices.store_invoices(session, changed)
     return outcomes
+
+
+def is_about_subscription(event: Event) -> TypeGuard[Event[events.SubscriptionData]]:
+    """The same with `handle_subscriptions`."""
+    return events.carries(event, events.SubscriptionData)
+
+
+def handle_subscriptions(
+    session: Session, batch: Sequence[Event[events.SubscriptionData]], now: dt.datetime
+) -> list[bool]:
+    """The same for events about subscriptions: those that are new are written in one statement."""
+    outcomes, mine = _first_times(session, batch, now)
+    first: dict[StripeId, Event[events.SubscriptionData]] = {}
+    later = [one for one in mine if first.setdefault(_subscription(one.data), one) is not one]
+    told = {name: _row_of(event) for name, event in first.items()}
+    for name in subscriptions.note_subscriptions(session, told):
+        _note_end(session, name, first[name], now)
+    for event in later:
+        note_subscription(session, event, now)
+    return outcomes
+
+
+def can_be_imported(event: Event) -> bool:
+    """The same with `handle_imported`."""
+    return is_about_invoice(event) or is_about_subscription(event)
+
+
+def handle_imported(session: Session, batch: Sequence[Event], now: dt.datetime) -> list[bool]:
+    """The same for invoices and subscriptions that came together."""
+    invoices_done = iter(handle_invoices(session, [*filter(is_about_invoice, batch)], now))
+    others = [*filter(is_about_subscription, batch)]
+    subscriptions_done = iter(handle_subscriptions(session, others, now))
+    return [
+        next(invoices_done if is_about_invoice(event) else subscriptions_done) for event in batch
+    ]
+
+
+def _first_times(
+    session: Session, batch: Sequence[Event[D]], now: dt.datetime
+) -> tuple[list[bool], list[Event[D]]]:
+    """Whether each of these events comes for the first time, and those that do."""
+    fresh = processed_events.first_times(session, [event.id for event in batch], now)
+    outcomes: list[bool] = []
+    mine: list[Event[D]] = []
+    for event in batch:
+        outcomes.append(event.id in fresh)
+        if event.id in fresh:
+            fresh.discard(event.id)  # a second copy in the same batch is none of ours
+            mine.append(event)
+    return outcomes, mine
 
 
 def _told(
@@ -96,6 +141,10 @@ def _told(
 
 def _invoice(data: events.InvoiceData) -> StripeId:
     return StripeId(Account(data.account), data.invoice_id)
+
+
+def _subscription(data: events.SubscriptionData) -> StripeId:
+    return StripeId(Account(data.account), data.subscription_id)
 
 
 def _customer(data: events.InvoiceData | events.PaymentMethodChanged) -> StripeId:
@@ -126,36 +175,43 @@ def note_subscription(
     session: Session, event: Event[events.SubscriptionData], now: dt.datetime
 ) -> None:
     """What the page says of a subscription; one that ends needs nobody's approval any more."""
+    name = _subscription(event.data)
+    if subscriptions.note_subscriptions(session, {name: _row_of(event)}):
+        _note_end(session, name, event, now)
+
+
+def _row_of(event: Event[events.SubscriptionData]) -> dict[str, Any]:
     data = event.data
     ended = isinstance(data, events.SubscriptionEnded)
-    subscription = StripeId(Account(data.account), data.subscription_id)
-    newest = subscriptions.note_subscription(
-        session,
-        subscription,
-        {
-            "stripe_customer_id": data.stripe_customer_id,
-            "on_behalf_of": data.on_behalf_of,
-            "status": "canceled" if ended else data.status,
-            "end_reason": data.end_reason,
-            "ends_at": data.ends_at or (event.occurred_at if ended else None),
-            "current_period_end": data.current_period_end,
-            "description": data.description and data.description[:200],
-            "amount": data.amount,
-            "currency": data.currency,
-            "interval": data.interval,
-            "interval_count": data.interval_count,
-            "as_of": event.occurred_at,
-            "pricing": data.pricing and data.pricing[:20],
-            "discounted": data.discounted,
-            "collection_paused": data.collection_paused,
-            "collection_resumes_at": data.collection_resumes_at,
-            "trial_ends_at": data.trial_ends_at,
-            "terms_as_of": event.occurred_at if data.pricing is not None else None,
-            "previewed_at": None,
-        },
-    )
-    if newest and (ended or data.ends_at is not None):
-        note_end(session, subscription, data.ends_at or event.occurred_at, now)
+    return {
+        "stripe_customer_id": data.stripe_customer_id,
+        "on_behalf_of": data.on_behalf_of,
+        "status": "canceled" if ended else data.status,
+        "end_reason": data.end_reason,
+        "ends_at": data.ends_at or (event.occurred_at if ended else None),
+        "current_period_end": data.current_period_end,
+        "description": data.description and data.description[:200],
+        "amount": data.amount,
+        "currency": data.currency,
+        "interval": data.interval,
+        "interval_count": data.interval_count,
+        "as_of": event.occurred_at,
+        "pricing": data.pricing and data.pricing[:20],
+        "discounted": data.discounted,
+        "collection_paused": data.collection_paused,
+        "collection_resumes_at": data.collection_resumes_at,
+        "trial_ends_at": data.trial_ends_at,
+        "terms_as_of": event.occurred_at if data.pricing is not None else None,
+        "previewed_at": None,
+    }
+
+
+def _note_end(
+    session: Session, name: StripeId, event: Event[events.SubscriptionData], now: dt.datetime
+) -> None:
+    data = event.data
+    if isinstance(data, events.SubscriptionEnded) or data.ends_at is not None:
+        note_end(session, name, data.ends_at or event.occurred_at, now)
 
 
 def note_kept_method(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +21,16 @@ from shared.contracts.invoices import SubscriptionState
 from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
 from shared.database import UtcDateTime
 from shared.json_documents import json_object, json_one
-from shared.statements import changed, insert_new, is_object, table_of
+from shared.statements import (
+    among_named,
+    changed,
+    insert_new,
+    insert_new_rows,
+    is_object,
+    named_objects,
+    table_of,
+    update_rows,
+)
 
 MOST_SHOWN: Final = 5
 """How many subscriptions of one customer a look brings."""
@@ -33,6 +44,7 @@ PREVIEW_GOOD_FOR: Final = dt.timedelta(days=1)
 """How long it is believed what Stripe told of the next invoice, without an event about the subscription: a discount of the
 customer's, or an item for the next invoice, comes without one."""
 
+_KEY: Final = ("account", "subscription_id")
 _subscription, _request = table_of(SubscriptionRow), table_of(CancellationRequestRow)
 
 
@@ -163,28 +175,58 @@ def _is(subscription: StripeId) -> ColumnElement[bool]:
     return is_object(SubscriptionRow.account, SubscriptionRow.subscription_id, subscription)
 
 
-def note_subscription(session: Session, subscription: StripeId, values: dict[str, Any]) -> bool:
-    """Keep what is newest about a subscription; an end stays, and that it has begun. False: something newer is known.
+def note_subscriptions(session: Session, told: Mapping[StripeId, dict[str, Any]]) -> list[StripeId]:
+    """Keep what is newest about these subscriptions, of which the same is told of each; an end stays, and that one has begun. Those of
+    which nothing newer is known, in one order.
 
     Stripe's moments are whole seconds, and its events come in any order: a subscription that is made and paid within one may be told
     as begun first.
     """
-    row = {"account": subscription.account, "subscription_id": subscription.id, **values}
-    if insert_new(session, table_of(SubscriptionRow), [row], returning="id"):
-        return True
-    older = SubscriptionRow.as_of <= values["as_of"]
-    if values["status"] == "canceled":
-        older = or_(older, SubscriptionRow.status != "canceled")
-    else:
-        older = older & (SubscriptionRow.status != "canceled")
-    if values["status"] == UNBEGUN:
-        older = older & SubscriptionRow.status.in_((UNBEGUN, NOT_TOLD))
-    return bool(
-        changed(
-            session,
-            update(SubscriptionRow).where(_is(subscription), older).values(values),
+    rows = {
+        name: {"account": name.account, "subscription_id": name.id, **told[name]}
+        for name in sorted(told)
+    }
+    made = {
+        StripeId(Account(account), id)
+        for account, id in insert_new_rows(
+            session, _subscription, list(rows.values()), returning=_KEY
         )
+    }
+    behind = _older(session, rows.keys() - made, told)
+    update_rows(session, _subscription, [rows[name] for name in rows if name in behind], _KEY)
+    return [name for name in rows if name in made or name in behind]
+
+
+def _older(
+    session: Session, names: Collection[StripeId], told: Mapping[StripeId, dict[str, Any]]
+) -> set[StripeId]:
+    """Those of these that are known as they were before what is told; all are locked, in one order."""
+    if not names:
+        return set()
+    accounts, named = named_objects(names)
+    known = {
+        StripeId(Account(account), id): (status, as_of)
+        for account, id, status, as_of in session.execute(_locking(accounts), named)
+    }
+    return {name for name, (status, as_of) in known.items() if _is_news(told[name], status, as_of)}
+
+
+@lru_cache
+def _locking(accounts: int) -> Select[Any]:
+    return (
+        select(*(_subscription.c[name] for name in (*_KEY, "status", "as_of")))
+        .where(among_named(_subscription.c.account, _subscription.c.subscription_id, accounts))
+        .order_by(*(_subscription.c[name] for name in _KEY))
+        .with_for_update()
     )
+
+
+def _is_news(told: dict[str, Any], status: str, as_of: dt.datetime) -> bool:
+    if told["status"] == "canceled":
+        return status != "canceled" or as_of <= told["as_of"]
+    if told["status"] == UNBEGUN and status not in (UNBEGUN, NOT_TOLD):
+        return False
+    return status != "canceled" and as_of <= told["as_of"]
 
 
 def note_kept_method(

@@ -12,14 +12,18 @@ from services.portal.domain.notice import Tone
 from services.portal.handlers import timeline as story
 from services.portal.handlers.events import (
     ROUTES,
+    can_be_imported,
     handle,
+    handle_imported,
     handle_invoices,
 )
 from services.portal.handlers.resolved_links import notice_for
 from services.portal.models import (
+    CancellationRequestRow,
     CustomerRow,
     InvoiceRow,
     ProcessedEventRow,
+    SubscriptionRow,
 )
 from services.portal.retention import RULES
 from shared import events
@@ -342,3 +346,62 @@ def test_a_subscription_of_before_portico_is_shown(session: Session, customer_id
     snapshot = lookup(session, customer_id, NOW)
     assert snapshot is not None
     assert [one.subscription_id for one in snapshot.subscriptions] == ["sub_9"]
+
+
+def subscribed(number: int, status: str = "active") -> events.SubscriptionImported:
+    return events.SubscriptionImported(
+        subscription_id=f"sub_{number}", stripe_customer_id="cus_1", status=status
+    )
+
+
+def test_what_an_import_tells_is_taken_in_together(session: Session) -> None:
+    """As if each had come alone: what is new, what is known, what is known better and what has ended, and twice about one; each event once."""
+    ended = events.SubscriptionEnded(
+        subscription_id="sub_1", stripe_customer_id="cus_1", status="canceled"
+    )
+    handle(session, event(ended, ago(minutes=9)), NOW)
+    handle(session, event(subscribed(2, "past_due"), ago(minutes=1)), NOW)
+    handle(session, event(subscribed(3, "past_due"), ago(minutes=9)), NOW)
+    batch = [
+        event(subscribed(1), ago(minutes=5), "evt_1"),
+        event(imported(), NOW, "evt_invoice"),
+        event(subscribed(2), ago(minutes=5), "evt_2"),
+        event(subscribed(3), ago(minutes=5), "evt_3"),
+        event(subscribed(4), ago(minutes=5), "evt_4"),
+        event(subscribed(4), ago(minutes=5), "evt_4"),
+        event(subscribed(4, "trialing"), ago(minutes=4), "evt_5"),
+    ]
+    assert all(map(can_be_imported, batch))
+    assert handle_imported(session, batch, NOW) == [True, True, True, True, True, False, True]
+    assert handle_imported(session, batch, NOW) == [False] * len(batch)
+    rows = session.execute(select(SubscriptionRow.subscription_id, SubscriptionRow.status))
+    assert dict(rows.tuples().all()) == {
+        "sub_1": "canceled",
+        "sub_2": "past_due",
+        "sub_3": "active",
+        "sub_4": "trialing",
+    }
+    assert session.scalar(select(func.count()).select_from(InvoiceRow)) == 1
+
+
+def test_an_end_that_an_import_finds_overtakes_a_request(
+    session: Session, customer_id: str
+) -> None:
+    """The business needs not answer any more, however many came with it."""
+    session.add(
+        CancellationRequestRow(
+            request_id="r" * 22,
+            customer_pk=session.scalars(select(CustomerRow.id)).one(),
+            stripe_customer_id="cus_1",
+            subscription_id="sub_2",
+            status="open",
+            asked_at=ago(minutes=9),
+            tries=0,
+        )
+    )
+    session.flush()
+    ends = events.SubscriptionImported(
+        subscription_id="sub_2", stripe_customer_id="cus_1", status="active", ends_at=ahead(days=9)
+    )
+    handle_imported(session, [event(subscribed(1)), event(ends, event_id="evt_2")], NOW)
+    assert session.scalars(select(CancellationRequestRow.status)).all() == ["overtaken"]
