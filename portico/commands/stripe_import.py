@@ -25,6 +25,14 @@ from shared.contracts.rpc.errors import ImportRunning
 from shared.terminal import complain, one_line, say
 
 PAGE: Final = 500
+HELD: Final = {
+    imports.LIVE_WORK: "live work has taken what may be read of Stripe (STRIPE_LOOK_RATE); a quarter of that is the import's in any case",
+    imports.OUTBOX: "events wait in billing's outbox, and go first",
+    imports.STRIPE: "Stripe says that there are too many requests",
+}
+"""What an import waits for."""
+HELD_SECONDS: Final = 30.0
+"""An import that has read no page for so long says why."""
 TIMEOUT: Final = 120.0
 TOLD: Final = {
     "no_email": "without an e-mail address: they can't be written to",
@@ -61,7 +69,7 @@ def import_accounts(
     """Take in the customers, subscriptions and open invoices that Stripe has already. Nobody is mailed for it, and nothing is charged.
 
     It tells first how many reads of the month's allowance that takes, about, and asks. Live work goes first: it reads with what is left of
-    STRIPE_LOOK_RATE, and waits when Stripe says so. Stopped or killed it goes on where it was when it is run again, after some seconds, for
+    STRIPE_LOOK_RATE, a quarter of that at least, and waits when Stripe says so. Where it waits for long it says for what. Stopped or killed it goes on where it was when it is run again, after some seconds, for
     which it waits; run after its end, it takes all in anew, and nothing is there twice. What is worth telling of single customers comes last.
 
     Ends with 1 where another import of the account is under way, or the key may not read what is needed: nothing was read then. With --all
@@ -197,7 +205,9 @@ def _import(
         return ask(call, imports.IMPORT_PAGE, holder=holder, **account_argument(account))
 
     page = when_free(next_page, ImportRunning, _shown(account))
+    patience = _Patience(_shown(account))
     while True:
+        patience.look(page)
         total = max(before + plan.reads, page.reads + (page.what != "done"))
         number = page.customers + page.subscriptions + page.invoices
         bar.update(task, total=total, completed=page.reads, count=f"{number:,}")
@@ -219,6 +229,25 @@ def _import(
             if fault.means(ImportRunning):  # it was taken over, while this one stood still
                 raise Stop(FINDING, f"{_shown(account)}: {fault.message}") from None
             raise
+
+
+class _Patience:
+    """Says what an import waits for, once it has waited long, and once in such a time."""
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+        self._since = time.monotonic()
+        self._told = False
+
+    def look(self, page: imports.ImportProgress) -> None:
+        """Look at what a call came to."""
+        if page.held is None:
+            self._since, self._told = time.monotonic(), False
+        elif not self._told and time.monotonic() - self._since >= HELD_SECONDS:
+            self._told = True
+            complain(
+                f"{self._shown}: no page for {HELD_SECONDS:.0f} s: {HELD.get(page.held, page.held)}"
+            )
 
 
 def _report(call: Caller, accounts: list[str], file: Path | None) -> dict[str, Counter[str]]:

@@ -13,6 +13,8 @@ from typing import Final
 
 BURST_SECONDS: Final = 3.0
 """How many seconds' worth may be spent at once after a quiet time."""
+SHARE: Final = 4
+"""Work that can wait, and not for ever, has one request in so many."""
 
 
 class Budget:
@@ -22,7 +24,7 @@ class Budget:
         """`per_second`: how many requests; 0 allows none."""
         self._per_second, self._clock = per_second, clock
         self._most = self._left = per_second * BURST_SECONDS
-        self._at = clock()
+        self._at = self._shared_at = clock()
 
     def take(self, requests: int, *, spare: bool = False) -> bool:
         """Take so many requests, or none of them and answer False: whoever asks has another way.
@@ -36,4 +38,14 @@ class Budget:
         if requests > self._left - reserve:
             return False
         self._left -= requests
+        return True
+
+    def take_share(self) -> bool:
+        """Take one request, for work that can wait: only while half is left, as above, or if it has had none in the time of `SHARE` requests,
+        for which others wait then."""
+        if not self.take(1, spare=True):
+            if (self._at - self._shared_at) * self._per_second < SHARE:
+                return False
+            self._left -= 1
+        self._shared_at = self._at
         return True

@@ -67,7 +67,8 @@ class Importing:
     def import_page(self, holder: Holder, account: str = OWN) -> ImportProgress:
         """Take in one page of an account's customers, subscriptions or open invoices; call again with the same `holder` until `what` is
         `done`, each time after the wait that the answer names. Goes on with what was begun; after the end, another `holder` begins anew.
-        ImportRunning: another one is at it. It takes reads from live work's budget (STRIPE_LOOK_RATE) while half is left."""
+        ImportRunning: another one is at it. It takes reads from live work's budget (STRIPE_LOOK_RATE) while half is left, and one in four
+        of them in any case; `held` says what has the way."""
         at = served(account, self.accounts.directory)
         gateway = self.gateways.at(at)
         budget = self.looks.at(at) if self.settings.stripe_look_rate else None
@@ -77,7 +78,7 @@ class Importing:
                 self.database, StripeLists(gateway), budget, run, holder=holder, clock=_now
             )
         self.wake_relay()
-        return _progress(step.progress, step.wait)
+        return _progress(step.progress, step.wait, step.held)
 
     @rpc
     def import_findings(
@@ -92,7 +93,7 @@ class Importing:
         return [ImportFinding(stripe_customer_id=id, findings=words) for id, words in found]
 
 
-def _progress(progress: Progress, wait: float = 0.0) -> ImportProgress:
+def _progress(progress: Progress, wait: float = 0.0, held: str | None = None) -> ImportProgress:
     return ImportProgress(
         what=progress.what,
         customers=progress.customers,
@@ -101,6 +102,7 @@ def _progress(progress: Progress, wait: float = 0.0) -> ImportProgress:
         events=progress.events,
         reads=progress.reads,
         wait=wait,
+        held=held,
     )
 
 

@@ -30,6 +30,7 @@ from services.billing.queries.imports import Progress
 from services.billing.stripe_events.imports import DONE, Listed, Run, read_page
 from shared.contracts.accounts import Account
 from shared.contracts.rpc.errors import ImportRunning
+from shared.contracts.rpc.imports import LIVE_WORK, OUTBOX, STRIPE
 from shared.database import Transactions
 
 LEASE: Final = dt.timedelta(seconds=30)
@@ -75,6 +76,8 @@ class Step:
     progress: Progress
     wait: float = 0.0
     """Seconds until the next one."""
+    held: str | None = None
+    """Why no page was read; None: one was, or all are."""
 
 
 def plan(
@@ -126,8 +129,8 @@ def step(
     holder: str,
     clock: Callable[[], dt.datetime],
 ) -> Step:
-    """Take in one page, or say how long to wait before. `budget`: the account's, of which half is left to live work; None: it has
-    none, and a page a second is read. Raises ImportRunning, StripeUnavailable, StripeRefused."""
+    """Take in one page, or say how long to wait before. `budget`: the account's, of which live work leaves what it doesn't need, and a
+    share; None: it has none, and a page a second is read. Raises ImportRunning, StripeUnavailable, StripeRefused."""
     now = clock()
     with database.transaction() as session:
         at = imports.take(session, run.account, holder, secrets.token_hex(4), now, now + LEASE)
@@ -138,8 +141,10 @@ def step(
         waiting, _ = outbox.OUTBOX.backlog(session, now)
     if at.finished:
         return Step(at)
-    if waiting > MOST_WAITING or (budget is not None and not budget.take(1, spare=True)):
-        return Step(at, NO_BUDGET_WAIT)
+    if waiting > MOST_WAITING:
+        return Step(at, NO_BUDGET_WAIT, OUTBOX)
+    if budget is not None and not budget.take_share():
+        return Step(at, NO_BUDGET_WAIT, LIVE_WORK)
     what, read_at = Listed(at.what), clock()
     try:
         page = lists.page(what, at.cursor)
@@ -147,7 +152,7 @@ def step(
         wait = _wait_of(limited)
         with database.transaction() as session:
             imports.keep(session, run.account, holder, _until_next(clock(), wait))
-        return Step(at, wait)
+        return Step(at, wait, STRIPE)
     except ObjectGone:
         if at.cursor is None:
             raise

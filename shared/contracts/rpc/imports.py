@@ -21,6 +21,12 @@ FINDINGS: Final = (
     "unreadable",
 )
 """What is worth telling of a customer."""
+LIVE_WORK: Final = "live_work"
+OUTBOX: Final = "outbox"
+STRIPE: Final = "stripe"
+HELD: Final = (LIVE_WORK, OUTBOX, STRIPE)
+"""What an import waits for: live work has taken the budget of reads; events wait to be published; Stripe says that there are too many
+requests."""
 Holder = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{8,64}$")]
 """What whoever drives an import makes up, once, to be known by."""
 
@@ -46,7 +52,10 @@ class ImportProgress(Answer, frozen=True, kw_only=True):
     reads: int
     """Pages that were taken in."""
     wait: float = 0.0
-    """How many seconds to wait before the next call: live work, Stripe or the outbox has the way."""
+    """How many seconds to wait before the next call."""
+    held: Annotated[str, one_of(*HELD)] | None = None
+    """Why no page was read: live work has taken what may be read of Stripe, events wait to be published, or Stripe says that there are too many
+    requests; null: one was, or all were."""
 
 
 class ImportPlan(Answer, frozen=True, kw_only=True):
@@ -78,7 +87,7 @@ class ImportFinding(Answer, frozen=True, kw_only=True):
     findings: list[Annotated[str, one_of(*FINDINGS)]]
 
 
-STRIPE: Final = (StripeUnavailable, StripeRefused)
+_FAULTS: Final = (StripeUnavailable, StripeRefused)
 IMPORT_FINDINGS: Final = Method("billing", "import_findings", list[ImportFinding])
-IMPORT_PAGE: Final = Method("billing", "import_page", ImportProgress, (ImportRunning, *STRIPE))
-IMPORT_PLAN: Final = Method("billing", "import_plan", ImportPlan, STRIPE)
+IMPORT_PAGE: Final = Method("billing", "import_page", ImportProgress, (ImportRunning, *_FAULTS))
+IMPORT_PLAN: Final = Method("billing", "import_plan", ImportPlan, _FAULTS)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from services.billing.domain.budget import Budget
+from services.billing.domain.budget import BURST_SECONDS, SHARE, Budget
 from services.billing.domain.errors import (
     ObjectGone,
     StripePermissionMissing,
@@ -28,6 +28,7 @@ from services.billing.workflows.importing import LEASE, MOST_WAITING, NEXT_CALL,
 from shared import events
 from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.errors import ImportRunning
+from shared.contracts.rpc.imports import LIVE_WORK, OUTBOX, STRIPE
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Clock
 
@@ -383,7 +384,8 @@ def test_stripe_is_obeyed_when_it_says_slow_down(walk: Walk, lists: FakeLists) -
     limited = StripeRateLimited("429")
     limited.retry_after = 7.0
     lists.troubles = [limited, StripeRateLimited("429")]
-    assert [walk().wait, walk().wait, walk().wait] == [7.0, 2.0, 0.0]
+    steps = [walk() for _ in range(3)]
+    assert [(step.wait, step.held) for step in steps] == [(7.0, STRIPE), (2.0, STRIPE), (0.0, None)]
     assert finish(walk).progress.customers == 8
 
 
@@ -416,10 +418,38 @@ def test_stripe_is_obeyed_while_it_is_looked_what_there_is(
 
 
 def test_live_work_goes_first(walk: Walk, lists: FakeLists) -> None:
-    """While half of the account's budget is not there, no page is read."""
+    """While half of the account's budget is not there, no page is read, and it is said."""
     budget = Budget(10, clock=lambda: 0.0)
     budget.take(16)
-    assert (walk(budget=budget).wait > 0, lists.reads) == (True, 0)
+    step = walk(budget=budget)
+    assert (step.wait > 0, step.held, lists.reads) == (True, LIVE_WORK, 0)
+
+
+@pytest.mark.parametrize("rate", [1, 6, 100])
+def test_however_much_live_work_takes_an_import_has_its_share(rate: int) -> None:
+    """A quarter of the rate, which live work lacks: together they ask no more than the rate."""
+    moment, live, shared = 0.0, 0, 0
+    budget = Budget(rate, clock=lambda: moment)
+    seconds, looks_in_one = 60, 10 * rate
+    for _ in range(seconds * looks_in_one):
+        moment += 1 / looks_in_one
+        while budget.take(1):
+            live += 1
+        shared += budget.take_share()
+    assert shared == pytest.approx(seconds * rate / SHARE, rel=0.1)
+    assert live + shared == pytest.approx((seconds + BURST_SECONDS) * rate, abs=2)
+
+
+def test_a_storm_of_looks_does_not_stop_an_import(walk: Walk, lists: FakeLists) -> None:
+    """It reads on, more slowly."""
+    moment = 0.0
+    budget = Budget(4, clock=lambda: moment)
+    for _ in range(10):
+        moment += 1
+        while budget.take(1):
+            pass
+        walk(budget=budget)
+    assert lists.reads == 3 + 2 + 2, "all that there is"
 
 
 def test_an_outbox_that_is_full_is_waited_for(
@@ -427,7 +457,8 @@ def test_an_outbox_that_is_full_is_waited_for(
 ) -> None:
     """A failed charge never stands behind thousands of an import's events."""
     monkeypatch.setattr(outbox.OUTBOX, "backlog", lambda *_: (MOST_WAITING + 1, 0.0))
-    assert (walk().wait > 0, lists.reads) == (True, 0)
+    step = walk()
+    assert (step.wait > 0, step.held, lists.reads) == (True, OUTBOX, 0)
 
 
 def test_a_cursor_that_is_gone_begins_its_list_again(

@@ -13,6 +13,7 @@ import pytest
 from portico.cli import waiting
 from portico.cli.rpc import Fault
 from portico.commands import stripe_import
+from shared.contracts.rpc.imports import HELD
 from tests.unit.cli.conftest import FakeServices, Run
 
 PLAN = {
@@ -43,6 +44,7 @@ def progress(what: str, customers: int, **given: Any) -> dict[str, Any]:
         "events": customers,
         "reads": customers // 100,
         "wait": 0.0,
+        "held": None,
     } | given
 
 
@@ -220,6 +222,26 @@ def test_one_that_is_taken_over_ends(run: Run, services: FakeServices) -> None:
     services.answers["billing", "import_page"] = answer
     result = run("stripe", "import", "--yes")
     assert (result.exit_code, "taken this import over" in result.stderr) == (1, True)
+
+
+def test_what_it_waits_for_is_told_once_it_has_waited_long(
+    run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once in a time without a page, and again in the next; each way to be held has its words."""
+    monkeypatch.setattr(stripe_import, "HELD_SECONDS", 0.0)
+    pages = [
+        progress("customers", 0, held="live_work"),
+        progress("customers", 0, held="live_work"),
+        progress("customers", 100),
+        progress("customers", 100, held="outbox"),
+        progress("done", 250),
+    ]
+    services.answers["billing", "import_page"] = lambda **_: pages.pop(0)
+    result = run("stripe", "import", "--yes")
+    assert result.exit_code == 0
+    assert result.stderr.count("live work has taken") == 1
+    assert result.stderr.count("events wait in billing's outbox") == 1
+    assert set(stripe_import.HELD) == set(HELD)
 
 
 def test_it_waits_as_long_as_it_is_told(
