@@ -16,7 +16,7 @@ from portico.figures import number_of
 from portico.observing.accepting import PORTION, BadList, Chosen, accept, choose, read_ids
 from portico.observing.reading import Charge, Mail, Reading
 from portico.observing.totals import Totals
-from shared.contracts.rpc import portal
+from shared.contracts.rpc import notifier, portal
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.modes import BusinessMode
 from shared.mode import LIVE, OBSERVE
@@ -96,8 +96,10 @@ def go_live(
         chosen = choose(call, offered, wanted) if accept_ is not None else Chosen(offered, [])
         _refuse_wrong(chosen)
         drawn = mode.mode != LIVE or mode.live_since is None or mode.installation_observes
+        unwelcomed = ask(call, notifier.WELCOMES, business_id=business).waiting if drawn else 0
         if not as_json:
             _show_offer(mode, totals, shown)
+            _show_unwelcomed(mode, unwelcomed)
             _show_chosen(chosen, asked=accept_ is not None)
         if not yes and (drawn or chosen.ids):
             confirm(_question(mode, chosen, drawn=drawn))
@@ -113,6 +115,7 @@ def go_live(
                 "accepted": accepted,
                 "not_owed_any_more": chosen.over,
                 "accepted_before": list(chosen.before),
+                "welcomes_taken_off": unwelcomed,
             }
         )
         return
@@ -176,6 +179,14 @@ def _show_offer(mode: BusinessMode, totals: Totals, shown: Shown) -> None:
     say(f"Observed of {mode.name}, and not sent:")
     show_totals(totals)
     show_rows(shown, totals)
+
+
+def _show_unwelcomed(mode: BusinessMode, waiting: int) -> None:
+    if waiting:
+        say(
+            f"{number_of(waiting, 'customer')} of {mode.name} {'wait' if waiting > 1 else 'waits'} to be welcomed, asked for before it observed. "
+            f"The line takes them off the queue; to ask for them again then: portico customers welcome --business {mode.business_id}"
+        )
 
 
 def _show_chosen(chosen: Chosen, *, asked: bool) -> None:

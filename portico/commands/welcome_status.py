@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Final
 
 from portico.cli.output import as_moment, console, literal, print_json
+from services.notifier.domain.reminders import QuietHours, quiet_for
 from shared.contracts.rpc import portal, welcomes
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.modes import BusinessMode
+from shared.l10n.dates import zone
 
 TAKES_OFF: Final = "takes those who wait off the queue: ask for them again then"
 HELD: Final = {
@@ -36,6 +39,16 @@ class Quiet:
         if self.policy is None or not (self.policy.quiet_from and self.policy.quiet_until):
             return None
         return f"from {self.policy.quiet_from} to {self.policy.quiet_until}"
+
+    def last_until(self, now: dt.datetime) -> str | None:
+        """Until when they last at the business, on its clock, as words; None: it is day there."""
+        if self.hours is None or self.policy is None:
+            return None
+        start, end = str(self.policy.quiet_from), str(self.policy.quiet_until)
+        hours = QuietHours(dt.time.fromisoformat(start), dt.time.fromisoformat(end))
+        if not quiet_for(hours, now, zone(self.timezone or "UTC")):
+            return None
+        return f"until {end} by the business's clock ({self.timezone or 'UTC'})"
 
     @property
     def sentence(self) -> str:
@@ -87,6 +100,7 @@ def show_run(run: welcomes.WelcomeRun, mode: BusinessMode, quiet: Quiet, *, as_j
         "not sent on purpose": run.suppressed,
         "failed": run.failed,
         "earlier": run.earlier,
+        "taken off the queue": run.taken_off,
     }
     for words, count in rows.items():
         if count or words in ("waiting", "sent"):
@@ -94,16 +108,23 @@ def show_run(run: welcomes.WelcomeRun, mode: BusinessMode, quiet: Quiet, *, as_j
     held = _held(run, mode, quiet)
     if held is not None:
         out.print(literal(f"Held: {held}."))
-    if run.waiting and run.per_hour is not None and run.due_at is not None:
-        if run.held not in (None, "sending"):  # then it is only looked again
-            due = f"looked at again {as_moment(run.due_at)} (UTC)"
-        else:
-            due = f"the next {as_moment(run.due_at)}, the last {as_moment(run.done_at)} (UTC){quiet.adds}"
-        if not (mode.observed or run.held == "observing" or _crossed(run, mode)):
-            out.print(f"{run.per_hour:,} an hour; {due}.")
-            out.print(literal(quiet.sentence))
+    if run.taken_off:
+        again = f"portico customers welcome --business {run.business_id}"
+        out.print(literal(f"Who was taken off can be asked for again: {again}"))
+    if run.waiting and not (mode.observed or run.held == "observing" or _crossed(run, mode)):
+        out.print(f"{run.per_hour:,} an hour; {_pace(run, quiet)}.")
+        out.print(literal(quiet.sentence))
     if run.per_hour is None and not any(rows.values()):
         out.print("Nobody has been asked for yet.")
+
+
+def _pace(run: welcomes.WelcomeRun, quiet: Quiet) -> str:
+    """When whose turn comes, as far as that can be said."""
+    if run.held == "quiet_hours":
+        return "what they hold is not made up for"
+    if run.held not in (None, "sending"):  # then it is only looked again
+        return f"looked at again {as_moment(run.due_at)} (UTC)"
+    return f"the next {as_moment(run.due_at)}, the last {as_moment(run.done_at)} (UTC){quiet.adds}"
 
 
 def _crossed(run: welcomes.WelcomeRun, mode: BusinessMode) -> bool:
@@ -124,7 +145,10 @@ def _held(run: welcomes.WelcomeRun, mode: BusinessMode, quiet: Quiet) -> str | N
     if run.held == "quiet_hours":
         if quiet.hours is None:
             return "quiet hours that the business had when it was last looked at"
-        return f"quiet hours, {quiet.hours}"
+        until = quiet.last_until(dt.datetime.now(dt.UTC))
+        return (
+            f"quiet hours {until or f'where those are who wait: {quiet.hours} by their own clocks'}"
+        )
     if run.held is None:
         return None
     return HELD.get(run.held, run.held) + (f" ({run.why})" if run.why else "")

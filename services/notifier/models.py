@@ -150,9 +150,9 @@ class Welcome(Base):
     """The customer's, when it was asked for; NULL: the business's."""
     asked_at: Mapped[dt.datetime] = mapped_column(Moment)
     released_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    """When the mail was written down to be sent; NULL: it waits for its turn."""
+    """When the mail was written down to be sent, or they were taken off the queue; NULL: it waits for its turn."""
     notification_id: Mapped[str | None] = mapped_column(String(40))
-    """By which they are told: of a customer who was merged into this one it may be that one's."""
+    """By which they are told: of a customer who was merged into this one it may be that one's. NULL of who was taken off the queue."""
 
     __table_args__ = (
         Index("ix_welcomes_business_id", "business_id"),

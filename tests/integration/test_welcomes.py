@@ -258,7 +258,7 @@ def test_many_customers_are_locked_in_one_order(postgresql: House, change: str) 
     def alter() -> None:
         with house.db.transaction() as session:
             if change == "taken off":
-                queries.take_off(session, SUNRISE)
+                queries.take_off(session, SUNRISE, house.clock())
             else:
                 queries.ask_again(session, town.everybody(), house.clock())
 

@@ -77,9 +77,8 @@ def story(session: Session, about: About, *, event_ids: list[str], now: dt.datet
         mine = [one.occurred_at for one in reports if one.notification_id == row.notification_id]
         steps += _mail_steps(row, mine, now)
     steps += [_feedback_step(row) for row in reports]
-    if about.customer_id is not None and welcomes.waits_for(session, about.customer_id):
-        text = "the welcome email waits for its turn in its business’s queue"
-        steps.append(_step(now, "waits", text))
+    if about.customer_id is not None:
+        steps += _welcome_steps(session, about.customer_id, now)
     people = {row.stripe_customer_id for row in mails if row.stripe_customer_id}
     people |= {row.stripe_customer_id for row in incidents}
     return Timeline(
@@ -90,6 +89,18 @@ def story(session: Session, about: About, *, event_ids: list[str], now: dt.datet
             {row.correlation_id for row in mails if row.correlation_id.startswith("evt_")}
         ),
     )
+
+
+def _welcome_steps(session: Session, customer_id: str, now: dt.datetime) -> list[TimelineStep]:
+    """Of a customer who was asked for and has no email yet."""
+    place = welcomes.without_email(session, customer_id)
+    if place is None:
+        return []
+    if place.released_at is None:
+        text = "the welcome email waits for its turn in its business’s queue"
+        return [_step(now, "waits", text)]
+    text = "the welcome email was taken off its business’s queue: it can be asked for again"
+    return [_step(place.released_at, "stopped", text)]
 
 
 def _step(at: dt.datetime, what: str, text: str, **more: Any) -> TimelineStep:

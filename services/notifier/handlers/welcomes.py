@@ -72,7 +72,7 @@ def queue(
     the business drew its line waits no more, unless it is asked for them again."""
     run = queries.begin_run(session, business_id, per_hour, now)
     if _is_before_the_line(run, live_since):
-        queries.take_off(session, business_id)
+        queries.take_off(session, business_id, now)
     outcomes = plan(session, recipients, hasher)
     asked = [one for one, each in zip(recipients, outcomes, strict=True) if each == contract.QUEUED]
     new = [
@@ -106,7 +106,7 @@ def stop(session: Session, business_id: str, now: dt.datetime) -> contract.Stopp
         return contract.StoppedWelcomes(stopped=0)
     _finish(run, now)
     back = queries.take_back(session, business_id, now)
-    off = queries.take_off(session, business_id)
+    off = queries.take_off(session, business_id, now)
     return contract.StoppedWelcomes(stopped=back + off, sending=queries.begun(session, business_id))
 
 
@@ -128,7 +128,7 @@ def release(
         return _put_off(run, pause)
     assert isinstance(standing, Standing)
     if _is_before_the_line(run, standing.live_since):
-        queries.take_off(session, business_id)
+        queries.take_off(session, business_id, now)
         return _finish(run, now, Held.BEFORE_THE_LINE)
     taken = _take(session, run, standing, now)
     if isinstance(taken, Pause):
@@ -277,6 +277,7 @@ def look(session: Session, business_id: str, now: dt.datetime) -> contract.Welco
         suppressed=counts.get(Status.SUPPRESSED, 0),
         failed=counts.get(Status.FAILED, 0),
         earlier=counts.get(None, 0),
+        taken_off=counts.get(queries.TAKEN_OFF, 0),
         held=run.held if run is not None else None,
         why=_said(session, run, now) if run is not None and run.held in TRYING else None,
         due_at=run.due_at if run is not None and waiting else None,

@@ -31,6 +31,8 @@ from services.notifier.models import Notification, Welcome, WelcomeRun
 from shared.statements import changed, insert_new, table_of
 
 _WAITS: Final = Welcome.released_at.is_(None)
+_TAKEN_OFF: Final = and_(Welcome.released_at.is_not(None), Welcome.notification_id.is_(None))
+"""Their turn came to nothing: they were taken off the queue."""
 _UNDER_WAY: Final = and_(
     # As literals: by them the partial index is found, whatever plan is kept.
     Notification.kind == literal_column(f"'{Kind.WELCOME.value}'"),
@@ -51,6 +53,7 @@ _GOES_ON: Final = and_(
     or_(Notification.lookups == 0, Notification.attempts > 0),
 )
 """Of those under way: it waits neither for its customer's morning nor for the portal to know them."""
+TAKEN_OFF: Final = "taken_off"
 MAY_GO_AGAIN: Final = and_(
     ~_GONE,
     or_(
@@ -113,7 +116,7 @@ class Known:
 def known_among(session: Session, customer_ids: Collection[str]) -> dict[str, Known]:
     """Those of these customers who were ever asked for."""
     rows = session.execute(
-        select(Welcome.customer_id, _WAITS, case((MAY_GO_AGAIN, 1), else_=0))
+        select(Welcome.customer_id, _WAITS, case((or_(_TAKEN_OFF, MAY_GO_AGAIN), 1), else_=0))
         .outerjoin(Notification, Notification.notification_id == Welcome.notification_id)
         .where(Welcome.customer_id.in_(customer_ids))
     )
@@ -156,12 +159,13 @@ def lock_run(session: Session, business_id: str) -> WelcomeRun | None:
     )
 
 
-def take_off(session: Session, business_id: str) -> int:
-    """Take those of a business who wait off the queue; how many. Its run is locked."""
+def take_off(session: Session, business_id: str, now: dt.datetime) -> int:
+    """Take those of a business who wait off the queue, until they are asked for again; how many. Its run is locked."""
     return changed(
         session,
-        delete(Welcome)
+        update(Welcome)
         .where(_in_order(Welcome.business_id == business_id, _WAITS))
+        .values(released_at=now, notification_id=None)
         .execution_options(synchronize_session=False),
     )
 
@@ -397,20 +401,27 @@ def waiting(session: Session, business_id: str) -> int:
 
 
 def by_outcome(session: Session, business_id: str) -> dict[str | None, int]:
-    """How many of a business's customers who were released stand where, by status; None: it is forgotten by now."""
+    """How many of a business's customers whose turn came stand where, by status, or `TAKEN_OFF`; None: it is forgotten by now."""
+    taken_back = and_(
+        Notification.status == Status.SUPPRESSED.value,
+        Notification.reason == Reason.WELCOMING_STOPPED.value,
+    )
+    outcome = case((or_(_TAKEN_OFF, taken_back), TAKEN_OFF), else_=Notification.status)
     rows: Any = session.execute(
-        select(Notification.status, func.count())
+        select(outcome.label("outcome"), func.count())
         .select_from(Welcome)
         .outerjoin(Notification, Notification.notification_id == Welcome.notification_id)
         .where(Welcome.business_id == business_id, ~_WAITS)
-        .group_by(Notification.status)
+        .group_by(literal_column("outcome"))
     )
     return dict(rows.tuples().all())
 
 
-def waits_for(session: Session, customer_id: str) -> Welcome | None:
-    """The customer's place in the queue, if they wait in it."""
-    return session.scalar(select(Welcome).where(Welcome.customer_id == customer_id, _WAITS))
+def without_email(session: Session, customer_id: str) -> Welcome | None:
+    """The customer's place in the queue, if they wait in it, or were taken off it."""
+    return session.scalar(
+        select(Welcome).where(Welcome.customer_id == customer_id, or_(_WAITS, _TAKEN_OFF))
+    )
 
 
 def erase_customer(session: Session, customer_id: str | None) -> int:

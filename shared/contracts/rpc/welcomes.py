@@ -85,6 +85,9 @@ class WelcomeRun(Answer, frozen=True, kw_only=True):
     failed: int
     earlier: int
     """They had their turn so long ago that it is forgotten what came of it."""
+    taken_off: int = 0
+    """They were taken off the queue before their turn, or their email was taken back, when welcoming was stopped or by the business's line:
+    they can be asked for again."""
     held: Annotated[str, one_of(*HELD)] | None = None
     """Why nobody's turn came when it was last due; null: somebody's did. `sending`: what was released before has not been tried yet.
     `refused`: the mail provider refused what was released last, `provider`: it is away, or does not say; one a minute is tried until it takes one.

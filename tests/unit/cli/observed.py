@@ -80,12 +80,15 @@ class ObservingWorld:
         self.accepted: list[str] = []
         self.before: set[str] = set()
         """What was accepted before."""
+        self.unwelcomed = 0
+        """Who waits to be welcomed."""
         self.limit = 2
         """Rows of a page, whatever is asked for."""
         services.answers |= {
             ("notifier", "observed"): self._observed,
             ("notifier", "accept_observed"): self._accept,
             ("notifier", "story"): self._story,
+            ("notifier", "welcomes"): self._welcomes,
             ("billing", "observed_charges"): self._charges,
             ("portal", "recipients"): self._recipients,
             ("portal", "businesses_modes"): self._modes,
@@ -152,6 +155,19 @@ class ObservingWorld:
         told = [one for one in self.mails if one["notification_id"] in notification_ids]
         self.mails = [one for one in self.mails if one["notification_id"] not in notification_ids]
         return [{**one, "accepted": True, "status": "pending"} for one in told]
+
+    def _welcomes(self, business_id: str) -> Any:
+        ended = (
+            "sending",
+            "sent",
+            "delivered",
+            "bounced",
+            "observed",
+            "suppressed",
+            "failed",
+            "earlier",
+        )
+        return {"business_id": business_id, "waiting": self.unwelcomed, **dict.fromkeys(ended, 0)}
 
     def _story(self, notification_id: str) -> Any:
         steps = ["notified", "observed"]

@@ -69,6 +69,19 @@ def test_going_live_draws_the_line_and_releases_nothing(
         assert told in found.stdout
 
 
+def test_who_waits_to_be_welcomed_is_counted(run: Run, world: ObservingWorld) -> None:
+    """The line takes them off the queue: that is said before it is drawn, with how they are asked for again."""
+    world.unwelcomed = 1200
+    told = run("go-live", "--business", "sunrise", "--yes").stdout
+    assert "1,200 customers of Sunrise wait to be welcomed" in told
+    assert "portico customers welcome --business sunrise" in told
+    again = run("go-live", "--business", "sunrise", "--yes", "--json")
+    assert json.loads(again.stdout)["welcomes_taken_off"] == 0, "it draws no second line"
+    world.modes["sunrise"] = "observe"
+    told = run("go-live", "--business", "sunrise", "--yes", "--json").stdout
+    assert json.loads(told)["welcomes_taken_off"] == 1200
+
+
 def test_it_asks_before_it_does(run: Run, world: ObservingWorld, services: FakeServices) -> None:
     """A no leaves everything as it was; what would be done stands in the question."""
     world.mails = [mail(1), mail(2)]

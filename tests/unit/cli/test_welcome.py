@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from portico.cli.rpc import Fault, Unavailable
 from portico.commands.welcome import WORDS
-from portico.commands.welcome_status import HELD
+from portico.commands.welcome_status import HELD, Quiet
 from services.notifier.domain.welcomes import Held
 from shared.contracts.rpc import welcomes
+from shared.contracts.rpc.portal import ReminderPolicy
 from tests.unit.cli.conftest import FakeServices, Run
 
 COMMAND = ("customers", "welcome", "--business", "sunrise")
@@ -31,6 +34,7 @@ NOBODY: dict[str, Any] = {
     "suppressed": 0,
     "failed": 0,
     "earlier": 0,
+    "taken_off": 0,
     "held": None,
     "due_at": None,
     "done_at": None,
@@ -282,9 +286,12 @@ def test_how_it_stands(services: FakeServices, run: Run) -> None:
     """The counts that are not zero, why it is held, and when it is done."""
     services.answers["notifier", "welcomes"] = RUN
     shown = " ".join(run(*COMMAND, "--status").stdout.split())
-    assert "1,200 waiting 40 sent 38 of them delivered 2 bounced Held: quiet hours, from" in shown
-    assert "60 an hour; looked at again 2026-11-30 10:00:00 (UTC). Quiet hours: none" in shown
+    assert "1,200 waiting 40 sent 38 of them delivered 2 bounced Held: quiet hours " in shown
+    assert "60 an hour; what they hold is not made up for. Quiet hours: none" in shown
     assert "the next" not in shown
+    services.answers["notifier", "welcomes"] = RUN | {"held": "portal_unavailable"}
+    shown = " ".join(run(*COMMAND, "--status").stdout.split())
+    assert "60 an hour; looked at again 2026-11-30 10:00:00 (UTC). Quiet hours: none" in shown
     services.answers["notifier", "welcomes"] = RUN | {"held": None}
     shown = " ".join(run(*COMMAND, "--status").stdout.split())
     assert "Held" not in shown
@@ -294,6 +301,32 @@ def test_how_it_stands(services: FakeServices, run: Run) -> None:
     )
     services.answers["notifier", "welcomes"] = RUN
     assert json.loads(run(*COMMAND, "--status", "--json").stdout) == RUN
+
+
+@pytest.mark.parametrize(
+    ("hour", "until"),
+    [
+        (2, "until 08:00 by the business's clock (America/New_York)"),
+        (12, None),
+        (13, None),
+        (23, "until 08:00 by the business's clock (America/New_York)"),
+    ],
+)
+def test_until_when_quiet_hours_last(hour: int, until: str | None) -> None:
+    """On the business's own clock; by day there it is its customers who sleep."""
+    quiet = Quiet(ReminderPolicy(quiet_from="21:00", quiet_until="08:00"), "America/New_York")
+    now = dt.datetime(2026, 11, 30, hour, 30, tzinfo=ZoneInfo("America/New_York"))
+    assert quiet.last_until(now) == until
+    assert Quiet(ReminderPolicy(), "America/New_York").last_until(now) is None
+
+
+@pytest.mark.usefixtures("queue")
+def test_how_it_stands_after_it_was_stopped(services: FakeServices, run: Run) -> None:
+    """How many were taken off, and that they can be asked for again."""
+    services.answers["notifier", "welcomes"] = RUN | {"waiting": 0, "held": None, "taken_off": 1160}
+    shown = " ".join(run(*COMMAND, "--status").stdout.split())
+    assert "0 waiting 40 sent 38 of them delivered 2 bounced 1,160 taken off the queue" in shown
+    assert "asked for again: portico customers welcome --business sunrise" in shown
 
 
 @pytest.mark.usefixtures("by_night")

@@ -214,6 +214,7 @@ def test_no_wish_crosses_a_line(house: House) -> None:
     assert town.go_on(HOUR, MINUTE) == 0
     run = town.look()
     assert (run.held, run.waiting) == (Held.BEFORE_THE_LINE, 0)
+    assert run.taken_off == 5 - len(sent) - run.observed > 0
     town.ask()
     town.go_on(MINUTE)
     assert len(town.welcomed()) == 5
@@ -299,9 +300,11 @@ def test_stopped_it_goes_on_where_it_was(house: House) -> None:
     assert 0 < sent < 10
     assert town.stop() == 10 - sent
     assert town.stop() == 0
+    assert (town.look().waiting, town.look().taken_off) == (0, 10 - sent)
     assert town.go_on(HOUR, MINUTE) == 0
     assert sorted(town.ask(per_hour=3600)) == ["queued"] * (10 - sent) + ["welcomed"] * sent
     assert town.go_on(4 * SECOND) <= 5  # the pause is not made up for
+    assert town.look().taken_off == 0
     town.go_on(MINUTE)
     assert sorted(town.welcomed()) == sorted(f"c{number}@example.com" for number in range(1, 11))
 
@@ -355,12 +358,20 @@ def test_who_waits_is_told_in_their_story(house: House) -> None:
 
     town = Welcoming(house, 1)
     town.ask(per_hour=1)
-    with house.db.reading() as session:
-        about = timeline.About(customer_id="c1")
-        told = timeline.story(session, about, event_ids=[], now=house.clock())
-    assert [(step.step, step.text) for step in told.steps] == [
-        ("waits", "the welcome email waits for its turn in its business’s queue")
-    ]
+
+    def told() -> list[tuple[str, str]]:
+        with house.db.reading() as session:
+            about = timeline.About(customer_id="c1")
+            story = timeline.story(session, about, event_ids=[], now=house.clock())
+        return [(step.step, step.text) for step in story.steps]
+
+    waits = ("waits", "the welcome email waits for its turn in its business’s queue")
+    assert told() == [waits]
+    assert town.stop() == 1
+    stopped = "the welcome email was taken off its business’s queue: it can be asked for again"
+    assert told() == [("stopped", stopped)]
+    town.ask(per_hour=1)
+    assert told() == [waits]
 
 
 def test_when_it_is_done(house: House) -> None:
@@ -392,6 +403,8 @@ def test_stopped_what_is_released_and_not_begun_is_taken_back(house: House) -> N
     with house.db.transaction() as session:
         stopped = handlers.stop(session, SUNRISE, house.clock())
     assert (stopped.stopped, stopped.sending) == (4, 2)
+    run = town.look()
+    assert (run.taken_off, run.sending, run.suppressed) == (4, 2, 0)
     assert sending.send_one(house.desk, leased[2]).outcome == "sent"
     assert town.go_on(14 * MINUTE, MINUTE) == 0
     town.change_business(reminders=ReminderPolicy())
