@@ -87,6 +87,8 @@ class Contact:
     """Their page shows payments, and has the button to Stripe's. False also where a portal of the release before does not tell."""
     merged_ids: tuple[str, ...] = ()
     """Portico's ids of customers who were merged into this one; told where it was asked for by Portico's id."""
+    stripe_customer: StripeCustomer | None = None
+    """With whom they are linked at Stripe; None: with nobody, or a portal of the release before does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,6 +157,9 @@ def contact(
         disconnected=person.disconnected,
         can_manage_billing=person.can_manage_billing,
         merged_ids=list(person.merged_ids),
+        account=person.account,
+        on_behalf_of=person.on_behalf_of,
+        stripe_customer_id=person.stripe_customer_id,
         platform=platform,
         business=contract.ContactBusiness(
             **_business(person.business),

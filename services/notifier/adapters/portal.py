@@ -20,7 +20,14 @@ from services.notifier.ports import (
     UnknownCustomer,
 )
 from shared.contracts import rpc as contracts
-from shared.contracts.accounts import Merchant, StripeCustomer, by_merchant, merchant_arguments
+from shared.contracts.accounts import (
+    Account,
+    Merchant,
+    StripeCustomer,
+    by_merchant,
+    merchant_arguments,
+    stripe_customer,
+)
 from shared.contracts.rpc import errors
 from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
@@ -177,6 +184,9 @@ def _read_contact(wire: contracts.portal.Contact) -> Contact:
         disconnected=wire.disconnected,
         has_payments=wire.can_manage_billing,
         merged_ids=tuple(wire.merged_ids),
+        stripe_customer=stripe_customer(
+            Account(wire.account), wire.stripe_customer_id, wire.on_behalf_of
+        ),
         business=_read_business(wire.business),
     )
 

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     REMINDED_RECENTLY = "reminded recently"
     WAITS_FOR_INTERVAL = "waits: the last email about this invoice is too recent"
     WAITS_FOR_MORNING = "waits: quiet hours in the customer's time zone"
+    WAITS_AFTER_FAILURE = "waits: an email to this customer asked for a payment a short time ago"
     WAITS_FOR_SCHEDULE = "waits: Stripe has not said yet whether it will try again"
     WAITS_FOR_OTHERS = (
         "waits: what fails within ten minutes of an email to this customer is told in one more"

@@ -30,6 +30,8 @@ TRIED_EVERY: Final = dt.timedelta(minutes=1)
 """So often one is released as a try, while SendGrid takes none, or once in the time from one mail to the next, where that is longer."""
 MOST_TRIES: Final = 15
 """So many tries may be under way: then their own repetitions, a quarter of an hour apart at most, are tries enough."""
+AFTER_ASKING: Final = dt.timedelta(days=1)
+"""So long after an email that asked a customer for money no other one says hello."""
 _LOOKED_BACK: Final = dt.timedelta(hours=1)
 _UNDER_WAY_FOR: Final = dt.timedelta(seconds=30)
 _HOUR: Final = dt.timedelta(hours=1)

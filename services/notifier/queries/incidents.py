@@ -8,7 +8,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Select, Update, and_, bindparam, or_, select, update
+from sqlalchemy import Select, Update, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
@@ -114,6 +114,13 @@ def _locking_open(accounts: int, merchants: int) -> Select[Any]:
         )
         .order_by(*_ORDER)
         .with_for_update()
+    )
+
+
+def last_asked(session: Session, customer: StripeCustomer) -> dt.datetime | None:
+    """When an email last asked this Stripe customer for money; None: none has, as far as is known."""
+    return session.scalar(
+        select(func.max(IncidentRow.asked_at)).where(is_customer(*_CUSTOMER, customer))
     )
 
 

@@ -48,11 +48,13 @@ REACHED_NOBODY: Final = and_(
 _GOES_ON: Final = and_(
     or_(
         Notification.reason.is_(None),
-        Notification.reason != Reason.WAITS_FOR_MORNING.value,
+        Notification.reason.not_in(
+            [Reason.WAITS_FOR_MORNING.value, Reason.WAITS_AFTER_FAILURE.value]
+        ),
     ),
     or_(Notification.lookups == 0, Notification.attempts > 0),
 )
-"""Of those under way: it waits neither for its customer's morning nor for the portal to know them."""
+"""Of those under way: it waits neither for its customer's morning, nor for the portal to know them, nor after an email about a payment."""
 TAKEN_OFF: Final = "taken_off"
 MAY_GO_AGAIN: Final = and_(
     ~_GONE,

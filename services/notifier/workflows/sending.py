@@ -32,6 +32,7 @@ from services.notifier.domain.observing import happened_at, observed_because
 from services.notifier.domain.reminders import schedule
 from services.notifier.domain.sending import Again, SendingPolicy, Stop, after_unknown_customer
 from services.notifier.domain.vocabulary import Reason, Status
+from services.notifier.domain.welcomes import AFTER_ASKING
 from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers.compose import OpenInvoice, compose
 from services.notifier.handlers.delivery import Answered, SendRequest
@@ -125,14 +126,10 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
         return _not_now(desk, leased, "portal_unavailable", str(error))
     except RequestClosed:
         return _suppress(desk, leased, Reason.REQUEST_CLOSED)
-    if contact.disconnected and leased.kind is not Kind.FRESH_LINK:
-        return _suppress(desk, leased, Reason.ACCOUNT_DISCONNECTED)
-    to_business = leased.kind in TO_BUSINESS
-    address = contact.business.email if to_business else contact.email
-    if not address:
-        return _suppress(
-            desk, leased, Reason.NO_BUSINESS_ADDRESS if to_business else Reason.NO_ADDRESS
-        )
+    if (nobody := _nobody_to_write_to(leased, contact)) is not None:
+        return _suppress(desk, leased, nobody)
+    if (held := _held_after_asking(desk, leased, contact)) is not None:
+        return held
     observed = _observed_because(desk, leased, contact.business)
     leased, others = _told_together(desk, leased, contact.business.live_since, observed)
     if others is None:
@@ -160,6 +157,39 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
         return refusal
     outcome = desk.mailer.send(mail)
     return _with_retries(desk, lambda: desk.record(Answered(leased, mail.kind, outcome)))
+
+
+def _nobody_to_write_to(leased: Leased, contact: Contact) -> Reason | None:
+    """Why there is nobody; None: there is."""
+    if contact.disconnected and leased.kind is not Kind.FRESH_LINK:
+        return Reason.ACCOUNT_DISCONNECTED
+    if leased.kind in TO_BUSINESS:
+        return None if contact.business.email else Reason.NO_BUSINESS_ADDRESS
+    return None if contact.email else Reason.NO_ADDRESS
+
+
+def _held_after_asking(desk: SendContext, leased: Leased, contact: Contact) -> Result | None:
+    """A welcome on the heels of an email that asks for money takes from its weight, and does the business no honour: it comes a day later.
+    None: it may go, as may every other email."""
+    customer = contact.stripe_customer
+    if leased.kind is not Kind.WELCOME or leased.by_hand or customer is None:
+        return None
+
+    def body(session: Session) -> Result | None:
+        asked = incident_queries.last_asked(session, customer)
+        if asked is None or asked + AFTER_ASKING <= desk.now():
+            return None
+        row = leases.lock_leased(session, leased)
+        if row is None:
+            return Result(leased.kind, "lease_lost")
+        if row.unconfirmed_since is not None:  # it may have gone
+            return None
+        row.status, row.reason = Status.PENDING.value, Reason.WAITS_AFTER_FAILURE.value
+        row.lease_until = row.lease_token = None
+        row.due_at = row.ready_at = asked + AFTER_ASKING
+        return Result(leased.kind, "held", Reason.WAITS_AFTER_FAILURE)
+
+    return _transact(desk, body)
 
 
 def _observed_because(desk: SendContext, leased: Leased, business: Business) -> Reason | None:

@@ -25,7 +25,7 @@ from services.portal.queries import aliases, behalves, links, waiting_addresses
 from services.portal.queries import customers as people
 from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
-from shared.contracts.accounts import Account, Merchant, StripeCustomer, stripe_customer
+from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer, stripe_customer
 from shared.contracts.rpc.errors import (
     InvalidArgument,
     NotFound,
@@ -326,6 +326,10 @@ class ContactDetails(CustomerProfile):
     """As `Snapshot.can_manage_billing`."""
     merged_ids: tuple[str, ...] = ()
     """Public ids merged into theirs; known where they were asked for by one."""
+    account: Account = OWN
+    on_behalf_of: str = ""
+    stripe_customer_id: str | None = None
+    """With which Stripe customer they are linked; None: with none."""
 
 
 def contacts(
@@ -346,9 +350,7 @@ def contacts(
         person = _person(row)
         if person.merged_ids or person.customer_id not in by_ours:
             by_ours[person.customer_id] = person
-        theirs = stripe_customer(
-            row.c_account, row.c_platform_stripe_customer_id, row.c_on_behalf_of
-        )
+        theirs = stripe_customer(person.account, person.stripe_customer_id, person.on_behalf_of)
         by_stripe[theirs] = person
     by_ours |= _merged(session, public_ids - by_ours.keys(), now)
     return [
@@ -395,4 +397,7 @@ def _person(row: Row[Any]) -> ContactDetails:
         merged_ids=tuple(row.merged_ids.split(",")) if row.merged_ids else (),
         can_manage_billing=row.c_platform_stripe_customer_id is not None and not row.disconnected,
         live_since=max(lines, default=None),
+        account=row.c_account,
+        on_behalf_of=row.c_on_behalf_of,
+        stripe_customer_id=row.c_platform_stripe_customer_id,
     )

@@ -345,6 +345,11 @@ class Contact(SecretAnswer, frozen=True, kw_only=True):
     business: ContactBusiness
     external_id: str | None = None
     """The host's own id of the customer; null: not told, by a release before."""
+    account: str = ""
+    """Of which Stripe account and on whose behalf `stripe_customer_id` is."""
+    on_behalf_of: str = ""
+    stripe_customer_id: str | None = None
+    """With which Stripe customer they are linked; null: with none, or a release before does not tell."""
 
 
 class BusinessContact(Answer, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers import requests as asking
 from services.notifier.queries import erasure, notifications, suppressions
 from services.notifier.workflows import welcomes as welcoming
-from tests.unit.notifier.conftest import House
+from shared.contracts.accounts import OWN, StripeCustomer
+from tests.unit.notifier.conftest import House, failed
 from tests.unit.notifier.fakes import START
 from tests.unit.notifier.welcoming import SUNRISE, Welcoming
 
@@ -35,6 +36,39 @@ def merge(town: Welcoming, old: str, into: str) -> None:
     """A customer who was enrolled is claimed by the host as another one of theirs."""
     contact = town.add(into, merged_ids=(old,))
     town.house.portal.people[old] = contact
+
+
+def test_who_was_just_asked_for_money_is_welcomed_a_day_later(house: House) -> None:
+    """The email about the payment goes at once, and no hello on its heels; others are welcomed meanwhile, at the rate."""
+    town = Welcoming(house, 8)
+    owes = town.add("c1", stripe_customer=StripeCustomer(OWN, "cus_1"))
+    house.portal.people["cus_1"] = owes
+    town.ask(per_hour=3600)
+    house.hear(failed())
+    assert house.work() == ["sent"]
+    assert town.go_on(MINUTE) == 7
+    assert "c1@example.com" not in town.welcomed()
+    (held,) = (row for row in house.rows() if row.status == Status.PENDING)
+    assert (held.customer_id, held.reason) == ("c1", Reason.WAITS_AFTER_FAILURE)
+    assert town.look().sending == 1
+    house.clock.forward(hours=23, minutes=58)
+    assert town.go_on(4 * MINUTE) == 1
+    assert town.welcomed()[-1] == "c1@example.com"
+
+
+def test_who_was_asked_for_money_can_be_told_by_a_person_at_once(house: House) -> None:
+    """A welcome that a person sends a second time waits for nothing but the night."""
+    town = Welcoming(house)
+    owes = town.add("c1", stripe_customer=StripeCustomer(OWN, "cus_1"))
+    house.portal.people["cus_1"] = owes
+    town.ask()
+    town.go_on(4 * SECOND)
+    house.hear(failed())
+    assert house.work() == ["sent"]
+    with house.db.transaction() as session:
+        (welcome,) = (row for row in house.rows() if row.kind == "welcome")
+        asking.resend(session, welcome.notification_id, house.clock())
+    assert town.send() == ["sent"]
 
 
 @pytest.mark.parametrize("first", ["c1", "c2"])
