@@ -27,6 +27,7 @@ from portico.commands.erase import erase
 from portico.commands.explain import explain
 from portico.commands.init import init
 from portico.commands.links import links
+from portico.commands.portal_config import stripe
 from portico.commands.preview import preview
 from portico.commands.stats import stats
 from portico.commands.stripe_import import import_accounts
@@ -103,15 +104,15 @@ app.add_typer(billing.events, name="events")
 app.add_typer(notifier.notifications, name="notifications")
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(billing.invoices, name="invoices")
-app.add_typer(billing.stripe, name="stripe")
+app.add_typer(stripe, name="stripe")
 app.add_typer(mails.mail, name="mail")
-billing.stripe.command("setup")(stripe_setup.setup)
-billing.stripe.command("connect")(connect.connect)
-billing.stripe.command("accounts")(connect.accounts)
-billing.stripe.command("disconnect")(connect.disconnect)
+stripe.command("setup")(stripe_setup.setup)
+stripe.command("connect")(connect.connect)
+stripe.command("accounts")(connect.accounts)
+stripe.command("disconnect")(connect.disconnect)
 portal.customers.command("links")(links)
 portal.customers.command("welcome")(welcome)
-billing.stripe.command("import")(import_accounts)
+stripe.command("import")(import_accounts)
 portal.customers.command("erase")(erase)
 portal.customers.command("proposals")(proposals.proposals)
 portal.customers.command("accept")(proposals.accept)

@@ -12,7 +12,8 @@ import typer
 from portico.checks.settings import NO_SECRET_YET
 from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop
 from portico.cli.output import print_json
-from portico.commands.billing import AsJson, stripe_errors, stripe_settings
+from portico.commands.billing import AsJson
+from portico.commands.portal_config import stripe_errors, stripe_settings
 from portico.env_file import (
     BadEnvFile,
     changed_text,

@@ -13,7 +13,7 @@ import requests
 from typer.testing import CliRunner
 
 from portico.cli.context import CliContext
-from portico.commands.billing import configuration_view, describe
+from portico.commands.portal_config import configuration_view, describe
 from portico.main import app
 from portico.stripe_setup import (
     account_of,
