@@ -20,7 +20,7 @@ from services.notifier.handlers import welcomes as handlers
 from services.notifier.handlers.delivery import SendRequest
 from services.notifier.handlers.results import Result
 from services.notifier.models import Base, Notification, Welcome
-from services.notifier.queries import erasure
+from services.notifier.queries import erasure, welcome_emails
 from services.notifier.queries import welcomes as queries
 from services.notifier.queries.leases import Leased
 from services.notifier.workflows import sending
@@ -339,10 +339,10 @@ def test_the_statements_of_the_loop_go_by_an_index(postgresql: House) -> None:
         session.execute(text("ANALYZE"))
     with house.db.reading() as session:
         looks: dict[str, Callable[[Session], object]] = {
-            "ix_notifications_welcomes": lambda s: queries.under_way(s, SUNRISE),
+            "ix_notifications_welcomes": lambda s: welcome_emails.under_way(s, SUNRISE),
             "ix_welcomes_waiting": lambda s: queries.next_customers(s, SUNRISE, 50, [None, "UTC"]),
-            "ix_notifications_welcomes ": queries.any_under_way,
-            "ix_notifications_created_at": lambda s: queries.lately(
+            "ix_notifications_welcomes ": welcome_emails.any_under_way,
+            "ix_notifications_created_at": lambda s: welcome_emails.lately(
                 s, SUNRISE, now - SECOND * 3600, now, 60
             ),
         }

@@ -89,7 +89,7 @@ def accept(
     failures of one invoice the newest that is accepted goes: an email tells how its invoice stands when it goes out.
 
     One that is not observed (any more) is answered as it stands, so the same call again changes nothing; so is a welcome, which has a rate
-    (`queries.welcomes.MAY_GO_AGAIN`). Their businesses are live: that
+    (`queries.welcome_emails.MAY_GO_AGAIN`). Their businesses are live: that
     is for the caller to know, who may ask the portal only outside of a transaction. Raises UnknownNotification, with nothing written.
     """
     invoices = queries.invoices_of(session, notification_ids)

@@ -23,7 +23,7 @@ from services.notifier.domain.welcomes import (
 )
 from services.notifier.models import Notification, Welcome, WelcomeRun
 from services.notifier.ports import Contact
-from services.notifier.queries import notifications, suppressions
+from services.notifier.queries import notifications, suppressions, welcome_emails
 from services.notifier.queries import welcomes as queries
 from services.notifier.queries.leases import Leased
 from services.notifier.queries.notifications import NewNotification
@@ -105,9 +105,11 @@ def stop(session: Session, business_id: str, now: dt.datetime) -> contract.Stopp
     if run is None:
         return contract.StoppedWelcomes(stopped=0)
     _finish(run, now)
-    back = queries.take_back(session, business_id, now)
+    back = welcome_emails.take_back(session, business_id, now)
     off = queries.take_off(session, business_id, now)
-    return contract.StoppedWelcomes(stopped=back + off, sending=queries.begun(session, business_id))
+    return contract.StoppedWelcomes(
+        stopped=back + off, sending=welcome_emails.begun(session, business_id)
+    )
 
 
 def _finish(run: WelcomeRun, now: dt.datetime, why: Held | None = None) -> int:
@@ -149,7 +151,7 @@ def _take(
     """The next customers; none where nobody waits. Or why none is taken though some do."""
     pace = Pace(run.per_hour)
     owed, start = pace.owed(run.due_at, now)
-    under_way = queries.under_way(session, run.business_id)
+    under_way = welcome_emails.under_way(session, run.business_id)
     lately = _lately(session, run, now)
     most = pace.most_under_way
     room, stuck = most - max(under_way.untried, lately.without_success), None
@@ -182,7 +184,7 @@ def _take(
 def _lately(session: Session, run: WelcomeRun, now: dt.datetime) -> Lately:
     pace = Pace(run.per_hour)
     since, most = now - pace.looked_back, 2 * pace.most_under_way
-    return queries.lately(session, run.business_id, since, now, most)
+    return welcome_emails.lately(session, run.business_id, since, now, most)
 
 
 def _write_down(
@@ -201,8 +203,8 @@ def _write_down(
         for customer_id, key in keys.items()
     ]
     added = notifications.add_notifications(session, new)
-    due = queries.make_due(session, set(keys.values()) - added, now)
-    ids = queries.note_business(session, list(keys.values()), business_id)
+    due = welcome_emails.make_due(session, set(keys.values()) - added, now)
+    ids = welcome_emails.note_business(session, list(keys.values()), business_id)
     _note_turn(session, {id: ids.get(key) for id, key in keys.items()}, now)
     return len(added) + due
 
@@ -216,7 +218,7 @@ def _note_turn(session: Session, emails: Mapping[str, str | None], now: dt.datet
 def send_again(session: Session, email: Notification, now: dt.datetime) -> None:
     """Let a welcome that certainly reached nobody go after all, as a person wants it. It is the same email that is made due and not a second
     one: whatever it comes to is what came of that customer's welcome."""
-    queries.make_due(session, [email.dedupe_key], now, queries.REACHED_NOBODY)
+    welcome_emails.make_due(session, [email.dedupe_key], now, welcome_emails.REACHED_NOBODY)
     session.refresh(email)
     _note_turn(session, {email.customer_id or "": email.notification_id}, now)
 
@@ -287,4 +289,6 @@ def look(session: Session, business_id: str, now: dt.datetime) -> contract.Welco
 
 def _said(session: Session, run: WelcomeRun, now: dt.datetime) -> str | None:
     """What SendGrid said to the newest of a day: those that are put off are repeated for as long."""
-    return queries.lately(session, run.business_id, now - dt.timedelta(days=1), now, 100).said
+    return welcome_emails.lately(
+        session, run.business_id, now - dt.timedelta(days=1), now, 100
+    ).said

@@ -12,7 +12,7 @@ from services.notifier.adapters.portal import PortalContacts
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.welcomes import HIGHEST_RATE, LOWEST_RATE, MOST_AT_ONCE
 from services.notifier.handlers import welcomes as handlers
-from services.notifier.queries import welcomes as queries
+from services.notifier.queries import welcome_emails
 from services.notifier.queries.leases import Leased
 from services.notifier.workflows import sending
 from services.notifier.workflows import welcomes as welcoming
@@ -90,7 +90,7 @@ class Welcomes:
         """Release what the rates of all businesses allow by now, and find out whether any welcome waits to be sent."""
         released = welcoming.release_round(self._welcome_desk())
         with self.db.reading() as session:
-            self.welcomes_here.there = queries.any_under_way(session)
+            self.welcomes_here.there = welcome_emails.any_under_way(session)
         if released.mails:
             log.info("welcomes released", mails=released.mails)
         if self.welcomes_here.there:
