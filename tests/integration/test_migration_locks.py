@@ -27,6 +27,12 @@ LOOKS_FOR_DEADLOCKS_SECONDS = 1.0
 """PostgreSQL's `deadlock_timeout`, as it comes."""
 OLDEST = {"portal": "0011", "billing": "0008", "notifier": "0012"}
 """Where the release before stands."""
+BUSIEST = {
+    "portal": ("businesses", "customers", "invoices"),
+    "billing": ("inbox", "payment_tries", "recoveries"),
+    "notifier": ("notifications", "incidents", "processed_events"),
+}
+"""Tables that pages and events read and write, and migrations change."""
 CALLERS = 8
 PAGE_SECONDS = 0.1
 
@@ -123,11 +129,9 @@ def test_a_table_that_is_never_let_go_ends_it_and_leaves_nothing_half(
 def test_a_release_of_migrations_costs_nobody_a_page(
     service: str, made: Callable[[str, str], str]
 ) -> None:
-    """All since the release before and the step after the roll, while transactions read and write any two tables, in any order."""
+    """All since the release before and the step after the roll, while transactions read and write two tables, in any order."""
     url = made(service, OLDEST[service])
-    with transaction(url) as look:
-        look.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        pairs = list(itertools.permutations((table for (table,) in look.fetchall()), 2))
+    pairs = list(itertools.permutations(BUSIEST[service], 2))
     ended = threading.Event()
     waits: list[float] = []
     errors: list[psycopg2.Error] = []
