@@ -33,7 +33,7 @@ from portico.cli.rpc import RpcCaller, Unavailable
 from shared.messaging import rights, topology
 from shared.messaging.amqp import BrokerRefused
 from shared.nameko_ext.bounded_publisher import BoundedPublisher
-from tests.fixtures.least_privilege import COMPONENTS, PASSWORD, LeastPrivilege
+from tests.fixtures.least_privilege import COMPONENTS, LeastPrivilege
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import Story, eventually, link_in
 
@@ -163,17 +163,18 @@ def test_doctor_sees_the_broker_from_each_pod(house: LeastPrivilege, service: st
 
 def test_doctor_finds_rights_that_are_too_many_or_too_few(house: LeastPrivilege) -> None:
     """A user that may make what is another's, one that no routing key bounds, and one that may not answer."""
-    ctl, user = house.rabbitmq.ctl, f"{house.name}-spoilt"
-    uri = house.user_uri("spoilt")
-    ctl("add_user", user, PASSWORD)
+    uri, user = house.user_uri("spoilt"), {"user": f"{house.name}-spoilt", "vhost": house.vhost}
     given = rights.users()["portal"]
 
     def spoil(configure: str, topics: dict[str, rights.TopicRights]) -> dict[str, set[str]]:
-        ctl("set_permissions", "-p", house.vhost, user, configure, given.write, given.read)
-        ctl("clear_topic_permissions", "-p", house.vhost, user)
-        for exchange, topic in topics.items():
-            words = (user, exchange, topic.write, topic.read)
-            ctl("set_topic_permissions", "-p", house.vhost, *words)
+        """What doctor finds with these rights; a topic's that are given stay until others are."""
+        house.define_users(
+            [{**user, "configure": configure, "write": given.write, "read": given.read}],
+            [
+                {**user, "exchange": exchange, "write": topic.write, "read": topic.read}
+                for exchange, topic in topics.items()
+            ],
+        )
         found: dict[str, set[str]] = {}
         for one in check_broker(uri, ["portal"]):
             found.setdefault(one.code, set()).add(one.text.partition("of AMQP_URI ")[2])
@@ -182,17 +183,17 @@ def test_doctor_finds_rights_that_are_too_many_or_too_few(house: LeastPrivilege)
         }
 
     try:
-        assert spoil(given.configure, dict(given.topics)) == {}
-        wide = f"{given.configure}|^nameko-rpc$"
-        assert spoil(wide, dict(given.topics)) == {
-            "broker-owner": {"may make and delete the exchange nameko-rpc, which is billing's"}
-        }
         without = {name: one for name, one in given.topics.items() if name != "nameko-rpc"}
         assert spoil(given.configure, without) == {
             "broker-unbounded": {
                 "may publish any key on the exchange nameko-rpc",
                 "may bind any key on the exchange nameko-rpc",
             }
+        }
+        assert spoil(given.configure, dict(given.topics)) == {}
+        wide = f"{given.configure}|^nameko-rpc$"
+        assert spoil(wide, dict(given.topics)) == {
+            "broker-owner": {"may make and delete the exchange nameko-rpc, which is billing's"}
         }
         assert spoil(given.configure, {**given.topics, "nameko-rpc": rights.TopicRights()}) == {
             "broker-bounded": {
@@ -201,7 +202,7 @@ def test_doctor_finds_rights_that_are_too_many_or_too_few(house: LeastPrivilege)
             }
         }
     finally:
-        ctl("delete_user", user)
+        house.rabbitmq.ctl("delete_user", user["user"])
 
 
 def test_a_service_can_neither_read_nor_say_what_is_anothers(house: LeastPrivilege) -> None:
