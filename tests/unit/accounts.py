@@ -53,14 +53,20 @@ class NoAccount(AssertionError):
 
 
 def watch(engine: Engine) -> None:
-    """Raise NoAccount at each statement of this engine that does not name the account."""
-    event.listen(engine, "before_execute", _check)
+    """Raise NoAccount at each statement of this engine that does not name the account. One that does is not looked at again when
+    it comes with other values: looking at each took a tenth of the unit tests' time."""
+    name_it: set[str] = set()
 
+    def check(connection: Any, cursor: Any, sql: str, values: Any, context: Any, many: bool) -> None:
+        if sql in name_it or context.compiled is None:
+            return
+        unnamed = without_account(context.compiled.statement)
+        if not unnamed:
+            name_it.add(sql)
+        elif not _is_none_of_ours():
+            raise NoAccount(f"{', '.join(sorted(unnamed))} without an account in:\n{sql}")
 
-def _check(connection: Any, clause: Any, *rest: Any) -> None:
-    unnamed = without_account(clause)
-    if unnamed and not _is_none_of_ours():
-        raise NoAccount(f"{', '.join(sorted(unnamed))} without an account in:\n{clause}")
+    event.listen(engine, "before_cursor_execute", check)
 
 
 def _is_none_of_ours() -> bool:
