@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from local.python_process import REPOSITORY, Process, fetch
@@ -60,6 +60,9 @@ class Stack(_Addresses):
 
     code = REPOSITORY
     """The folder that holds the services' code: another version's, where one is to run."""
+
+    migrated: Callable[[str], str] | None = None
+    """Names, for a service, a database of `postgres` with the schema of the code: the stack's own are copied from those and not migrated."""
 
     def __init__(
         self,
@@ -177,13 +180,15 @@ class Stack(_Addresses):
         if own_postgres:
             self.postgres.start()
         existing = self.postgres.databases()
-        for name in map(self.database_name, SERVICES):
-            if name not in existing:
-                self.postgres.create_database(name)
+        for service in SERVICES:
+            if (name := self.database_name(service)) not in existing:
+                template = self.migrated(service) if self.migrated else None
+                self.postgres.create_database(name, template)
         self.sandbox.wait()
         self._mail_key = fetch(f"{self.sandbox_url}/sandbox/sendgrid-public-key").strip()
         self._processes = {service: self._made(service) for service in SERVICES}
-        self.migrate()
+        if not self.migrated:
+            self.migrate()
         if own_rabbitmq:
             self.rabbitmq.wait()
         else:

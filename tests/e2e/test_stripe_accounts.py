@@ -72,7 +72,10 @@ class AccountStory(Story):
 
 @pytest.fixture(scope="module")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ, postgres: PostgreSQL
+    tmp_path_factory: pytest.TempPathFactory,
+    rabbitmq: RabbitMQ,
+    postgres: PostgreSQL,
+    migrated: Callable[[str], str],
 ) -> Iterator[Stack]:
     """The distributed system, with one account that has a key of its own."""
     folder = tmp_path_factory.mktemp("accounts")
@@ -89,6 +92,7 @@ def stack(
         postgres=postgres,
         settings={"STRIPE_ACCOUNTS_FILE": str(file)},
     )
+    system.migrated = migrated
     try:
         system.start()
         write_settings(system)

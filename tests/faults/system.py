@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import kombu
 
@@ -42,6 +42,17 @@ def answers(url: str) -> bool:
             return bool(answer.status < 300)
     except OSError:
         return False
+
+
+class Servers(NamedTuple):
+    """Servers that run already, for a system that does nothing to them."""
+
+    rabbitmq: RabbitMQ
+    postgres: PostgreSQL
+    migrated: Callable[[str], str]
+    """A migrated database of each service, to be copied."""
+    name: str
+    """Of the virtual host and the databases there."""
 
 
 class ProxiedStack(Stack):
@@ -75,17 +86,23 @@ class System:
         replicas: dict[str, int] | None = None,
         settings: dict[str, str] | None = None,
         kind: type[ProxiedStack] = ProxiedStack,
+        servers: Servers | None = None,
     ) -> None:
-        self.rabbitmq = RabbitMQ(folder / "rabbitmq")
-        self.postgres = PostgreSQL(folder / "postgresql", durable=True)
+        """On servers of its own, with fsync, unless `servers` are given: those are others' too, and nothing may be done to them."""
+        self._own_servers = servers is None
+        self.rabbitmq = servers.rabbitmq if servers else RabbitMQ(folder / "rabbitmq")
+        self.postgres = (
+            servers.postgres if servers else PostgreSQL(folder / "postgresql", durable=True)
+        )
         self.stack = kind(
             folder,
-            name="faults",
+            name=servers.name if servers else "faults",
             replicas={"billing": 2, "notifier": 2} if replicas is None else replicas,
             rabbitmq=self.rabbitmq,
             postgres=self.postgres,
             settings=settings,
         )
+        self.stack.migrated = servers.migrated if servers else None
         self.kills = 0
         self.customers: Iterator[str] = iter(())
         """Ids at Stripe of customers to whom nothing has happened yet."""
@@ -96,9 +113,10 @@ class System:
         self._lock = threading.Lock()
 
     def __enter__(self) -> System:
-        self.rabbitmq.launch()
-        self.postgres.start()
-        self.rabbitmq.wait()
+        if self._own_servers:
+            self.rabbitmq.launch()
+            self.postgres.start()
+            self.rabbitmq.wait()
         self.stack.amqp = Proxy(self.rabbitmq.port)
         self.stack.database = Proxy(self.postgres.port)
         self.stack.start()
@@ -116,8 +134,11 @@ class System:
             process.kill()
         self.stack.amqp.close()
         self.stack.database.close()
-        self.rabbitmq.close()
-        self.postgres.close()
+        if self._own_servers:
+            self.rabbitmq.close()
+            self.postgres.close()
+        else:
+            self.stack.close()
 
     # -- what an orchestrator does -------------------------------------------------------------------------
 

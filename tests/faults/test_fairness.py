@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from local.servers import PostgreSQL, RabbitMQ
 from tests.bench.fairness import STRIPES, beside, settle
-from tests.bench.system import System, running
+from tests.bench.system import System
 
 FLOOD = 500
 QUIET = 450
@@ -15,11 +16,23 @@ QUIET = 450
 
 
 @pytest.fixture(scope="module")
-def system() -> Iterator[System]:
-    """The system of the bench, with one process a service and two accounts."""
-    with running("fairness", 2 * (10 + len(STRIPES) * (FLOOD + QUIET))) as made:
+def system(
+    tmp_path_factory: pytest.TempPathFactory,
+    rabbitmq: RabbitMQ,
+    postgres: PostgreSQL,
+    migrated: Callable[[str], str],
+) -> Iterator[System]:
+    """The system of the bench, with one process a service and two accounts, on the run's servers."""
+    customers = 2 * (10 + len(STRIPES) * (FLOOD + QUIET))
+    folder = tmp_path_factory.mktemp("fairness")
+    made = System(folder, customers, name="fairness", rabbitmq=rabbitmq, postgres=postgres)
+    made.stack.migrated = migrated
+    try:
+        made.start()
         settle(made)
         yield made
+    finally:
+        made.close()
 
 
 @pytest.mark.timeout(180)

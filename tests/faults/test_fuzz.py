@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from local.servers import own_folder
 from tests.faults.fuzz.doors import Doors, Sender, Target
 from tests.faults.fuzz.queues import Queues
 from tests.faults.fuzz.run import Fuzz, started_system
+from tests.faults.system import Servers
 
 MESSAGES, REQUESTS, SEED = 1000, 1000, 1
 TARGET = Target("whsec_of_nobody", Sender(), ("A" * 27 + "." + "A" * 43,), ("cus_1",))
@@ -38,11 +40,11 @@ def folder() -> Path:
 
 
 @pytest.mark.timeout(300)
-def test_hostile_input_fells_nothing(folder: Path) -> None:
+def test_hostile_input_fells_nothing(folder: Path, servers: Callable[[], Servers]) -> None:
     """Over every door and every queue at once: no process ends, no 5xx but one that says when to come again, memory is flat, every
     queue is read to its end, and a failed charge afterwards is one mail."""
     try:
-        with started_system(folder) as (system, sender):
+        with started_system(folder, servers()) as (system, sender):
             found = Fuzz(
                 system, sender, messages=MESSAGES, requests=REQUESTS, seed=SEED, patient=False
             ).run()

@@ -20,6 +20,7 @@ from tests.faults.test_promises import alive, failed, mails, ready, settle
 
 READY_SECONDS = 5
 TRIES = ("retry", "dead")
+OWN_SERVERS = True
 CUSTOMERS = 200
 """For the fixture `system`: what all failures of this module use up."""
 

@@ -22,6 +22,7 @@ from tests.faults.system import System, answers
 
 BURST = 1000
 POSTED_A_SECOND = 50
+OWN_SERVERS = True
 CUSTOMERS = 1400
 """For the fixture `system`: what all failures of this module use up."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,18 +15,18 @@ from tests.faults.payloads import invoice_event
 from tests.faults.plan import Delivery
 from tests.faults.poster import Poster
 from tests.faults.run import is_quiet
-from tests.faults.system import System
+from tests.faults.system import Servers, System
 
 FAILURES = 300
 SENT = re.compile(r'^portico_emails_sent_total\{[^}]*outcome="sent"[^}]*\} (\S+)$', re.MULTILINE)
 
 
 @pytest.fixture(params=[2, 4])
-def crowded(request: pytest.FixtureRequest) -> Iterator[System]:
+def crowded(request: pytest.FixtureRequest, servers: Callable[[], Servers]) -> Iterator[System]:
     """A system with so many notifiers."""
     folder = own_folder("sharing")
     folder.chmod(0o711)
-    with System(folder, replicas={"notifier": request.param}) as system:
+    with System(folder, replicas={"notifier": request.param}, servers=servers()) as system:
         system.make_customers(FAILURES)
         yield system
     shutil.rmtree(folder, ignore_errors=True)

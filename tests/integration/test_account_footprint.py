@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +26,15 @@ FROM businesses b WHERE b.account = 'acct_1' AND platform_stripe_customer_id = '
 
 @pytest.fixture(scope="module")
 def system(
-    tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ, postgres: PostgreSQL
+    tmp_path_factory: pytest.TempPathFactory,
+    rabbitmq: RabbitMQ,
+    postgres: PostgreSQL,
+    migrated: Callable[[str], str],
 ) -> Iterator[System]:
     """The system of the bench, with a customer an account, and in the first one as many as there are accounts, on the run's servers."""
     folder = tmp_path_factory.mktemp("accounts")
     made = System(folder, 2 * ACCOUNTS, name="accounts", rabbitmq=rabbitmq, postgres=postgres)
+    made.stack.migrated = migrated
     try:
         made.start()
         made.let_in(ACCOUNTS)

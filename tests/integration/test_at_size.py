@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ FEW_READS = {"STRIPE_LOOK_RATE": "6"}
 
 @pytest.mark.timeout(300)
 def test_an_import_that_is_killed_three_times_is_whole(
-    tmp_path: Path, rabbitmq: RabbitMQ, postgres: PostgreSQL
+    tmp_path: Path, rabbitmq: RabbitMQ, postgres: PostgreSQL, migrated: Callable[[str], str]
 ) -> None:
     """The command once, billing twice, with a Stripe that says 429 and webhooks all the time: everything is there, and nothing twice."""
-    with Site(
+    made = Site(
         tmp_path, name="importing", rabbitmq=rabbitmq, postgres=postgres, settings=FEW_READS
-    ) as site:
+    )
+    made.stack.migrated = migrated
+    with made as site:
         found = importing.run(site, 3000, every=0.5)
     assert found.complaints == []
     assert found.killed == list(importing.KILLS)
@@ -32,17 +35,19 @@ def test_an_import_that_is_killed_three_times_is_whole(
 
 @pytest.mark.timeout(300)
 def test_what_was_observed_goes_when_it_is_accepted_and_not_before(
-    tmp_path: Path, rabbitmq: RabbitMQ, postgres: PostgreSQL
+    tmp_path: Path, rabbitmq: RabbitMQ, postgres: PostgreSQL, migrated: Callable[[str], str]
 ) -> None:
     """While a business observes, and by going live: no mail, no write to Stripe, no webhook. Then the preview, less what was paid since,
     each once; with several invoices of some customers, and new cards."""
-    with Site(
+    made = Site(
         tmp_path,
         name="observing",
         rabbitmq=rabbitmq,
         postgres=postgres,
         settings=observing.SETTINGS,
-    ) as site:
+    )
+    made.stack.migrated = migrated
+    with made as site:
         found = observing.run(site, 100)
     assert found.complaints == []
     storm = found.storm

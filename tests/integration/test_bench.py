@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,7 +22,10 @@ JOBS = (
 
 @pytest.fixture(scope="module")
 def system(
-    tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ, postgres: PostgreSQL
+    tmp_path_factory: pytest.TempPathFactory,
+    rabbitmq: RabbitMQ,
+    postgres: PostgreSQL,
+    migrated: Callable[[str], str],
 ) -> Iterator[System]:
     """The system of the bench with a handful of customers and two notifiers, on the run's servers."""
     made = System(
@@ -33,6 +36,7 @@ def system(
         rabbitmq=rabbitmq,
         postgres=postgres,
     )
+    made.stack.migrated = migrated
     try:
         made.start()
         yield made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -46,6 +46,7 @@ def traced(
     tmp_path_factory: pytest.TempPathFactory,
     rabbitmq: RabbitMQ,
     postgres: PostgreSQL,
+    migrated: Callable[[str], str],
     collector: Collector,
 ) -> Iterator[Stack]:
     """The distributed system, traced. Its logs are searched at the end, for the collector's key too."""
@@ -56,6 +57,7 @@ def traced(
         postgres=postgres,
         settings=settings(collector.url),
     )
+    system.migrated = migrated
     try:
         system.start()
         yield system

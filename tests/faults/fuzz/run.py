@@ -31,7 +31,7 @@ from tests.faults.memory import megabytes
 from tests.faults.payloads import invoice_event
 from tests.faults.plan import CUSTOMERS, Delivery
 from tests.faults.poster import Poster
-from tests.faults.system import System, answers
+from tests.faults.system import Servers, System, answers
 
 CLIENTS: Final = 12
 PUBLISHERS: Final = 4
@@ -393,12 +393,12 @@ def token_of(portico: Portico, number: int) -> str:
 
 
 @contextlib.contextmanager
-def started_system(folder: Path) -> Iterator[tuple[System, Sender]]:
+def started_system(folder: Path, servers: Servers | None = None) -> Iterator[tuple[System, Sender]]:
     """A process a service, and a SendGrid whose key is ours."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # PostgreSQL's user passes through
     sender = Sender()
     settings = {"SENDGRID_WEBHOOK_PUBLIC_KEY": sender.public_key}
-    with System(folder, replicas={}, settings=settings) as system:
+    with System(folder, replicas={}, settings=settings, servers=servers) as system:
         system.make_customers(CUSTOMERS)
         yield system, sender
