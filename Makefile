@@ -35,12 +35,18 @@ stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitM
 
 .PHONY: test
 test: export HYPOTHESIS_PROFILE := whole
-test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli amqplib lint test-unit ## Everything: lint, unit, contract, integration and end-to-end tests, k8s
-	@echo "test: contract, end-to-end and integration tests, two files at a time"
-	@$(PYTEST) -n 2 --dist loadfile tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(ALONE_TESTS) $(LONG_TESTS))
-	@echo "test: what measures time, load or memory, alone"
-	@$(PYTEST) $(ALONE_TESTS)
-	@$(PYTEST) -n 2 tests/unit/stories tests/unit/deploy
+test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli amqplib ## Everything: lint, unit, contract, integration and end-to-end tests, k8s
+	@echo "test: lint, and beside it rules, handlers, whole stories and manifests"
+	@$(MAKE) --no-print-directory -j 2 lint test-unit-whole
+	@echo "test: contract, end-to-end and integration tests, three files at a time"
+	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(LONG_TESTS))
+	@echo "test: what measures time or memory, alone"
+	@$(PYTEST) -m alone $(ALONE_TESTS)
+
+# Not the target k8s and test-stories: fewer processes, and the last to end has others beside it.
+.PHONY: test-unit-whole
+test-unit-whole: $(FOR_TEST) $(FOR_DEPLOY)
+	@$(PYTEST) -n 2 --dist worksteal tests/unit
 
 .PHONY: test-unit
 test-unit: $(FOR_TEST) ## Rules and handlers, without network (deploy/: make k8s; whole stories: make test-stories)
@@ -59,10 +65,8 @@ test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 	@$(PYTEST) tests/e2e
 
 IMAGE_TESTS := tests/integration/test_image.py
-# What measures time, load or memory, or looks at what other runs leave on this machine: never beside another test.
-ALONE_TESTS := tests/e2e/test_dunning.py tests/e2e/test_two_taps.py tests/e2e/test_newcomer.py \
-	$(addprefix tests/faults/test_,accounts.py bodies.py fairness.py fuzz.py http_edge.py moving_databases.py sharing.py short_run.py) \
-	$(addprefix tests/integration/test_,account_footprint.py footprint.py hostile_messages.py listening.py plans.py plans_of_accounts.py portal_door.py servers.py traces.py)
+# The files of tests that are marked `alone`: they measure time or memory, and have no other test beside them.
+ALONE_TESTS = $(shell grep -rl --include='test_*.py' 'pytest\.mark\.alone' tests)
 LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py tests/faults/test_crowd.py \
 	tests/faults/test_stopping.py tests/faults/test_deafness.py tests/faults/test_rolling.py tests/faults/test_rotation.py
 

@@ -19,6 +19,8 @@ from tests.faults.plan import Delivery
 from tests.faults.poster import Poster
 from tests.faults.system import System
 
+pytestmark = pytest.mark.alone
+
 STRANGERS = 400
 MEBIBYTE = 1 << 20
 TOKEN = b"A" * 27 + b"." + b"A" * 43

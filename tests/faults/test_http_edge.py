@@ -306,6 +306,7 @@ def test_a_slash_too_many_leads_to_the_address_itself(system: System) -> None:
     assert f"\r\nLocation: /me/{TOKEN}?from=x\r\n".encode() in answer
 
 
+@pytest.mark.alone
 def test_many_requests_at_once_keep_nobody_waiting(system: System) -> None:
     """Ten thousand on one connection, a body in chunks of a byte, a header without end: another client is answered between them."""
     chunks = CHUNKED % (b"1\r\nx\r\n" * 200_000 + b"0\r\n\r\n")
@@ -326,6 +327,7 @@ def test_many_requests_at_once_keep_nobody_waiting(system: System) -> None:
         assert max(took) < 0.5, took
 
 
+@pytest.mark.alone
 def test_connections_by_the_thousand_keep_nobody_waiting(system: System) -> None:
     """Begun at once, or let go at once when their time is over: another client is answered between them."""
     port = system.stack.processes("billing")[0].port
@@ -349,6 +351,7 @@ HELD = [
 ]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("sent", "window"), HELD, ids=["heads", "small fields", "answers", "requests"]
 )

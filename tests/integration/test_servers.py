@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -162,10 +164,18 @@ time.sleep(600)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of a killed parent")
-def test_servers_end_with_a_killed_run_and_the_next_one_clears_up(tmp_path: Path) -> None:
+def test_servers_end_with_a_killed_run_and_the_next_one_clears_up(
+    servers_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL on the process that owns them ends both servers; its folder is removed by the next run."""
+    # Where no other run of tests looks for what was left.
+    monkeypatch.setattr(tempfile, "tempdir", str(servers_folder))
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNS_SERVERS], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", OWNS_SERVERS],
+        cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(servers_folder)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert owner.stdout
     folder, *ports = owner.stdout.readline().split()

@@ -57,7 +57,9 @@ def watch(engine: Engine) -> None:
     it comes with other values: looking at each took a tenth of the unit tests' time."""
     name_it: set[str] = set()
 
-    def check(connection: Any, cursor: Any, sql: str, values: Any, context: Any, many: bool) -> None:
+    def check(
+        connection: Any, cursor: Any, sql: str, values: Any, context: Any, many: bool
+    ) -> None:
         if sql in name_it or context.compiled is None:
             return
         unnamed = without_account(context.compiled.statement)

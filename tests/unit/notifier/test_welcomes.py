@@ -88,9 +88,7 @@ def test_a_dry_run_asks_for_nobody(house: House) -> None:
     assert [row.customer_id for row in town.rows()] == ["c1"]
 
 
-@pytest.mark.parametrize(
-    ("per_hour", "rounds"), [(10, 261), (60, 261), (3600, 50), (20_000, 20)]
-)
+@pytest.mark.parametrize(("per_hour", "rounds"), [(10, 261), (60, 261), (3600, 50), (20_000, 20)])
 def test_the_rate_holds(house: House, per_hour: int, rounds: int) -> None:
     """Over ten minutes, or over some hundred emails, at whatever moments the loop comes by."""
     town = Welcoming(house)
