@@ -40,6 +40,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
 
+from shared import prepared
 from shared.contracts.accounts import OWN
 from shared.contracts.deadlines import DATABASE_ANSWERS, DATABASE_STATEMENT
 from shared.database_errors import ends_connection, is_away, is_unseen, reason_of, without_values
@@ -147,7 +148,7 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
         executemany_mode="values_plus_batch",
         connect_args={
             "options": f"-c statement_timeout={DATABASE_STATEMENT * 1000} -c timezone=UTC "
-            "-c idle_in_transaction_session_timeout=60000 -c lock_timeout=5000",
+            f"-c idle_in_transaction_session_timeout=60000 -c lock_timeout=5000 {prepared.OPTION}",
             "application_name": "portico",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -157,6 +158,7 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
     )
     event.listen(engine, "handle_error", _on_error)
     _ask_the_rested(engine)
+    prepared.prepare_on(engine)
 
     @event.listens_for(engine, "do_connect")
     def connect_in_time(

@@ -10,11 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Boolean, ColumnElement, Select, Text, cast, literal_column
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
 from shared.database import UtcDateTime
+from shared.statements import Portable
 
 
 def json_object(**values: Any) -> ColumnElement[Any]:
@@ -46,29 +44,7 @@ def _as_json(value: Any) -> Any:
     return _Flag(value) if isinstance(value.type, Boolean) else value
 
 
-class _Function(FunctionElement[Any]):
-    """What the two databases write differently. The arguments come as SQL."""
-
-    type = Text()
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.inherit_cache = True  # SQLAlchemy asks each class for itself
-
-    def postgresql(self, *arguments: str) -> str:
-        raise NotImplementedError
-
-    def sqlite(self, *arguments: str) -> str:
-        raise NotImplementedError
-
-
-@compiles(_Function)
-def _compiled(element: _Function, compiler: SQLCompiler, **how: Any) -> str:
-    write = element.sqlite if compiler.dialect.name == "sqlite" else element.postgresql
-    return write(*(compiler.process(each, **how) for each in element.clauses))
-
-
-class _Object(_Function):
+class _Object(Portable):
     def postgresql(self, *arguments: str) -> str:
         return f"json_build_object({', '.join(arguments)})"
 
@@ -76,7 +52,7 @@ class _Object(_Function):
         return f"json_object({', '.join(arguments)})"
 
 
-class _List(_Function):
+class _List(Portable):
     def postgresql(self, *arguments: str) -> str:
         # An ARRAY has the order of its SELECT, which an aggregate does not promise.
         return f"array_to_json({' || '.join(f'ARRAY{each}' for each in arguments)})"
@@ -86,7 +62,7 @@ class _List(_Function):
         return f"json((SELECT json_group_array(json(document)) FROM ({rows})))"  # noqa: S608
 
 
-class _One(_Function):
+class _One(Portable):
     def postgresql(self, *arguments: str) -> str:
         return "".join(arguments)
 
@@ -94,7 +70,7 @@ class _One(_Function):
         return f"json({''.join(arguments)})"
 
 
-class _Moment(_Function):
+class _Moment(Portable):
     def postgresql(self, *arguments: str) -> str:
         # psycopg2 has every session write moments as ISO 8601 has them.
         return f"timezone('UTC', {''.join(arguments)})::text || 'Z'"
@@ -103,7 +79,7 @@ class _Moment(_Function):
         return f"{''.join(arguments)} || 'Z'"
 
 
-class _Flag(_Function):
+class _Flag(Portable):
     def postgresql(self, *arguments: str) -> str:
         return "".join(arguments)
 

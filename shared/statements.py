@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
+    Dialect,
     Table,
+    Text,
     TextClause,
+    TypeDecorator,
     and_,
     bindparam,
     false,
@@ -21,7 +26,11 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import CursorResult, Result
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 from shared.contracts.accounts import StripeCustomer, StripeId, by_account, by_merchant
 from shared.database import UnstorableValue, as_stored
@@ -166,6 +175,59 @@ def table_of(model: type[DeclarativeBase]) -> Table:
 
 
 Column = ColumnElement[Any] | InstrumentedAttribute[Any]
+
+
+class Portable(FunctionElement[Any]):
+    """An expression that PostgreSQL and SQLite write differently. The arguments come as SQL."""
+
+    type: TypeEngine[Any] = Text()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.inherit_cache = True  # SQLAlchemy asks each class for itself
+
+    def postgresql(self, *arguments: str) -> str:
+        raise NotImplementedError
+
+    def sqlite(self, *arguments: str) -> str:
+        raise NotImplementedError
+
+
+@compiles(Portable)
+def _compiled(element: Portable, compiler: SQLCompiler, **how: Any) -> str:
+    write = element.sqlite if compiler.dialect.name == "sqlite" else element.postgresql
+    return write(*(compiler.process(each, **how) for each in element.clauses))
+
+
+class _Texts(TypeDecorator[Sequence[str]]):
+    """A list of texts as one parameter: an array, which SQLite has not."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> Any:
+        listed = list(value or ())
+        return listed if dialect.name == "postgresql" else json.dumps(listed)
+
+
+class IsAmong(Portable):
+    """See `is_among`."""
+
+    type = Boolean()
+
+    def postgresql(self, *arguments: str) -> str:
+        column, texts = arguments
+        return f"{column} = ANY ({texts})"
+
+    def sqlite(self, *arguments: str) -> str:
+        column, texts = arguments
+        return f"{column} IN (SELECT value FROM json_each({texts}))"  # noqa: S608 (SQL of SQLAlchemy's)
+
+
+def is_among(column: Column, name: str) -> ColumnElement[bool]:
+    """Whether a column of texts is one of those in the parameter `name`, a list. Unlike `in_` it is the same SQL however many they
+    are, as a statement needs that is `prepared`."""
+    return IsAmong(column, bindparam(name, type_=_Texts()))
 
 
 def is_object(account: Column, id: Column, wanted: StripeId) -> ColumnElement[bool]:

@@ -32,6 +32,7 @@ from services.portal.queries import billing_sync, links, page
 from services.portal.queries import customers as people
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId
 from shared.events import Event, InvoicePaymentFailed
+from shared.prepared import MARK, spelled
 from shared.retention import RETENTION, prune_batch
 from tests.bench import seed
 from tests.unit import accounts
@@ -118,11 +119,14 @@ def notifier(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[E
 
 
 def plans(engine: Engine, work: Callable[[Session], Any]) -> list[str]:
-    """The plan of each statement that `work` sends, as EXPLAIN tells it."""
-    sent: list[tuple[str, Any]] = []
+    """The plan of each statement that `work` sends, as EXPLAIN tells it; of one that is prepared for no values in particular."""
+    sent: list[tuple[str, Any, bool]] = []
 
-    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
-        sent.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
+    def note(
+        connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        values = parameters[0] if isinstance(parameters, list) else parameters
+        sent.append((statement, values, MARK in context.execution_options))
 
     event.listen(engine, "before_cursor_execute", note)
     try:
@@ -133,7 +137,11 @@ def plans(engine: Engine, work: Callable[[Session], Any]) -> list[str]:
         event.remove(engine, "before_cursor_execute", note)
     told = []
     with engine.connect() as connection:
-        for statement, parameters in sent:
+        for statement, parameters, is_prepared in sent:
+            if is_prepared:
+                prepare, _, statement = spelled(statement)
+                connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+                connection.connection.cursor().execute(prepare)
             rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
             told.append("\n".join(row[0] for row in rows))
     return told

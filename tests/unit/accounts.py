@@ -14,6 +14,8 @@ from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnClaus
 from sqlalchemy.sql.schema import Column
 from sqlalchemy.sql.selectable import Alias, Join, Select
 
+from shared.statements import IsAmong
+
 STRIPES: Final = frozenset(
     {
         "invoice_id",
@@ -107,9 +109,13 @@ def without_account(clause: Any) -> set[str]:
     for part in visitors.iterate(clause):
         if isinstance(part, TextClause):
             written |= _unnamed_in_text(part.text)
-        if isinstance(part, BinaryExpression):
-            finds = part.operator in FINDS and not _reads_keys(part)
-            for side in (part.left, part.right):
+        if isinstance(part, BinaryExpression | IsAmong):
+            if isinstance(part, IsAmong):
+                finds, sides = True, (part,)
+            else:
+                finds = part.operator in FINDS and not _reads_keys(part)
+                sides = (part.left, part.right)
+            for side in sides:
                 for column in _columns(side):
                     table = column.table
                     if finds and column.name == "account":

@@ -30,7 +30,8 @@ from services.portal.queries.customers import DISCONNECTED
 from services.portal.queries.subscriptions import NOT_TOLD, SubscriptionRecord
 from shared.database import UtcDateTime
 from shared.json_documents import as_text, json_list, json_object
-from shared.statements import table_of
+from shared.prepared import prepared
+from shared.statements import is_among, table_of
 
 UPCOMING: Final = 20
 PAST: Final = 10
@@ -150,10 +151,10 @@ def _statement() -> Select[Any]:
             )
         ),
     )
-    return (
+    return prepared(
         select(as_text(look))
         .join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
-        .where(_customer.c.public_id.in_(bindparam("public_ids", expanding=True)))
+        .where(is_among(_customer.c.public_id, "public_ids"))
     )
 
 

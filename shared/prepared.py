@@ -1,0 +1,98 @@
+"""Statements that PostgreSQL reads and plans once a connection, and not at each use.
+
+psycopg2 sends each statement as a text, and to plan a large one takes the server longer than to carry it out. One that is marked
+with `prepared` is given a name on each connection by PREPARE, and from then on only the name and the values are sent. Its plan is
+made for no values in particular (docs/operations.md has the memory that it takes), and made anew every `PLANNED_FOR`, since tables
+grow. SQLite's driver remembers its statements by itself.
+
+A pooler between us and the server gives a session's name to whoever comes next, and does not know it where it is used. It drops the
+options of the connection too, so we see that it is there, and send statements as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Engine, event
+from sqlalchemy.sql.base import Executable
+
+PLANNED_FOR: Final = 60.0
+"""Seconds for which a plan is kept, which is how long a table may be larger than its plan takes it for: planned while it was empty, a
+statement would read all of it."""
+MOST: Final = 100
+"""Statements that a connection has names for. Each is a plan in the server's memory; more are sent as they are."""
+OPTION: Final = "-c plan_cache_mode=force_generic_plan"
+"""Among the options of a connection. Left to itself, the server plans a statement of lists anew for each list that is short."""
+
+MARK: Final = "prepared"
+"""The execution option of what is marked."""
+_PLANS: Final = "plans"
+"""In what the pool knows of a connection: when each text was planned on it; None where it is not ours alone."""
+
+Statement = TypeVar("Statement", bound=Executable)
+
+
+def prepared(statement: Statement) -> Statement:
+    """The statement, planned once a connection. One whose text is the same at each use: lists are one parameter
+    (`shared.statements.is_among`), and the order of rows and what is read depends on no parameter."""
+    return statement.execution_options(**{MARK: True})
+
+
+class _Numbered(dict[str, str]):
+    """Names of parameters as the server has them, in the order in which they were asked for."""
+
+    def __missing__(self, name: str) -> str:
+        return self.setdefault(name, f"${len(self) + 1}")
+
+
+@lru_cache(maxsize=2 * MOST)
+def spelled(statement: str) -> tuple[str, str, str]:
+    """A statement of psycopg2's as the server is told it, forgets it and carries it out; the last one with its parameters."""
+    numbered = _Numbered()
+    text = statement % numbered
+    name = f"portico_{hashlib.blake2s(statement.encode(), digest_size=12).hexdigest()}"
+    values = ", ".join(f"%({name})s" for name in numbered)
+    return (
+        f"PREPARE {name} AS {text}",
+        f"DEALLOCATE {name}",
+        f"EXECUTE {name} ({values})" if values else f"EXECUTE {name}",
+    )
+
+
+def prepare_on(engine: Engine, planned_for: float = PLANNED_FOR) -> None:
+    """Have what is marked planned once on each connection of an engine for psycopg2, whose options have `OPTION`."""
+
+    @event.listens_for(engine, "do_execute")
+    def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        if not context.execution_options.get(MARK):
+            return False
+        plans = _plans_of(context.root_connection.connection, cursor)
+        if plans is None or (statement not in plans and len(plans) >= MOST):
+            return False
+        prepare, forget, execute = spelled(statement)
+        planned_at, now = plans.get(statement), time.monotonic()
+        if planned_at is None or now - planned_at > planned_for:
+            # Gone from here first: should the connection go on after one of the two has failed, the other counts.
+            if plans.pop(statement, None) is not None:
+                cursor.execute(forget)
+            cursor.execute(prepare)
+            plans[statement] = now
+        try:
+            cursor.execute(execute, parameters)
+        except Exception:
+            plans[statement] = -math.inf  # a migration may have left the plan behind
+            raise
+        return True
+
+
+def _plans_of(connection: Any, cursor: Any) -> dict[str, float] | None:
+    info: dict[str, Any] = connection.info
+    if _PLANS not in info:
+        cursor.execute("SHOW plan_cache_mode")
+        info[_PLANS] = {} if OPTION.endswith(f"={cursor.fetchone()[0]}") else None
+    plans: dict[str, float] | None = info[_PLANS]
+    return plans

@@ -1,0 +1,139 @@
+"""Statements that are planned once a connection: what they tell stays what it was, whatever becomes of connections and tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+
+from local.servers import PostgreSQL
+from shared.database import Transactions, UnstorableValue, make_engine
+from shared.prepared import MOST, OPTION, prepare_on, prepared
+
+MOMENT = dt.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=dt.UTC)
+ODD = 'it\'s “100%(s)s” \\ \n\t{"a"} $1 ذهب 👩‍👩‍👧'
+NOTE = prepared(
+    text(
+        "INSERT INTO notes (name, said_at, about) VALUES (:name, :at, CAST(:about AS json)) RETURNING name, about"
+    )
+)
+FIND = prepared(
+    text("SELECT name, said_at FROM notes WHERE name = ANY (:names) AND name LIKE '%%' || :end")
+)
+
+
+@pytest.fixture
+def database(postgres: PostgreSQL) -> Iterator[Transactions]:
+    """One connection to a database with a table."""
+    engine = make_engine(postgres.create_database("prepared"), pool_size=1, max_overflow=0)
+    made = Transactions(engine)
+    with made.transaction() as session:
+        session.execute(text("CREATE TABLE notes (name text, said_at timestamptz, about json)"))
+    yield made
+    engine.dispose()
+    postgres.drop_database("prepared")
+
+
+def find(database: Transactions, *names: str) -> list[Any]:
+    with database.reading() as session:
+        return list(session.execute(FIND, {"names": list(names), "end": names[-1][-1]}).tuples())
+
+
+def note(database: Transactions, name: str, about: str | None = None) -> tuple[Any, ...]:
+    with database.transaction() as session:
+        return tuple(
+            session.execute(NOTE, {"name": name, "at": MOMENT, "about": about}).tuples().one()
+        )
+
+
+def plans(database: Transactions) -> dict[str, int]:
+    """How often each of the connection's statements went by the plan that it has."""
+    with database.reading() as session:
+        told = session.execute(text("SELECT name, generic_plans FROM pg_prepared_statements"))
+        return {name: uses for name, uses in told.tuples() if name.startswith("portico_")}
+
+
+def test_values_come_as_they_were_given(database: Transactions) -> None:
+    """Quotes, percent signs, dollar signs and emoji, lists of one and of many, moments, documents and nothing."""
+    assert note(database, ODD, '{"n": 1.50}') == (ODD, {"n": 1.5})
+    assert note(database, "b") == ("b", None)
+    assert find(database, ODD) == [(ODD, MOMENT)]
+    assert find(database, "a", "c", *"xyz", "b") == [("b", MOMENT)]
+
+
+def test_a_statement_is_planned_once_a_connection(database: Transactions) -> None:
+    """However often it is used, and however long its lists are."""
+    for count in range(1, 8):
+        find(database, *(["a"] * count))
+    assert list(plans(database).values()) == [7]
+
+
+def test_a_plan_is_made_anew_after_a_while(database: Transactions) -> None:
+    """Else one for an empty table would still be gone by when there are millions of rows."""
+    options = {"options": OPTION}
+    engine = create_engine(database.engine.url, pool_size=1, max_overflow=0, connect_args=options)
+    prepare_on(engine, planned_for=0)
+    try:
+        for _ in range(3):
+            find(Transactions(engine), "a")
+        assert list(plans(Transactions(engine)).values()) == [1]
+    finally:
+        engine.dispose()
+
+
+def test_a_new_connection_plans_for_itself(database: Transactions) -> None:
+    """What was planned on a connection is gone with it."""
+    find(database, "a")
+    database.engine.dispose()
+    find(database, "a")
+    assert list(plans(database).values()) == [1]
+
+
+def test_where_the_connection_is_a_poolers_nothing_is_prepared(database: Transactions) -> None:
+    """A pooler drops the options of a connection, and gives it to others between two transactions."""
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("SET plan_cache_mode = auto")
+        connection.commit()
+    note(database, "a")
+    assert (find(database, "a"), plans(database)) == ([("a", MOMENT)], {})
+
+
+def test_a_statement_that_fails_is_told_as_ever(database: Transactions) -> None:
+    """The server's words about it, and the next use of it is a new one."""
+    note(database, "a")
+    with pytest.raises(UnstorableValue, match="json"):
+        note(database, "b", "no document")
+    assert note(database, "c") == ("c", None)
+    assert find(database, "a", "b", "c") == [("c", MOMENT)]
+
+
+def test_a_plan_that_a_migration_has_left_behind_is_dropped(database: Transactions) -> None:
+    """It fails once, where a column that it reads has another type since."""
+    note(database, "a")
+    find(database, "a")
+    with database.transaction() as session:
+        session.execute(text("ALTER TABLE notes ALTER said_at TYPE date"))
+    with pytest.raises(DBAPIError, match="result type"):
+        find(database, "a")
+    assert find(database, "a") == [("a", MOMENT.date())]
+
+
+def test_what_can_not_be_planned_is_refused_each_time(database: Transactions) -> None:
+    """Also where the plan was to be made anew."""
+    gone = prepared(text("SELECT * FROM gone WHERE name = :name"))
+    for _ in range(2):
+        with pytest.raises(ProgrammingError, match="gone"), database.reading() as session:
+            session.execute(gone, {"name": "a"})
+
+
+def test_a_server_keeps_so_many_plans_and_no_more(database: Transactions) -> None:
+    """Statements of ever new texts are sent as they are."""
+    with database.reading() as session:
+        for number in range(MOST + 10):
+            told = session.scalar(prepared(text(f"SELECT {number} + :one")), {"one": 1})
+            assert told == number + 1
+    assert len(plans(database)) == MOST
