@@ -69,6 +69,36 @@ def _text_of(node: nodes.Node) -> str | None:
     return text.value if isinstance(text, nodes.Const) and isinstance(text.value, str) else None
 
 
+def _counts(node: nodes.Call) -> bool:
+    """Whether a call is `ngettext("one", "%(num)s of them", number)`, without anything else that it names."""
+    return (
+        isinstance(node.node, nodes.Name)
+        and node.node.name == "ngettext"
+        and len(node.args) == 3
+        and not (node.kwargs or node.dyn_args or node.dyn_kwargs)
+    )
+
+
+def _extended(template: nodes.Template) -> str | None:
+    """The name of the template that this one extends."""
+    extends = template.find(nodes.Extends)
+    if extends is None or not isinstance(extends.template, nodes.Const):
+        return None
+    return str(extends.template.value)
+
+
+class _Inherited(NodeTransformer):
+    """Puts the blocks of a template that extends another one in their places there."""
+
+    def __init__(self, blocks: dict[str, nodes.Block]) -> None:
+        self._blocks = blocks
+
+    def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802 (Jinja's name)
+        body = self._blocks.get(node.name, node).body
+        scope = nodes.Scope(body, lineno=node.lineno)
+        return self.generic_visit(scope)
+
+
 class _Direct(CodeGenerator):
     """Writes attributes, calls and escaping as Python has them. Jinja's own ask at each what kind of thing it is: whether a
     name after a dot is a key, whether a function wants the context."""
@@ -80,6 +110,8 @@ class _Direct(CodeGenerator):
     def visit_Call(  # noqa: N802 (Jinja's name)
         self, node: nodes.Call, frame: Frame, forward_caller: bool = False
     ) -> None:
+        if getattr(self.environment, "numbered", None) is not None and _counts(node):
+            node = nodes.Call(nodes.EnvironmentAttribute("counted"), node.args, [], None, None)
         wants_context = isinstance(node.node, nodes.Name) and node.node.name in _GETTEXT
         if wants_context or forward_caller or node.dyn_args or node.dyn_kwargs:
             super().visit_Call(node, frame, forward_caller=forward_caller)
@@ -101,10 +133,18 @@ class _Direct(CodeGenerator):
 def escaped(value: Any) -> str:
     """A value as HTML shows it: escaped, and of a text nothing that turns the direction of our own words. Few texts have
     anything to escape, and markupsafe takes a while to find that."""
-    if type(value) is str:
+    kind = type(value)
+    if kind is str:
         text = value if value.isascii() else without_turns(value)
         return escape(text) if _SPECIAL.search(text) else text
-    return value if type(value) is Markup else escape(value)
+    if kind is Markup:
+        return value
+    return str(value) if kind is int else escape(value)
+
+
+def trusted(html: str) -> Markup:
+    """HTML of our own, or made of what is `escaped`. It is a quarter of what `Markup()` costs, which asks what it is given for HTML."""
+    return str.__new__(Markup, html)
 
 
 class TranslatedEnvironment(Environment):
@@ -113,14 +153,47 @@ class TranslatedEnvironment(Environment):
     code_generator_class = _Direct
     escaped = staticmethod(escaped)
     _texts: Callable[[str], str] | None = None
+    numbered: Callable[[str, str, int], str] | None = None
+    """`ngettext`, for texts that name their number alone."""
 
-    def translate_with(self, gettext: Callable[[str], str]) -> None:
-        """Use `gettext` for the texts that are constants."""
-        self._texts = gettext
+    def translate_with(
+        self,
+        gettext: Callable[[str], str],
+        ngettext: Callable[[str, str, int], str] | None = None,
+    ) -> None:
+        """Use `gettext` for the texts that are constants, `ngettext` for those that name their number alone."""
+        self._texts, self.numbered = gettext, ngettext
+
+    def counted(self, one: str, many: str, number: int) -> str:
+        """As Jinja's own ngettext does it, which asks for a context first."""
+        assert self.numbered is not None
+        text = self.numbered(one, many, number) % {"num": number}
+        return text if self.autoescape is False else trusted(text)
 
     def make_globals(self, d: Any) -> Any:
         """What all templates have, as a plain dictionary: each drawing copies it."""
         return {**self.globals, **(d or {})}
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        """A template that extends another one as one whole: what it sets, then the other one with its blocks. Jinja itself looks the
+        other one up for each drawing, and hands each piece on through both."""
+        template = super()._parse(source, name, filename)
+        if _extended(template) is None:
+            return template
+        blocks: dict[str, nodes.Block] = {}
+        sets: list[nodes.Node] = []
+        while (other := _extended(template)) is not None:
+            for block in template.find_all(nodes.Block):
+                blocks.setdefault(block.name, block)
+            sets += (
+                one for one in template.body if isinstance(one, nodes.Assign | nodes.AssignBlock)
+            )
+            assert self.loader is not None
+            source, filename, _ = self.loader.get_source(self, other)
+            template = super()._parse(source, other, filename)
+        whole: nodes.Template = _Inherited(blocks).visit(template)
+        whole.body = [nodes.Scope([*sets, *whole.body], lineno=1)]
+        return whole
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         if self._texts is not None:

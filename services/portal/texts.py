@@ -13,6 +13,7 @@ from shared.contracts.prices import Price, price
 from shared.l10n import brands
 from shared.l10n.catalogues import translations
 from shared.l10n.dates import Days, zone_label
+from shared.l10n.locales import catalogue_of
 from shared.l10n.money import money
 from shared.l10n.phrases import price_phrase, several
 
@@ -26,16 +27,12 @@ class Texts:
         self.gettext = self.catalogue.gettext
         self.ngettext = self.catalogue.ngettext
         self.pgettext = self.catalogue.pgettext
-
-    @property
-    def lang(self) -> str:
+        self.spoken = catalogue_of(locale)
+        """The language of the texts, which may not be that of dates and amounts."""
+        self.lang = str(locale).replace("_", "-")
         """The value of HTML's `lang`."""
-        return str(self.locale).replace("_", "-")
-
-    @property
-    def direction(self) -> str:
+        self.direction = locale.text_direction
         """The value of HTML's `dir`."""
-        return self.locale.text_direction
 
     def money(self, amount: int, currency: str) -> str:
         """An amount in Stripe's minor units, as people write it."""
@@ -86,10 +83,6 @@ class Texts:
 
 
 @lru_cache(maxsize=256)
-def _texts(locale: str) -> Texts:
-    return Texts(Locale.parse(locale))
-
-
 def texts_in(locale: Locale) -> Texts:
     """The texts of a locale."""
-    return _texts(str(locale))
+    return Texts(locale)

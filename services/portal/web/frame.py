@@ -19,9 +19,8 @@ from services.portal.domain.snapshot import Business
 from services.portal.settings import PLATFORM
 from services.portal.texts import Texts, texts_in
 from services.portal.web.markup import bdi, breakable, host, ltr, tel, whole
-from shared.l10n.locales import catalogue_of
 from shared.l10n.palette import Palette, Shades, palette
-from shared.templating import TranslatedEnvironment
+from shared.templating import TranslatedEnvironment, trusted
 
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 SELF: Final = "'self'"
@@ -100,7 +99,7 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext
     )
-    environment.translate_with(texts.gettext)
+    environment.translate_with(texts.gettext, texts.ngettext)
     environment.globals.update(
         bdi=bdi,
         whole=whole,
@@ -114,7 +113,11 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
     )
     # Imported by each template, they would be looked up, and made ready, for each page.
     parts: Any = environment.get_template("parts.html").module
-    environment.globals.update(billing_form=parts.billing_form, confirm_form=parts.confirm_form)
+    environment.globals.update(
+        # Few differ: by where the customer came from, and what is owed.
+        rest_of_billing_form=lru_cache(maxsize=256)(parts.rest_of_billing_form),
+        confirm_form=parts.confirm_form,
+    )
     return environment
 
 
@@ -153,10 +156,9 @@ def draw(
 ) -> Page:
     """A template as a page, in one language and one business's colours, with the headers that make it safe. `platform`: what
     customers know this installation as."""
-    frame = _frame(str(locale), business, form_targets, platform)
-    html = _template(catalogue_of(locale), template).render(
-        frame=frame, texts=frame.texts, business=business, **context
-    )
+    texts = texts_in(locale)
+    frame = _frame(texts, business, form_targets, platform)
+    html = _template(texts.spoken, template).render(frame=frame, business=business, **context)
     if refresh_seconds is None:
         return Page(html, frame.headers)
     return Page(html, (*frame.headers, ("Refresh", str(refresh_seconds))))
@@ -166,10 +168,10 @@ def draw(
 class _Frame:
     """What all pages of one business in one language have in common: made once, and kept."""
 
-    texts: Texts
-    icon_url: str
-    business_initial: str
-    colors: Markup
+    opening: Markup
+    """The page's beginning, until its title."""
+    top: Markup
+    """What comes after the title: icon, styles, and whose page it is."""
     contact: Markup
     private: Markup
     """What the customer's own page says of itself at its end."""
@@ -178,10 +180,8 @@ class _Frame:
 
 @lru_cache(maxsize=2048)
 def _frame(
-    locale: str, business: Business | None, form_targets: tuple[str, ...], platform: str
+    texts: Texts, business: Business | None, form_targets: tuple[str, ...], platform: str
 ) -> _Frame:
-    parsed = Locale.parse(locale)
-    texts = texts_in(parsed)
     brand = palette(business.color if business else None)
     style, colors = _stylesheet(), _colors(brand)
     policy = "; ".join(
@@ -197,15 +197,21 @@ def _frame(
     )
     initial = _initial(business.name) if business else ""
 
+    known = {
+        "business": business,
+        "platform": platform,
+        "texts": texts,
+        "icon_url": _icon(brand, initial or "•"),
+        "initial": initial,
+        "colors": trusted(colors),  # made of checked #rrggbb only
+    }
+
     def part(template: str) -> Markup:
-        drawn = _template(catalogue_of(parsed), template)
-        return Markup(drawn.render(business=business, platform=platform))  # noqa: S704 (a template escapes)
+        return trusted(_template(texts.spoken, template).render(known))
 
     return _Frame(
-        texts=texts,
-        icon_url=_icon(brand, initial or "•"),
-        business_initial=initial,
-        colors=Markup(colors),  # noqa: S704 (made of checked #rrggbb only)
+        opening=part("opening.html"),
+        top=part("top.html"),
         contact=part("contact.html"),
         private=part("private.html") if business else Markup(),
         headers=(

@@ -99,8 +99,8 @@ def _that_fit(visits: list[AppointmentView], most: int) -> list[AppointmentView]
     total = 0
     fitting: list[AppointmentView] = []
     for visit in visits[:most]:
-        texts = (visit.appointment.title, visit.appointment.location or "")
-        total += sum(len(text.encode()) for text in texts)
+        shown = visit.appointment
+        total += len(shown.title.encode()) + len((shown.location or "").encode())
         if fitting and total > TEXT_BYTES:
             break
         fitting.append(visit)

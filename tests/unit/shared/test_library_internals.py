@@ -39,7 +39,7 @@ INHERITED = {
     "shared.nameko_ext.rpc.SafeReplyListener": {"_reply_events"},
     "shared.nameko_ext.rpc._BoundedMethod": {"_call", "_get_header_name"},
     # Templates whose texts are translated when they are compiled.
-    "shared.templating.TranslatedEnvironment": {"_generate"},
+    "shared.templating.TranslatedEnvironment": {"_generate", "_parse"},
     # What HTML shows of a value, written by a function of ours.
     "shared.templating._Direct": {"_output_child_pre"},
     "services.notifier.emails.constants.MailEnvironment": {"_generate"},

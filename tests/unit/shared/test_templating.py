@@ -10,7 +10,7 @@ import pytest
 from jinja2 import DictLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup, escape
 
-from shared.templating import TranslatedEnvironment, escaped
+from shared.templating import TranslatedEnvironment, escaped, trusted
 
 HOSTILE = """<script>alert('1')</script> "&amp;" <b onclick=x> {{ 7*7 }} {% raw %} %(name)s 100%"""
 TURNED = "invoice\u202egnp.exe"
@@ -143,3 +143,66 @@ def test_what_is_not_there_is_an_error(source: str) -> None:
 def test_escaped_is_escape(value: Any) -> None:
     """markupsafe's own, but for the time it takes."""
     assert escaped(value) == str(escape(value))
+
+
+BASE = "<{% block a %}base {{ n }}{% endblock %}|{% block b %}{% endblock %}{{ said }}>"
+
+
+@pytest.mark.parametrize(
+    ("child", "drawn"),
+    [
+        ('{% extends "base" %}', "<base 1|&amp;>"),
+        ('{% extends "base" %}{% set x = n + 1 %}{% block b %}{{ x }}{% endblock %}', "<base 1|2&amp;>"),
+        (
+            '{% extends "base" %}{% set x %}<i>{{ said }}</i>{% endset %}'
+            "{% block a %}{% for n in (7, 8) %}{% set said = n %}{{ said }}{% endfor %}{{ x }}{% endblock %}",
+            "<78<i>&amp;</i>|&amp;>",
+        ),
+        ('{% extends "middle" %}{% block b %}b{% endblock %}', "<base 1|b&amp;>"),
+        ('{% extends "middle" %}{% block inner %}i{% endblock %}', "<base 1|[i]&amp;>"),
+    ],
+)  # fmt: skip
+def test_a_template_that_extends_another_is_one_whole(child: str, drawn: str) -> None:
+    """Its blocks stand in the other one's places, also over two levels and within each other; what it sets is theirs, and what they
+    set is nobody else's."""
+    environment = TranslatedEnvironment(
+        loader=DictLoader(
+            {
+                "base": BASE,
+                "middle": '{% extends "base" %}{% block b %}[{% block inner %}{% endblock %}]{% endblock %}',
+                "t": child,
+            }
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    template = environment.get_template("t")
+    assert (template.render(n=1, said="&"), dict(template.blocks)) == (drawn, {})
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(("autoescape", "last"), [(True, "&amp;"), (False, "&")])
+def test_texts_with_a_number_are_jinjas_own(number: int, autoescape: bool, last: str) -> None:
+    """Whether they are asked for past Jinja's context or, as they name something else too, with it."""
+    source = (
+        '{{ ngettext("One & <i>100%%</i>", "%(num)s & <i>100%%</i>", n) }}'
+        '{{ ngettext("one %(x)s", "%(num)s %(x)s", n, x=x) }}'
+    )
+    environment = TranslatedEnvironment(
+        loader=DictLoader({"t": source}), autoescape=autoescape, extensions=["jinja2.ext.i18n"]
+    )
+
+    def choose(one: str, many: str, n: int) -> str:
+        return one if n == 1 else many
+
+    environment.install_gettext_callables(german, choose, newstyle=True)  # type: ignore[attr-defined]
+    environment.translate_with(german, choose)
+    said = {1: f"One & <i>100%</i>one {last}", 2: f"2 & <i>100%</i>2 {last}"}
+    assert environment.get_template("t").render(n=number, x="&") == said[number]
+
+
+def test_numbers_and_our_own_html_stay_as_they_are() -> None:
+    """A number has nothing to escape, nor what is `trusted`; true and false are no numbers to anybody."""
+    assert [escaped(12), escaped(True), escaped(None)] == ["12", "True", "None"]
+    assert escaped(trusted("<b>")) == "<b>"
+    assert trusted("<b>") + "<" == "<b>&lt;"
