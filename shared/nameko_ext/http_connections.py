@@ -15,12 +15,12 @@ from typing import Any, Final, Protocol
 
 import eventlet
 from eventlet import greenio
-from eventlet.hubs import trampoline
 
 from shared.nameko_ext.http_answers import Reply, answer_bytes, json_error
 from shared.nameko_ext.http_bodies import BodyBudget, Held, NoRoom, Room
 from shared.nameko_ext.http_requests import HttpRequest, RequestReader
 from shared.nameko_ext.http_turns import Line
+from shared.nameko_ext.readable import Readable
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -69,10 +69,20 @@ class Connection:
     own stack, and with it the connection, until it is collected.
     """
 
-    __slots__ = ("_held", "_reader", "_server", "_sock", "_stage", "_turn_ends", "ends")
+    __slots__ = (
+        "_held",
+        "_readable",
+        "_reader",
+        "_server",
+        "_sock",
+        "_stage",
+        "_turn_ends",
+        "ends",
+    )
 
     def __init__(self, server: Server, sock: Any) -> None:
         self._server, self._sock = server, sock
+        self._readable = Readable(sock)
         self._reader: RequestReader | None = None
         self._held: Held | None = None
         self._turn_ends = 0.0
@@ -117,6 +127,7 @@ class Connection:
             self._hold(0)
             if self._reader is not None:
                 self._reader.close()
+            self._readable.forget()
             self._sock.close()
 
     def _give_way(self) -> None:
@@ -172,7 +183,7 @@ class Connection:
     def _receive(self, most: int = PIECE_BYTES) -> bytes:
         """The next bytes, none at the end. Others get their turn meanwhile. Raises OSError."""
         while True:
-            trampoline(self._sock, read=True)
+            self._readable.wait()
             if self._turn_ends:  # a newcomer's first words wait for nobody
                 self._take_turn()
             with contextlib.suppress(BlockingIOError):
