@@ -23,6 +23,7 @@ Work must be repeatable: after a failure some of its items run again. A transact
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,14 +32,13 @@ from typing import Any, Final, Generic, TypeVar
 
 import eventlet
 import structlog
-from eventlet.event import Event
-from nameko.extensions import DependencyProvider
+from eventlet import hubs
 from prometheus_client import Histogram
 from sqlalchemy.orm import Session
 
 from shared import tracing
 from shared.database import DatabaseUnavailable, Transactions
-from shared.nameko_ext.container import KEY, new_correlation_id
+from shared.nameko_ext.container import KEY, SharedProvider, new_correlation_id
 from shared.nameko_ext.database import Database
 
 Item = TypeVar("Item")
@@ -47,6 +47,9 @@ Result = TypeVar("Result")
 WORKERS: Final = 2
 MOST: Final = 128
 WAITING: Final = 1024
+PASS_SECONDS: Final = 0.002
+"""For waking callers before the hub looks who else is ready: what they go on to do is done meanwhile, and the next batch's questions are
+not sent."""
 SPARE: Final = 4
 """Workers beside those that a batcher has, for groups of which no batch is under way."""
 
@@ -99,14 +102,36 @@ def in_halves(
 
 
 class _Call(Generic[Item]):
-    """One caller's item, and where its answer will be."""
+    """One caller's item, and the green thread that waits for its result."""
 
-    __slots__ = ("answer", "item", "traceparent")
+    __slots__ = ("item", "traceparent", "waiting")
 
     def __init__(self, item: Item) -> None:
         self.item = item
-        self.answer = Event()
+        self.waiting: Any = eventlet.getcurrent()
+        """None: it has gone on, or was ended."""
         self.traceparent = tracing.here()
+
+
+class _Wakes:
+    """Wakes the callers of a batch, one after the other, by one timer: each in the hub's own green thread, to which it comes back
+    when it waits again."""
+
+    def __init__(self, calls: Sequence[_Call[Any]], outcomes: Sequence[Any]) -> None:
+        self._left = deque(zip(calls, outcomes, strict=True))
+        hubs.get_hub().schedule_call_global(0, self._wake)
+
+    def _wake(self) -> None:
+        ends = time.monotonic() + PASS_SECONDS
+        try:
+            while self._left and time.monotonic() < ends:
+                call, outcome = self._left.popleft()
+                if (caller := call.waiting) is not None:
+                    call.waiting = None
+                    caller.switch(outcome)
+        finally:
+            if self._left:
+                hubs.get_hub().schedule_call_global(0, self._wake)
 
 
 class Batcher(Generic[Item, Result]):
@@ -151,12 +176,14 @@ class Batcher(Generic[Item, Result]):
             # It runs after every green thread that is ready now, so calls of the same moment already share.
             eventlet.spawn_n(self._run)
         try:
-            result: Result = call.answer.wait()
+            outcome: Result | Failed = hubs.get_hub().switch()
         except BaseException:
-            if not call.answer.ready():
-                self._withdraw(call)
+            call.waiting = None
+            self._withdraw(call)
             raise
-        return result
+        if isinstance(outcome, Failed):
+            raise outcome.error
+        return outcome
 
     @property
     def waiting(self) -> int:
@@ -186,11 +213,11 @@ class Batcher(Generic[Item, Result]):
                     tracing.batch(self._name, calls),
                     structlog.contextvars.bound_contextvars(**{KEY: new_correlation_id()}),
                 ):
-                    self._do(calls)
+                    _Wakes(calls, self._outcomes(calls))
+                    calls = []
         except BaseException as error:  # this green thread is killed: nobody may wait indefinitely
-            for call in calls:
-                if not call.answer.ready():
-                    call.answer.send_exception(Interrupted(type(error).__name__))
+            failed = Failed(Interrupted(type(error).__name__))
+            _Wakes(calls, [failed] * len(calls))
             raise
         finally:
             self._busy -= 1
@@ -226,16 +253,11 @@ class Batcher(Generic[Item, Result]):
             if not self._under_way[group]:
                 del self._under_way[group]
 
-    def _do(self, calls: list[_Call[Item]]) -> None:
-        outcomes = in_halves(self._work, [call.item for call in calls], fails_all=self._fails_all)
-        for call, outcome in zip(calls, outcomes, strict=True):
-            if isinstance(outcome, Failed):
-                call.answer.send_exception(outcome.error)
-            else:
-                call.answer.send(outcome)
+    def _outcomes(self, calls: list[_Call[Item]]) -> list[Result | Failed]:
+        return in_halves(self._work, [call.item for call in calls], fails_all=self._fails_all)
 
 
-class Batched(DependencyProvider):
+class Batched(SharedProvider):
     """Injects a `Batcher` whose batches are transactions on the service's own database.
 
     `work` is a plain function of a session and the items, and returns as many results: a handler. A database

@@ -36,6 +36,11 @@ def new_correlation_id() -> str:
     return f"{random.getrandbits(64):016x}"
 
 
+class SharedProvider(DependencyProvider):
+    """Injects the same thing into every worker, and so is asked for it once a process. What it says of a worker (`worker_setup` and
+    the like) it is told all the same."""
+
+
 @contextmanager
 def _place_in(pool: eventlet.GreenPool) -> Iterator[Any]:
     """The calling green thread as one of the pool's, while it lasts: what `GreenPool.spawn` does around a new one."""
@@ -109,7 +114,8 @@ class CorrelatedContainer(ServiceContainer):
         )
         try:
             service = worker_ctx.service
-            for provider in self.dependencies:
+            service.__dict__.update(self._shared)
+            for provider in self._own:
                 setattr(service, provider.attr_name, provider.get_dependency(worker_ctx))
             for provider in self._with("worker_setup"):
                 provider.worker_setup(worker_ctx)
@@ -128,6 +134,20 @@ class CorrelatedContainer(ServiceContainer):
             return result, exc_info
         finally:
             structlog.contextvars.reset_contextvars(**bound)
+
+    @cached_property
+    def _shared(self) -> dict[str, Any]:
+        """What each worker gets alike, by its name in the service."""
+        return {
+            provider.attr_name: provider.get_dependency(None)
+            for provider in self.dependencies
+            if isinstance(provider, SharedProvider)
+        }
+
+    @cached_property
+    def _own(self) -> tuple[Any, ...]:
+        """The providers that give each worker something of its own."""
+        return tuple(one for one in self.dependencies if not isinstance(one, SharedProvider))
 
     def _with(self, hook: str) -> tuple[Any, ...]:
         return self._hooks[hook]

@@ -15,9 +15,10 @@ from typing import Any, Final, TypeVar
 import eventlet
 from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
-from nameko.extensions import DependencyProvider, Entrypoint
+from nameko.extensions import Entrypoint
 
 from shared.database import DatabaseUnavailable
+from shared.nameko_ext.container import SharedProvider
 from shared.telemetry import LOOP_FAILURES, get_logger
 
 log = get_logger(__name__)
@@ -121,7 +122,7 @@ def loop(poll: float) -> Callable[[Method], Method]:
     return decorator
 
 
-class Waker(DependencyProvider):
+class Waker(SharedProvider):
     """Injects a function that wakes the loop `method` of the same service in the same process."""
 
     def __init__(self, method: str) -> None:

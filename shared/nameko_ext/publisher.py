@@ -14,11 +14,11 @@ import eventlet
 import msgspec
 from eventlet.semaphore import Semaphore
 from kombu import Connection, Producer
-from nameko.extensions import DependencyProvider
 
 from shared import events, tracing
 from shared.messaging import topology
 from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, Unroutable, make_connection
+from shared.nameko_ext.container import SharedProvider
 
 BATCH_SECONDS: Final = 10
 
@@ -270,7 +270,7 @@ class BatchPublisher:
         self._drop()
 
 
-class EventPublisher(DependencyProvider):
+class EventPublisher(SharedProvider):
     """Injects a `BatchPublisher` for this service's own exchange."""
 
     publisher: BatchPublisher

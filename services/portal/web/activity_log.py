@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from nameko.extensions import DependencyProvider
-
 from services.portal.domain.activity import ActivityBuffer
 from services.portal.domain.subscribed import ShownSubscriptions
+from shared.nameko_ext.container import SharedProvider
 
 
-class ActivityLog(DependencyProvider):
+class ActivityLog(SharedProvider):
     """Injects the process's `WaitingLooks`."""
 
     def setup(self) -> None:
@@ -20,7 +19,7 @@ class ActivityLog(DependencyProvider):
         return self.looks
 
 
-class ShownLog(DependencyProvider):
+class ShownLog(SharedProvider):
     """Injects the process's `ShownSubscriptions`."""
 
     def setup(self) -> None:

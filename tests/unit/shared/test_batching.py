@@ -343,3 +343,25 @@ def test_spare_workers_are_bounded() -> None:
                 gate.send()
         eventlet.sleep(0)
     assert ends(threads) == items
+
+
+def test_a_caller_that_breaks_keeps_no_other_waiting(capsys: pytest.CaptureFixture[str]) -> None:
+    """All callers of a batch are woken, whatever one of them does next, and without waiting for one that takes long."""
+    batcher = Batcher("test", Doubler(), workers=1)
+    done: list[int] = []
+
+    def call(number: int) -> None:
+        result = batcher(number)
+        if number == 1:
+            raise RuntimeError("broke")
+        if number == 2:
+            eventlet.sleep(0.02)
+        done.append(result)
+
+    for number in range(5):
+        eventlet.spawn_n(call, number)
+    eventlet.sleep(0.01)
+    assert done == [0, 6, 8]
+    eventlet.sleep(0.03)
+    assert done == [0, 6, 8, 4]
+    assert "broke" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import structlog
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
-from shared.nameko_ext.container import CorrelatedContainer
+from shared.nameko_ext.container import CorrelatedContainer, SharedProvider
 
 
 class Door(Entrypoint):
@@ -119,3 +119,33 @@ def test_nothing_starts_while_being_killed(container: CorrelatedContainer) -> No
     with pytest.raises(ContainerBeingKilled):
         door(container).ask("late")
     assert thread.dead
+
+
+def test_what_all_workers_share_is_asked_for_once() -> None:
+    """A shared provider is asked once a process, any other once a worker; each worker has both."""
+
+    class Counted(SharedProvider):
+        asked = 0
+
+        def get_dependency(self, worker_ctx: Any) -> int:
+            self.asked += 1
+            return self.asked
+
+    class Own(DependencyProvider):
+        asked = 0
+
+        def get_dependency(self, worker_ctx: Any) -> int:
+            self.asked += 1
+            return self.asked
+
+    class Shop:
+        name = "shop"
+        counted, own = Counted(), Own()
+
+        @Door.decorator
+        def work(self) -> tuple[Any, Any]:
+            return self.counted, self.own
+
+    shop = CorrelatedContainer(Shop, {"max_workers": 2})
+    door = next(iter(shop.entrypoints))
+    assert [door.ask() for _ in range(2)] == [(1, 1), (1, 2)]
