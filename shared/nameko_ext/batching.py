@@ -3,7 +3,7 @@
 A call puts its item in a queue and waits. Green threads, at most `workers` of them, take what is pending, do it in
 one go and hand out the results; they live only while there is work. So a call that is alone waits for nobody, and
 under load the batches grow by themselves: while one statement is under way, the next one's items gather. No timer
-ever holds an item back.
+ever holds an item back, but where a batcher `gathers`, and then no longer than that behind a batch that is under way.
 
 The rules that callers may rely on:
 
@@ -145,18 +145,22 @@ class Batcher(Generic[Item, Result]):
         workers: int = WORKERS,
         most: int = MOST,
         waiting: int = WAITING,
+        gathers: float = 0.0,
         fails_all: tuple[type[Exception], ...] = (),
         apart: Callable[[Item], Hashable] | None = None,
     ) -> None:
         """`work` gets one to `most` items and returns as many results, in their order; all of one group where `apart` tells the
         group of an item.
 
-        `name` is the label of the metric `batch_size`. Raises ValueError for a bound below one.
+        `name` is the label of the metric `batch_size`. `gathers`: for how many seconds items gather while one worker has a batch,
+        before a second one takes them. Two at a time halve the batches, which costs more than it gives where a batch is done
+        soon; and one that is not done soon should hold up nobody. Raises ValueError for a bound below one.
         """
         if min(workers, most, waiting) < 1:
             raise ValueError("workers, most and waiting are at least 1")
         self._name, self._work = name, work
         self._workers, self._most, self._waiting = workers, most, waiting
+        self._gathers, self._is_planned = gathers, False
         self._fails_all = fails_all
         self._apart = apart
         self._under_way: Counter[Hashable] = Counter()
@@ -171,10 +175,10 @@ class Batcher(Generic[Item, Result]):
             raise Overloaded(f"{self._waiting} calls wait already")
         call = _Call(item)
         self._pending.append(call)
-        if self._busy < self._workers or self._is_spared(item):
-            self._busy += 1
-            # It runs after every green thread that is ready now, so calls of the same moment already share.
-            eventlet.spawn_n(self._run)
+        if self._busy and self._gathers:
+            self._plan()
+        elif self._busy < self._workers or self._is_spared(item):
+            self._begin()
         try:
             outcome: Result | Failed = hubs.get_hub().switch()
         except BaseException:
@@ -196,6 +200,22 @@ class Batcher(Generic[Item, Result]):
             return False
         return self._apart(item) not in self._under_way
 
+    def _begin(self) -> None:
+        self._busy += 1
+        # It runs after every green thread that is ready now, so calls of the same moment already share.
+        eventlet.spawn_n(self._run)
+
+    def _plan(self) -> None:
+        """See to it that what waits behind a batch is not held up by it."""
+        if self._pending and not self._is_planned:
+            self._is_planned = True
+            hubs.get_hub().schedule_call_global(self._gathers, self._join_in)
+
+    def _join_in(self) -> None:
+        self._is_planned = False
+        if self._pending and self._busy < self._workers:
+            self._begin()
+
     def _withdraw(self, call: _Call[Item]) -> None:
         try:
             self._pending.remove(call)
@@ -215,6 +235,9 @@ class Batcher(Generic[Item, Result]):
                 ):
                     _Wakes(calls, self._outcomes(calls))
                     calls = []
+                if self._gathers and self._busy > 1:
+                    self._plan()
+                    break
         except BaseException as error:  # this green thread is killed: nobody may wait indefinitely
             failed = Failed(Interrupted(type(error).__name__))
             _Wakes(calls, [failed] * len(calls))
@@ -222,8 +245,7 @@ class Batcher(Generic[Item, Result]):
         finally:
             self._busy -= 1
             if self._pending and not self._busy:
-                self._busy += 1
-                eventlet.spawn_n(self._run)
+                self._begin()
 
     def _take(self) -> tuple[Hashable, list[_Call[Item]]] | None:
         """The next batch, and its group; None: there is none for a spare worker."""
@@ -272,16 +294,17 @@ class Batched(SharedProvider):
         work: Callable[[Session, list[Any]], Sequence[Any]],
         *,
         workers: int = WORKERS,
+        gathers: float = 0.0,
     ) -> None:
-        """One worker makes the largest batches, and suits work that nobody waits for at a screen."""
+        """One worker makes the largest batches, and suits work that nobody waits for at a screen. `gathers`: see `Batcher`."""
         self.label = name
         self.work = work
-        self.workers = workers
+        self.bounds: Any = {"workers": workers, "gathers": gathers}
 
     def start(self) -> None:
         database = next(each for each in self.container.dependencies if isinstance(each, Database))
         self.batcher = batch_transactions(
-            self.label, self.work, database.transactions, workers=self.workers
+            self.label, self.work, database.transactions, **self.bounds
         )
 
     def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
@@ -294,6 +317,7 @@ def batch_transactions(
     database: Transactions,
     *,
     workers: int = WORKERS,
+    gathers: float = 0.0,
 ) -> Batcher[Item, Result]:
     """A batcher that does each batch in one transaction."""
 
@@ -301,4 +325,6 @@ def batch_transactions(
         with database.transaction() as session:
             return work(session, items)
 
-    return Batcher(name, in_transaction, workers=workers, fails_all=(DatabaseUnavailable,))
+    return Batcher(
+        name, in_transaction, workers=workers, gathers=gathers, fails_all=(DatabaseUnavailable,)
+    )

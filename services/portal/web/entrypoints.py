@@ -38,6 +38,8 @@ NOTHING_HERE_SECONDS: Final = 0.05
 """Every "nothing here" leaves this long after the request came, so that its time doesn't tell a forged link from
 a customer who is gone."""
 RETRY_AFTER_SECONDS: Final = 30
+LOOKS_GATHER_SECONDS: Final = 0.005
+"""For which looks gather behind others that are under way. A batch takes one to three milliseconds."""
 
 Result = TypeVar("Result")
 Service = TypeVar("Service", bound="PortalEntrypoints")
@@ -66,7 +68,7 @@ class PortalEntrypoints:
     """Base of the portal's entrypoints."""
 
     db = Database(info=lambda settings: {LISTED: settings.api_address is not None})
-    look = Batched("looks", _look)
+    look = Batched("looks", _look, gathers=LOOKS_GATHER_SECONDS)
     wiring = ComponentsProvider()
     billing = RpcClient("billing", timeout=PORTAL_WAITS_FOR_BILLING)
     notifier = RpcClient("notifier", timeout=PORTAL_WAITS_FOR_NOTIFIER)

@@ -365,3 +365,23 @@ def test_a_caller_that_breaks_keeps_no_other_waiting(capsys: pytest.CaptureFixtu
     eventlet.sleep(0.03)
     assert done == [0, 6, 8, 4]
     assert "broke" in capsys.readouterr().err
+
+
+def test_what_gathers_is_done_together_and_held_up_for_a_moment_alone() -> None:
+    """While a batch is under way the next items wait for its end; one that takes long holds them up no longer than that."""
+    work = Doubler()
+    work.gate = Event()
+    batcher = Batcher("test", work, gathers=0.02)
+    threads = [
+        one for items in (range(1), range(1, 3), range(3, 6)) for one in start(batcher, items)
+    ]
+    eventlet.sleep(0.005)
+    assert work.batches == [[0]]
+    eventlet.sleep(0.03)
+    assert work.batches == [[0], [1, 2, 3, 4, 5]]
+    threads += start(batcher, range(6, 8))
+    eventlet.sleep(0.03)
+    work.gate.send()
+    assert ends(threads) == [2 * item for item in range(8)]
+    assert (work.batches[2:], work.most_at_once) == ([[6, 7]], 2)
+    assert ends(start(batcher, range(8, 9))) == [16]
