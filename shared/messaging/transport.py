@@ -9,6 +9,8 @@ Three habits of the libraries below us make a consumer go deaf, or end it:
 - py-amqp reads properties, headers and routing keys as it likes them, and raises whatever comes of others: a byte that is no
   UTF-8, a time beyond the calendar or a thousand nested tables ends the loop that reads, again after each start.
 
+And one costs: py-amqp writes each frame by itself (`Connection.one_write`).
+
 Here a message that can't be taken is delivered all the same, with its `refusal`: the reason in words. Of one that is too large
 only the beginning is kept, the rest is read past.
 
@@ -18,7 +20,8 @@ process has another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from struct import unpack_from
 from typing import Any, Final
 
@@ -32,6 +35,7 @@ from amqp.exceptions import (
     error_for_code,
 )
 from amqp.method_framing import _CONTENT_METHODS as CONTENT_METHODS
+from amqp.method_framing import frame_writer
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 MESSAGE_BYTES: Final = 1 << 20
@@ -42,6 +46,8 @@ KEPT_BYTES: Final = 4096
 """How much is kept of a larger one, for whoever looks at the dead letter."""
 READ_BYTES: Final = 16 << 10
 """How much is read of a socket at once. py-amqp asks it for a frame's head, its content and its last byte one by one."""
+WRITE_BYTES: Final = 64 << 10
+"""How much is put together before it is written."""
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 
@@ -172,14 +178,57 @@ def _delivery(payload: bytes) -> tuple[str, int, bool, str, str]:
     return consumer_tag, delivery_tag, bool(redelivered & 1), exchange, routing_key
 
 
+class _Outlet:
+    """Where py-amqp writes its frames: to the transport, or, while they are held, to one piece."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._piece = bytearray()
+        self.holds = False
+
+    def write(self, frame: Any) -> None:
+        """Write a frame, or keep it until there is enough to write. Raises OSError."""
+        if not self.holds:
+            self._transport.write(frame)
+            return
+        self._piece += frame
+        if len(self._piece) > WRITE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was kept. Raises OSError."""
+        piece, self._piece = self._piece, bytearray()
+        if piece:
+            self._transport.write(piece)
+
+
+def outlet_frames(connection: Connection, transport: Any) -> Callable[..., None]:
+    """A writer of frames for py-amqp."""
+    connection.outlet = _Outlet(transport)
+    write: Callable[..., None] = frame_writer(connection, connection.outlet)
+    return write
+
+
 class Connection(pyamqp.Connection):
     """One connection to the broker: it is opened once."""
 
     Channel = Channel
+    outlet: _Outlet
 
     def __init__(self, *args: Any, most: int = MESSAGE_BYTES, **options: Any) -> None:
-        super().__init__(*args, frame_handler=bounded_frames, **options)
+        super().__init__(*args, frame_handler=bounded_frames, frame_writer=outlet_frames, **options)
         self.most = most
+
+    @contextmanager
+    def one_write(self) -> Iterator[None]:
+        """Write together what the body does, which waits for none of its answers. Where it raises, the connection is to be thrown
+        away. Raises OSError."""
+        self.outlet.holds = True
+        try:
+            yield
+        finally:
+            self.outlet.holds = False
+        self.outlet.flush()
 
     def connect(self, callback: Any = None) -> Any:
         if self._handshake_complete and not self.connected:

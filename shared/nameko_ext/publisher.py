@@ -1,33 +1,21 @@
-"""Publishing a batch of events with pipelined confirms.
-
-One confirm at a time costs a disk flush and a round trip a message on a quorum queue. Here the whole batch is
-written, then the confirms are collected; each event's own fate is told.
-"""
+"""Publishing events: in batches, with pipelined confirms (`shared/messaging/confirmed.py`), past no consumer."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
-import amqp
 import eventlet
 import msgspec
 from eventlet.semaphore import Semaphore
-from kombu import Connection, Producer
+from nameko.extensions import DependencyProvider
 
 from shared import events, tracing
 from shared.messaging import topology
-from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, Unroutable, make_connection
-from shared.nameko_ext.container import SharedProvider
+from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, Unroutable
+from shared.messaging.confirmed import Outcome, Publication, open_channel
 
 BATCH_SECONDS: Final = 10
-
-
-class Refused(Exception):
-    """The broker took the message and then refused it (nack): a full or failing queue."""
-
-
-Outcome = Exception | None
 
 
 class _Session(Protocol):
@@ -38,33 +26,24 @@ class _Session(Protocol):
     def drop(self) -> None: ...
 
 
-class ConfirmedSession:
-    """An AMQP connection and channel in confirm mode, with the exchange of `source` and its consumers' queues in sight."""
+class EventSession:
+    """A connection on which the events of `source` are published, with its exchange and its consumers' queues in sight."""
 
     def __init__(self, uri: str, source: str) -> None:
         self._source = source
         self._queues = topology.queues_of(source)
         self._exchange = topology.exchange(source).name
-        self._connection: Connection = make_connection(uri)
+        self._opened = open_channel(uri)
+        self._is_embedded = uri.startswith("embedded")
         try:
-            self._connection.connect()
-            self._channel: Any = self._connection.channel()
-            topology.exchange(source, by=source)(self._channel).declare()
-            self._channel.confirm_select()
+            topology.exchange(source, by=source)(self._opened.channel).declare()
             self._look()
         except BaseException:
-            self._connection.collect()
+            self.drop()
             raise
-        self._channel.events["basic_ack"].add(self._on_ack)
-        self._channel.events["basic_nack"].add(self._on_nack)
-        self._channel.events["basic_return"].add(self._on_return)
-        self._last_tag = 0
-        self._waiting: dict[int, int] = {}
-        self._index_by_id: dict[str, int] = {}
-        self._outcomes: list[Outcome] = []
 
     def _look(self) -> None:
-        self._without_queue = topology.bind_consumers(self._connection.channel, self._source)
+        self._without_queue = topology.bind_consumers(self._opened.connection.channel, self._source)
 
     def _bind(self, types: Collection[str]) -> None:
         """Bind the consumers' queues once more for these types of events, on the channel that publishes them next, and without
@@ -78,76 +57,49 @@ class ConfirmedSession:
         for queue in self._queues:
             for each in queue.bindings:
                 if each.routing_key in types:
-                    queue(self._channel).bind_to(each.exchange, each.routing_key, nowait=True)
+                    queue(self._opened.channel).bind_to(
+                        each.exchange, each.routing_key, nowait=True
+                    )
 
     def publish(
         self, batch: Sequence[events.Event], outcomes: list[Outcome], queue: str | None
     ) -> None:
-        if self._without_queue:
+        if self._without_queue or self._is_embedded:
             self._look()
-        if queue is None:
+        if queue is None and not self._is_embedded:
             self._bind({event.type for event in batch} - self._without_queue.keys())
-        self._outcomes = outcomes
-        self._waiting.clear()
-        self._index_by_id = {event.id: index for index, event in enumerate(batch)}
+        wanted: dict[int, Publication] = {}
         for index, event in enumerate(batch):
             if queue is None and event.type in self._without_queue:
                 outcomes[index] = _no_queue(self._without_queue[event.type])
-                continue
-            self._last_tag += 1
-            self._waiting[self._last_tag] = index
-            self._channel.basic_publish(
-                amqp.Message(
-                    events.encode(event),
-                    content_type="application/json",
-                    content_encoding="utf-8",
-                    delivery_mode=2,
-                    message_id=event.id,
-                    type=event.type,
-                    application_headers=_context_headers(event),
-                ),
-                **_address(self._exchange, event, queue),
-            )
-        while self._waiting:
-            self._connection.drain_events()
-
-    def _settle(self, tag: int, multiple: bool, nack: bool) -> None:
-        tags = [known for known in self._waiting if known <= tag] if multiple else [tag]
-        for settled in tags:
-            index = self._waiting.pop(settled, None)
-            if index is None:
-                continue
-            if nack:
-                self._outcomes[index] = Refused("the broker refused the message")
-            elif not isinstance(self._outcomes[index], Unroutable):
-                self._outcomes[index] = None
-
-    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
-        self._settle(delivery_tag, multiple, nack=False)
-
-    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
-        self._settle(delivery_tag, multiple, nack=True)
-
-    def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
-        # A returned message is acked afterwards; the return must win.
-        index = self._index_by_id.get(message.properties.get("message_id", ""))
-        if index is not None:
-            self._outcomes[index] = Unroutable(f"no queue is bound for {routing_key}")
+            else:
+                wanted[index] = _publication(self._exchange, event, queue)
+        self._opened.publish(wanted, outcomes)
 
     def drop(self) -> None:
-        self._connection.collect()
+        self._opened.drop()
 
 
 def _no_queue(name: str) -> Unroutable:
     return Unroutable(f"there is no queue {name}: its service makes it when it starts")
 
 
-def _address(exchange: str, event: events.Event, queue: str | None) -> dict[str, Any]:
-    """Where an event goes: to all who hear its type, or into one queue alone."""
-    if queue is not None:
-        return {"exchange": "", "routing_key": queue, "mandatory": True}
-    mandatory = topology.has_consumer(event.type)
-    return {"exchange": exchange, "routing_key": event.type, "mandatory": mandatory}
+def _publication(exchange: str, event: events.Event, queue: str | None) -> Publication:
+    """An event on its way to all who hear its type, or into one queue alone."""
+    return Publication(
+        body=events.encode(event),
+        exchange=exchange if queue is None else "",
+        routing_key=event.type if queue is None else queue,
+        mandatory=queue is not None or topology.has_consumer(event.type),
+        properties={
+            "content_type": "application/json",
+            "content_encoding": "utf-8",
+            "delivery_mode": 2,
+            "message_id": event.id,
+            "type": event.type,
+            "application_headers": _context_headers(event),
+        },
+    )
 
 
 def _context_headers(event: events.Event) -> dict[str, str]:
@@ -156,42 +108,6 @@ def _context_headers(event: events.Event) -> dict[str, str]:
     if event.traceparent:
         headers[f"nameko.{tracing.KEY}"] = event.traceparent
     return headers
-
-
-class EmbeddedSession:
-    """The in-memory broker of `make run`: it takes a message at once or says why not."""
-
-    def __init__(self, uri: str, source: str) -> None:
-        self._source = source
-        self._connection = make_connection(uri)
-        channel = self._connection.channel()
-        topology.exchange(source, by=source)(channel).declare()
-        self._producer = Producer(channel)
-
-    def publish(
-        self, batch: Sequence[events.Event], outcomes: list[Outcome], queue: str | None
-    ) -> None:
-        exchange = topology.exchange(self._source).name
-        without_queue = topology.bind_consumers(self._connection.channel, self._source)
-        for index, event in enumerate(batch):
-            if queue is None and event.type in without_queue:
-                outcomes[index] = _no_queue(without_queue[event.type])
-                continue
-            try:
-                self._producer.publish(
-                    events.encode(event),
-                    content_type="application/json",
-                    content_encoding="utf-8",
-                    message_id=event.id,
-                    **_address(exchange, event, queue),
-                )
-            except amqp.exceptions.ChannelError:
-                outcomes[index] = Unroutable(f"no queue is bound for {event.type}")
-            else:
-                outcomes[index] = None
-
-    def drop(self) -> None:
-        self._connection.release()
 
 
 class BatchPublisher:
@@ -241,8 +157,7 @@ class BatchPublisher:
             limit = eventlet.Timeout(BATCH_SECONDS, BrokerUnavailable("no confirm in time"))
             try:
                 if self._session is None:
-                    kind = EmbeddedSession if self._uri.startswith("embedded") else ConfirmedSession
-                    self._session = kind(self._uri, self._source)
+                    self._session = EventSession(self._uri, self._source)
                 self._session.publish(batch, outcomes, queue)
             except BROKER_ERRORS as error:
                 self._drop()
@@ -270,7 +185,7 @@ class BatchPublisher:
         self._drop()
 
 
-class EventPublisher(SharedProvider):
+class EventPublisher(DependencyProvider):
     """Injects a `BatchPublisher` for this service's own exchange."""
 
     publisher: BatchPublisher

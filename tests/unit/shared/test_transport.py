@@ -14,12 +14,14 @@ from amqp.exceptions import UnexpectedFrame
 from shared.messaging.amqp import make_connection
 from shared.messaging.transport import (
     KEPT_BYTES,
+    WRITE_BYTES,
     Channel,
     Connection,
     ConnectionEnded,
     Incoming,
     Transport,
     bounded_frames,
+    outlet_frames,
 )
 
 
@@ -142,3 +144,44 @@ def test_the_connection_below_is_opened_once_too() -> None:
     connection._handshake_complete = True
     with pytest.raises(amqp.exceptions.RecoverableConnectionError):
         connection.connect()
+
+
+class Writing:
+    """A connection that is none, and the pieces that are written to its socket."""
+
+    def __init__(self) -> None:
+        self.frame_max, self.bytes_sent = 1 << 17, 0
+        self.pieces: list[bytes] = []
+        self.frames = outlet_frames(self, self)  # type: ignore[arg-type]
+
+    def write(self, piece: Any) -> None:
+        self.pieces.append(bytes(piece))
+
+    one_write = Connection.one_write
+    outlet: Any
+
+    def publish(self, body: bytes) -> None:
+        self.frames(1, 1, spec.Basic.Publish, b"", amqp.Message(body))
+
+
+def test_what_is_written_together_is_one_piece() -> None:
+    """The same bytes as one by one, in their order; afterwards each frame is written by itself again."""
+    alone, together = Writing(), Writing()
+    with together.one_write():  # type: ignore[misc]
+        for body in (b"1", b"2"):
+            alone.publish(body)
+            together.publish(body)
+        assert together.pieces == []
+    assert len(alone.pieces) == 2
+    assert together.pieces == [b"".join(alone.pieces)]
+    together.publish(b"3")
+    assert len(together.pieces) == 2
+
+
+def test_what_is_written_together_is_not_kept_without_end() -> None:
+    """Large bodies go out in between: no more than a piece and a frame lie in memory."""
+    writing = Writing()
+    with writing.one_write():  # type: ignore[misc]
+        for _ in range(5):
+            writing.publish(b"x" * (WRITE_BYTES // 2))
+    assert len(writing.pieces) == 3
