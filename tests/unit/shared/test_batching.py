@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import eventlet
+import greenlet
 import pytest
 import structlog
+from eventlet import hubs
 from eventlet.event import Event
 from sqlalchemy import text
 
@@ -182,6 +184,21 @@ def test_who_gives_up_during_the_work_disturbs_nobody() -> None:
     work.gate.send()
     assert ends([stayed]) == [4]
     assert work.batches == [[1, 2]]
+
+
+def test_a_caller_that_ends_badly_holds_up_nobody() -> None:
+    """Its error comes out where the callers are woken: those behind it are answered all the same."""
+    work = Doubler()
+    batcher = Batcher("test", work, workers=1)
+
+    def bad() -> None:
+        batcher(0)
+        raise ValueError("after its answer")
+
+    hub = hubs.get_hub()
+    hub.schedule_call_global(0, greenlet.greenlet(bad, parent=hub.greenlet).switch)
+    assert ends(start(batcher, range(1, 4))) == [2, 4, 6]
+    assert work.batches == [[0, 1, 2, 3]]
 
 
 def test_a_killed_worker_leaves_nobody_waiting() -> None:
