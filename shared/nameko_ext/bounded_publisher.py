@@ -15,7 +15,8 @@ from shared.messaging import amqp
 LIMIT_SECONDS: Final = amqp.CONNECT_SECONDS + amqp.PUBLISH_SECONDS
 
 
-def _limit() -> eventlet.Timeout:
+def limit() -> eventlet.Timeout:
+    """Around a publish: raises BrokerUnavailable in it when its time is over."""
     return eventlet.Timeout(LIMIT_SECONDS, amqp.BrokerUnavailable("no confirm"))
 
 
@@ -33,11 +34,11 @@ class BoundedPublisher(Publisher):
             **kwargs,
         }
         headers = {**options.pop("headers", {}), **options.pop("extra_headers", {})}
-        with _limit():
+        with limit():
             amqp.publish(self.amqp_uri, payload, headers=headers, **options)
 
 
 def publish_raw(uri: str, body: bytes | str, **how: Any) -> None:
     """`shared.messaging.amqp.publish_raw`, within `LIMIT_SECONDS`."""
-    with _limit():
+    with limit():
         amqp.publish_raw(uri, body, **how)

@@ -4,8 +4,8 @@ The id starts at a webhook, a click or a call, travels in events and in nameko's
 what three services say about one thing.
 
 Around each call nameko formats log lines that nobody reads, makes a call id, takes the time four times, and asks every
-provider four times whether it has something to do. Here each call asks only those providers that have, and a
-request that already has a green thread of its own (HTTP) runs in it.
+provider four times whether it has something to do. Here each call asks only those providers that have, and what
+already has a green thread of its own (a request over HTTP, a call) runs in it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from shared.contracts.accounts import account_shown
 KEY: Final = "correlation_id"
 ACCOUNT: Final = "stripe_account"
 """In a worker's context: the Stripe account that its event is about, for each of its log lines; empty: the own one."""
+
+Handler = Callable[..., tuple[Any, Any]]
+"""Gets a worker's context, its result and what it raised, and returns the latter two."""
 
 
 def new_correlation_id() -> str:
@@ -69,11 +72,12 @@ class CorrelatedContainer(ServiceContainer):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         context_data: dict[str, Any],
+        handle_result: Handler | None = None,
     ) -> Any:
         """Run a service method as a worker of the pool, but in the calling green thread; returns its result.
 
         Counts against `max_workers`, is waited for by stop() and ended by kill() like any worker. The calling
-        green thread must be one that ends when it is killed. Raises what the method raises.
+        green thread must be one that ends when it is killed. Raises what the method raises, unless that is left to `handle_result`.
         """
         if self._being_killed:
             raise ContainerBeingKilled
@@ -84,24 +88,26 @@ class CorrelatedContainer(ServiceContainer):
             threads = self._worker_threads
             threads[worker_ctx] = here
             try:
-                result, exc_info = self._work(worker_ctx, None)
+                result, exc_info = self._traced(worker_ctx, handle_result)
             finally:
                 threads.pop(worker_ctx, None)
-        if exc_info is not None:
+        if exc_info is not None and handle_result is None:
             raise exc_info[1]
         return result
 
-    def _run_worker(self, worker_ctx: Any, handle_result: Any) -> None:
+    def _run_worker(self, worker_ctx: Any, handle_result: Handler | None) -> None:
+        self._traced(worker_ctx, handle_result)
+
+    def _traced(self, worker_ctx: Any, handle_result: Handler | None) -> tuple[Any, Any]:
         # An entrypoint whose work is worth a span has a method `span`. (A request over HTTP has its own, around more.)
         begin = getattr(worker_ctx.entrypoint, "span", None) if tracing.is_on() else None
         with begin(worker_ctx) if begin else tracing.NOTHING as span:
-            _, exc_info = self._work(worker_ctx, handle_result)
+            result, exc_info = self._work(worker_ctx, handle_result)
             if exc_info is not None:
                 span.failed(exc_info[0].__name__)
+        return result, exc_info
 
-    def _work(
-        self, worker_ctx: Any, handle_result: Callable[..., tuple[Any, Any]] | None
-    ) -> tuple[Any, Any]:
+    def _work(self, worker_ctx: Any, handle_result: Handler | None) -> tuple[Any, Any]:
         """nameko's life of a worker: inject, set up, call, hand over the result, tear down."""
         data = worker_ctx.data
         correlation_id = data.get(KEY)

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Hashable
 from types import SimpleNamespace
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
 
 import eventlet
 import msgspec
@@ -48,11 +48,13 @@ from shared.contracts.rpc.errors import (
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
 from shared.messaging.amqp import BrokerRefused, BrokerUnavailable, Unroutable
+from shared.messaging.confirmed import Publication
 from shared.messaging.transport import REPLY_BYTES
-from shared.nameko_ext.batching import Overloaded
+from shared.nameko_ext.batching import Batcher, Failed, Overloaded, in_halves
 from shared.nameko_ext.bounded_publisher import BoundedPublisher
 from shared.nameko_ext.container import KEY, new_correlation_id
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer
+from shared.nameko_ext.replies import AWAY, ReplyPublisher
 from shared.telemetry import RPC_SECONDS, audit, error_text, get_logger
 
 log = get_logger(__name__)
@@ -130,12 +132,30 @@ class SafeRpcConsumer(RpcConsumer):
     def setup(self) -> None:
         if self.queue is None:
             self.queue = topology.rpc_queue(self.container.service_name)
+            self._publisher = ReplyPublisher(self.container.config["AMQP_URI"])
             self.queue_consumer.register_provider(self)
 
     def __init__(self) -> None:
         super().__init__()
         self._in_hand = InHand()
         self._bytes = 0
+        self._by_key: dict[str, Any] = {}
+        # No more wait than the broker has handed out.
+        self._settle = Batcher("replies", self._settle_together, workers=1, waiting=1 << 16)
+
+    def register_provider(self, provider: Any) -> None:
+        super().register_provider(provider)
+        self._by_key[f"{self.container.service_name}.{provider.method_name}"] = provider
+
+    def get_provider_for_method(self, routing_key: str) -> Any:
+        provider = self._by_key.get(routing_key)
+        if provider is None:
+            raise MethodNotFound(routing_key.rpartition(".")[2])
+        return provider
+
+    def stop(self) -> None:
+        super().stop()
+        self._publisher.close()
 
     def handle_message(self, body: Any, message: Any) -> None:
         if not _came_straight(message):
@@ -167,38 +187,65 @@ class SafeRpcConsumer(RpcConsumer):
         self.handle_result(message, None, (type(error), error, None))
 
     def handle_result(self, message: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+        """Send the answer, and acknowledge the call; it is over when it returns."""
         self._bytes -= len(message.body)
+        answer = None
         try:
-            self._answer(message, result, exc_info)
+            answer = self._answer(message, result, exc_info)
         except Exception as error:
-            log.warning("RPC answer not sent", error=error_text(error))
-        # Acked also when the answer was lost: the caller has given up, and must not find it done twice.
-        self.queue_consumer.ack_message(self._in_hand.release(_call_of(message), message))
+            _log_unsent(error)
+        self._settle(_Handled(message, answer))
         return result, exc_info
 
-    def _answer(self, message: Any, result: Any, exc_info: Any) -> None:
+    def _answer(self, message: Any, result: Any, exc_info: Any) -> Publication | None:
+        """What its caller is to get; None where nobody waits for it."""
         reply_to = message.properties.get("reply_to")
         if not reply_to:
-            return
-        answer = self._encoded(None if exc_info else result, exc_info)
-        if len(answer) > REPLY_BYTES:
+            return None
+        body = self._encoded(None if exc_info else result, exc_info)
+        if len(body) > REPLY_BYTES:
             error = InternalError("the answer is too large")
-            answer = self._encoded(None, (type(error), error, None))
-        BoundedPublisher(self.container.config["AMQP_URI"]).publish(
-            answer,
-            serializer=None,
-            content_type="application/json",
-            content_encoding="utf-8",
+            body = self._encoded(None, (type(error), error, None))
+        return Publication(
+            body=body,
             exchange=_way_back(message),
             routing_key=reply_to,
-            correlation_id=message.properties.get("correlation_id"),
-            delivery_mode=NON_PERSISTENT,
+            properties={
+                "content_type": "application/json",
+                "content_encoding": "utf-8",
+                "correlation_id": message.properties.get("correlation_id"),
+                "delivery_mode": NON_PERSISTENT,
+            },
         )
+
+    def _settle_together(self, batch: list[_Handled]) -> list[None]:
+        answers = [one.answer for one in batch if one.answer is not None]
+        if answers:
+            for became in in_halves(self._publisher.publish, answers, fails_all=AWAY):
+                error = became.error if isinstance(became, Failed) else became
+                if error is not None:
+                    _log_unsent(error)
+        # Acked also when the answer was lost: the caller has given up, and must not find it done twice.
+        self.queue_consumer.ack_messages(
+            [self._in_hand.release(_call_of(one.message), one.message) for one in batch]
+        )
+        return [None] * len(batch)
 
     @staticmethod
     def _encoded(result: Any, exc_info: Any) -> bytes:
         error = None if exc_info is None else serialize(_public(exc_info[1]))
         return encode(result, error).encode()
+
+
+class _Handled(NamedTuple):
+    """A call whose work is over, and what its caller is to get."""
+
+    message: Any
+    answer: Publication | None
+
+
+def _log_unsent(error: Exception) -> None:
+    log.warning("RPC answer not sent", error=error_text(error))
 
 
 def _call_of(message: Any) -> Hashable:
@@ -283,13 +330,9 @@ class CheckedRpc(Rpc):
             )
             return answer
 
-        self.container.spawn_worker(
-            self,
-            (),
-            kwargs,
-            context_data=incoming.own_headers(message.headers).context(),
-            handle_result=settle,
-        )
+        # In the message's own green thread, as a request over HTTP in its connection's.
+        context = incoming.own_headers(message.headers).context()
+        self.container.run_here(self, (), kwargs, context, handle_result=settle)
 
     def _audit(self, worker_ctx: Any, message: Any, kwargs: dict[str, Any], outcome: str) -> None:
         which = {name: kwargs[name] for name in self._audited or ()}

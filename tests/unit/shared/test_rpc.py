@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from types import SimpleNamespace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
+import eventlet
 import msgspec
 import pytest
+from amqp.exceptions import AccessRefused
 from structlog.testing import capture_logs
 
 from shared.contracts.rpc.base import Arguments
@@ -19,9 +21,10 @@ from shared.contracts.rpc.errors import (
 )
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging.amqp import BrokerRefused
+from shared.messaging.confirmed import Outcome, Publication
 from shared.messaging.transport import REPLY_BYTES
 from shared.nameko_ext import rpc
-from shared.nameko_ext.bounded_publisher import BoundedPublisher
+from shared.nameko_ext.replies import ReplyPublisher
 from shared.nameko_ext.rpc import (
     BYTES_AT_ONCE,
     CheckedRpc,
@@ -225,27 +228,47 @@ def test_only_what_was_published_for_the_broker_to_look_at_is_called(
     assert rpc._came_straight(message) == straight
 
 
+CAME_BY: Final = {"exchange": "nameko-rpc", "routing_key": "portal.book"}
+
+
 class Called:
     """An RPC consumer's surroundings: remembers what is answered and acked."""
 
     service_name = "portal"
     config: ClassVar[dict[str, Any]] = {"AMQP_URI": "amqp://nowhere"}
 
+    method_name = "book"
+
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.acked: list[Any] = []
-        self.answers: list[Any] = []
+        self.batches: list[list[Any]] = []
+        self.refuses = ""
         self.runs: list[Any] = []
         made: Any = SafeRpcConsumer()
         made.container, made.queue_consumer = self, self
-        made.get_provider_for_method = lambda key: self
+        made.setup()
+        made.register_provider(self)
         self.consumer = made
-        monkeypatch.setattr(BoundedPublisher, "publish", self.publish)
+        monkeypatch.setattr(ReplyPublisher, "publish", self.publish)
 
-    def publish(self, payload: bytes, **how: Any) -> None:
-        self.answers.append(msgspec.json.decode(payload))
+    def publish(self, batch: list[Publication]) -> list[Outcome]:
+        if self.refuses in [one.routing_key for one in batch]:
+            raise AccessRefused("the key is not allowed")
+        self.batches.append([msgspec.json.decode(one.body) for one in batch])
+        return [None] * len(batch)
+
+    @property
+    def answers(self) -> list[Any]:
+        return [answer for batch in self.batches for answer in batch]
+
+    def register_provider(self, provider: Any) -> None:
+        return
 
     def ack_message(self, message: Any) -> None:
-        self.acked.append(message)
+        self.ack_messages([message])
+
+    def ack_messages(self, messages: list[Any]) -> None:
+        self.acked += messages
 
     def handle_message(self, request: Any, message: Any) -> None:
         self.runs.append(message)
@@ -258,7 +281,7 @@ class Called:
             content_encoding="utf-8",
             headers={},
             properties={"reply_to": "me", "correlation_id": "1", **properties},
-            delivery_info={"exchange": "nameko-rpc", "routing_key": "portal.book"},
+            delivery_info=CAME_BY,
             channel=SimpleNamespace(connection=True),
         )
         self.consumer.handle_message(body, message)
@@ -311,6 +334,50 @@ def test_an_answer_that_nobody_could_take_is_an_error(called: Called) -> None:
     assert called.answers[0]["error"]["value"] == "the answer is too large"
 
 
+def test_answers_that_are_due_together_go_together(called: Called) -> None:
+    """One write for them all, and their calls are acknowledged after it, those without an answer too."""
+    messages = [called.take(correlation_id=str(number)) for number in range(3)]
+    messages.append(called.take(reply_to=None))
+    threads = [
+        eventlet.spawn(called.consumer.handle_result, message, number, None)
+        for number, message in enumerate(messages)
+    ]
+    eventlet.sleep(0)
+    assert called.acked == []
+    assert [thread.wait() for thread in threads] == [(number, None) for number in range(4)]
+    assert [[answer["result"] for answer in batch] for batch in called.batches] == [[0, 1, 2]]
+    assert called.acked == messages
+
+
+def test_an_answer_that_the_broker_refuses_is_lost_alone(called: Called) -> None:
+    """Whoever names an address that we may not write to harms nobody whose answer is due at the same moment."""
+    called.refuses = "portal.erase_customer"
+    messages = [
+        called.take(correlation_id=str(number), reply_to=called.refuses if number == 2 else "me")
+        for number in range(4)
+    ]
+    threads = [
+        eventlet.spawn(called.consumer.handle_result, message, number, None)
+        for number, message in enumerate(messages)
+    ]
+    with capture_logs() as lines, eventlet.Timeout(5):
+        for thread in threads:
+            thread.wait()
+    assert [answer["result"] for answer in called.answers] == [0, 1, 3]
+    assert called.acked == messages, "nobody finds it done twice"
+    assert [line["event"] for line in lines] == ["RPC answer not sent"]
+
+
+def test_a_method_that_there_is_not_is_an_answer(called: Called) -> None:
+    """Its name, and nothing else."""
+    message = SimpleNamespace(
+        **{**vars(called.take()), "delivery_info": {**CAME_BY, "routing_key": "portal.bok"}}
+    )
+    called.consumer.handle_message(message.body, message)
+    assert called.answers[-1]["error"]["exc_type"] == "MethodNotFound"
+    assert called.answers[-1]["error"]["value"] == "bok"
+
+
 def test_a_database_that_is_away_is_a_named_error():
     """Not an internal one: the caller knows that the same call may be made again, and learns no details."""
     error = _public(DatabaseUnavailable("the database does not answer, or not now (25006)"))
@@ -335,7 +402,7 @@ def test_what_people_have_done_is_an_audit_line(headers: dict[str, str], who: st
     made.rpc_consumer = SimpleNamespace(handle_result=lambda *what: None)
     made.container = SimpleNamespace(
         service_name="portal",
-        spawn_worker=lambda entrypoint, args, kwargs, context_data, handle_result: handle_result(
+        run_here=lambda entrypoint, args, kwargs, context_data, handle_result: handle_result(
             SimpleNamespace(data=context_data), None, failed
         ),
     )
