@@ -65,7 +65,7 @@ class ConfirmedChannel:
             self.connection.connect()
             self.channel: Any = self.connection.channel()
             self.channel.confirm_select()
-            self._one_write = self.channel.connection.one_write
+            self._wire = self.channel.connection
         except BaseException:
             self.connection.collect()
             raise
@@ -80,13 +80,13 @@ class ConfirmedChannel:
     def publish(self, batch: Mapping[int, Publication], outcomes: list[Outcome]) -> None:
         """As `Publications`."""
         with suppress(TimeoutError):  # whether the broker has said meanwhile that it takes nothing
-            self.connection.drain_events(timeout=0)
+            self._wire.drain_events(timeout=0)
         self._outcomes = outcomes
         self._waiting.clear()
         self._index_by_id = {
             one.properties["message_id"]: index for index, one in batch.items() if one.mandatory
         }
-        with self._one_write():
+        with self._wire.one_write():
             for index, one in batch.items():
                 self._last_tag += 1
                 self._waiting[self._last_tag] = index
@@ -94,7 +94,7 @@ class ConfirmedChannel:
                 message = amqp.Message(one.body, **one.properties)
                 self.channel.send_method(spec.Basic.Publish, _PUBLISH, address, message)
         while self._waiting:
-            self.connection.drain_events()
+            self._wire.drain_events()
 
     def _settle(self, tag: int, multiple: bool, nack: bool) -> None:
         tags = [known for known in self._waiting if known <= tag] if multiple else [tag]
