@@ -72,6 +72,9 @@ WITH stored AS (
 SELECT count(*) FROM stored
 """
 
+LIKE_OURS = {"default_toast_compression": "lz4"}
+"""What our sessions set."""
+
 Ask = Callable[..., Awaitable[Any]]
 """`ask(statement, *parameters)`: the one value that the statement gives, committed."""
 ask: dict[str, Ask] = {}
@@ -80,7 +83,10 @@ ask: dict[str, Ask] = {}
 
 def through_sqlalchemy(url: str, stack: contextlib.AsyncExitStack) -> Ask:
     engine: AsyncEngine = create_async_engine(
-        url.replace("psycopg2", "asyncpg"), pool_size=20, max_overflow=0
+        url.replace("psycopg2", "asyncpg"),
+        pool_size=20,
+        max_overflow=0,
+        connect_args={"server_settings": LIKE_OURS},
     )
     stack.push_async_callback(engine.dispose)
 
@@ -97,7 +103,11 @@ async def nothing_to_reset(_: Any) -> None:
 
 async def through_asyncpg(url: str, stack: contextlib.AsyncExitStack) -> Ask:
     pool = await asyncpg.create_pool(
-        url.replace("+psycopg2", ""), min_size=1, max_size=20, reset=nothing_to_reset
+        url.replace("+psycopg2", ""),
+        min_size=1,
+        max_size=20,
+        reset=nothing_to_reset,
+        server_settings=LIKE_OURS,
     )
     stack.push_async_callback(pool.close)
 

@@ -338,6 +338,21 @@ def test_a_batch_is_one_statement(postgresql: Transactions) -> None:
     assert len(sent) == 1
 
 
+def test_a_long_payload_is_compressed_fast(postgresql: Transactions) -> None:
+    """By LZ4 where the server has it; one that has not keeps its own way."""
+    with postgresql.transaction() as session:
+        store_webhooks(
+            session, [received(FAILED, "evt_1", about("in_1", description="x" * 9000))], NOW
+        )
+        has_lz4 = session.scalar(
+            text(
+                "SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
+            )
+        )
+        used = session.scalar(text("SELECT pg_column_compression(payload) FROM inbox"))
+    assert used == ("lz4" if has_lz4 else "pglz")
+
+
 def test_a_poison_webhook_fails_alone(postgresql: Transactions) -> None:
     """One row that PostgreSQL refuses fails its own caller; every other one of the batch is stored with what it says."""
     with postgresql.transaction() as session:
