@@ -112,6 +112,8 @@ class HttpServer(ProviderCollector, SharedExtension):
         self._readiness: tuple[float, int, dict[str, Any]] | None = None
         self._told: tuple[float, Answer] | None = None
         self._own = self.own_answers()
+        self._fixed: dict[tuple[str, str], Any] = {}
+        """Where addresses without placeholders lead, by method and path: looked up sooner than matched."""
 
     def own_answers(self) -> dict[str, Callable[[], Reply]]:
         """What it answers by itself, by path."""
@@ -139,7 +141,14 @@ class HttpServer(ProviderCollector, SharedExtension):
             return
         self._most = min(self.most_connections, most_connections())
         # Bound once, and without a word of the client's: only whole addresses would need its host and scheme.
-        self._routes = Map([one.get_url_rule() for one in self._providers]).bind("localhost")
+        rules = [one.get_url_rule() for one in self._providers]
+        self._routes = Map(rules).bind("localhost")
+        self._fixed = {
+            (method, rule.rule): rule.endpoint
+            for rule in rules
+            if "<" not in rule.rule
+            for method in rule.methods or ()
+        }
         self._accept_thread = self.container.spawn_managed_thread(self._accept)
         self.container.spawn_managed_thread(self._sweep)
 
@@ -151,9 +160,13 @@ class HttpServer(ProviderCollector, SharedExtension):
         if own is not None:
             return own()
         try:
-            provider, request.path_values = self._routes.match(
-                request.path, request.method, query_args=request.query
-            )
+            provider = self._fixed.get((request.method, request.path))
+            if provider is not None:
+                request.path_values = {}
+            else:
+                provider, request.path_values = self._routes.match(
+                    request.path, request.method, query_args=request.query
+                )
             response: Reply = provider.handle_request(request)
         except HTTPException as error:
             return self.error_response(request, error)

@@ -60,7 +60,7 @@ def _inbox_row(arrival: Arrival) -> dict[str, Any]:
         "livemode": event.livemode,
         "account": event.account,
         "created": event.created,
-        "status": translation.status.value,
+        "status": translation.status,
         "reason": translation.reason,
         "object_id": subject.object_id,
         "stripe_customer_id": subject.stripe_customer_id,
