@@ -33,12 +33,13 @@ from typing import Any, Final, Generic, TypeVar
 import eventlet
 import structlog
 from eventlet import hubs
+from nameko.extensions import DependencyProvider
 from prometheus_client import Histogram
 from sqlalchemy.orm import Session
 
 from shared import tracing
 from shared.database import DatabaseUnavailable, Transactions
-from shared.nameko_ext.container import KEY, SharedProvider, new_correlation_id
+from shared.nameko_ext.container import KEY, new_correlation_id
 from shared.nameko_ext.database import Database
 
 Item = TypeVar("Item")
@@ -279,7 +280,7 @@ class Batcher(Generic[Item, Result]):
         return in_halves(self._work, [call.item for call in calls], fails_all=self._fails_all)
 
 
-class Batched(SharedProvider):
+class Batched(DependencyProvider):
     """Injects a `Batcher` whose batches are transactions on the service's own database.
 
     `work` is a plain function of a session and the items, and returns as many results: a handler. A database

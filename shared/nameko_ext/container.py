@@ -3,9 +3,9 @@
 The id starts at a webhook, a click or a call, travels in events and in nameko's context headers, and so joins
 what three services say about one thing.
 
-Around each call nameko formats log lines that nobody reads, makes a call id, takes the time four times, and asks every
-provider four times whether it has something to do. Here each call asks only those providers that have, and what
-already has a green thread of its own (a request over HTTP, a call) runs in it.
+Around each call nameko formats log lines that nobody reads, makes a call id, takes the time four times, has all providers make what
+they inject, and asks each four times whether it has something to do. Here each call asks only those providers that have, gets what it
+asks for when it first does, and what already has a green thread of its own (a request over HTTP, a call) runs in it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,6 @@ def new_correlation_id() -> str:
     return f"{random.getrandbits(64):016x}"
 
 
-class SharedProvider(DependencyProvider):
-    """Injects the same thing into every worker, and so is asked for it once a process. What it says of a worker (`worker_setup` and
-    the like) it is told all the same."""
-
-
 @contextmanager
 def _place_in(pool: eventlet.GreenPool) -> Iterator[Any]:
     """The calling green thread as one of the pool's, while it lasts: what `GreenPool.spawn` does around a new one."""
@@ -56,6 +51,18 @@ def _place_in(pool: eventlet.GreenPool) -> Iterator[Any]:
         yield here
     finally:
         pool._spawn_done(here)
+
+
+class _Injected:
+    """An attribute of a service that its provider makes when a worker first asks for it: most ask for few of many."""
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+
+    def __get__(self, service: Any, owner: type) -> Any:
+        made = self._provider.get_dependency(service.worker_ctx)
+        service.__dict__[self._provider.attr_name] = made
+        return made
 
 
 class CorrelatedContainer(ServiceContainer):
@@ -82,9 +89,7 @@ class CorrelatedContainer(ServiceContainer):
         if self._being_killed:
             raise ContainerBeingKilled
         with _place_in(self.workers) as here:
-            worker_ctx = WorkerContext(
-                self, self.service_cls(), entrypoint, args, kwargs, data=context_data
-            )
+            worker_ctx = WorkerContext(self, None, entrypoint, args, kwargs, data=context_data)
             threads = self._worker_threads
             threads[worker_ctx] = here
             try:
@@ -119,10 +124,8 @@ class CorrelatedContainer(ServiceContainer):
             **account_shown(data.get(ACCOUNT, "")),
         )
         try:
-            service = worker_ctx.service
-            service.__dict__.update(self._shared)
-            for provider in self._own:
-                setattr(service, provider.attr_name, provider.get_dependency(worker_ctx))
+            service = self._injected_cls()
+            service.worker_ctx = worker_ctx
             for provider in self._with("worker_setup"):
                 provider.worker_setup(worker_ctx)
             result = exc_info = None
@@ -142,18 +145,10 @@ class CorrelatedContainer(ServiceContainer):
             structlog.contextvars.reset_contextvars(**bound)
 
     @cached_property
-    def _shared(self) -> dict[str, Any]:
-        """What each worker gets alike, by its name in the service."""
-        return {
-            provider.attr_name: provider.get_dependency(None)
-            for provider in self.dependencies
-            if isinstance(provider, SharedProvider)
-        }
-
-    @cached_property
-    def _own(self) -> tuple[Any, ...]:
-        """The providers that give each worker something of its own."""
-        return tuple(one for one in self.dependencies if not isinstance(one, SharedProvider))
+    def _injected_cls(self) -> Any:
+        """The service's class, with what its providers inject."""
+        injected = {each.attr_name: _Injected(each) for each in self.dependencies}
+        return type(self.service_cls.__name__, (self.service_cls,), injected)
 
     def _with(self, hook: str) -> tuple[Any, ...]:
         return self._hooks[hook]

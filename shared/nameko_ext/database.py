@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import eventlet
+from nameko.extensions import DependencyProvider
 
 from shared.database import (
     CONNECT_SECONDS,
@@ -16,10 +17,9 @@ from shared.database import (
     make_engine,
 )
 from shared.database_errors import reason_of
-from shared.nameko_ext.container import SharedProvider
 
 
-class Database(SharedProvider):
+class Database(DependencyProvider):
     """Injects `Transactions` on the database of the service's settings (`settings.database_url`).
 
     `schema_of` names whose schema it must have, for a service that goes by another name than the owner of its tables. `info` makes of the

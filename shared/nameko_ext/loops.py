@@ -15,10 +15,9 @@ from typing import Any, Final, TypeVar
 import eventlet
 from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
-from nameko.extensions import Entrypoint
+from nameko.extensions import DependencyProvider, Entrypoint
 
 from shared.database import DatabaseUnavailable
-from shared.nameko_ext.container import SharedProvider
 from shared.telemetry import LOOP_FAILURES, get_logger
 
 log = get_logger(__name__)
@@ -122,7 +121,7 @@ def loop(poll: float) -> Callable[[Method], Method]:
     return decorator
 
 
-class Waker(SharedProvider):
+class Waker(DependencyProvider):
     """Injects a function that wakes the loop `method` of the same service in the same process."""
 
     def __init__(self, method: str) -> None:

@@ -12,11 +12,11 @@ from typing import Any, Final, TypeVar
 import eventlet
 from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
-from nameko.extensions import Entrypoint
+from nameko.extensions import DependencyProvider, Entrypoint
 
 from shared.contracts.accounts import OWN, account_shown
 from shared.database import DatabaseUnavailable
-from shared.nameko_ext.container import ACCOUNT, SharedProvider
+from shared.nameko_ext.container import ACCOUNT
 from shared.nameko_ext.loops import Loop, tell_away
 from shared.telemetry import get_logger
 
@@ -110,7 +110,7 @@ def turn(wakes: str = "", most: int = PLACES) -> Callable[[Method], Method]:
     return decorator
 
 
-class Turns(SharedProvider):
+class Turns(DependencyProvider):
     """Injects the `Turn` of a method of the same service."""
 
     def __init__(self, method: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from nameko.extensions import DependencyProvider
+
 from services.portal.domain.activity import ActivityBuffer
 from services.portal.domain.subscribed import ShownSubscriptions
-from shared.nameko_ext.container import SharedProvider
 
 
-class ActivityLog(SharedProvider):
+class ActivityLog(DependencyProvider):
     """Injects the process's `WaitingLooks`."""
 
     def setup(self) -> None:
@@ -19,7 +20,7 @@ class ActivityLog(SharedProvider):
         return self.looks
 
 
-class ShownLog(SharedProvider):
+class ShownLog(DependencyProvider):
     """Injects the process's `ShownSubscriptions`."""
 
     def setup(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from nameko.extensions import DependencyProvider
+
 from services.portal.settings import Settings
 from services.portal.tokens.links import Links
 from services.portal.tokens.references import CheckoutReferences
@@ -11,7 +13,6 @@ from services.portal.tokens.request_links import RequestLinks
 from services.portal.web.connect_page import ConnectPage
 from services.portal.web.known_keys import KnownKeys
 from services.portal.web.limiter import MOST_KEYS, Limiter
-from shared.nameko_ext.container import SharedProvider
 
 
 class Components:
@@ -34,7 +35,7 @@ class Components:
         self.api_limiter = Limiter(most=settings.api_rate, remembered=MOST_KEYS)
 
 
-class ComponentsProvider(SharedProvider):
+class ComponentsProvider(DependencyProvider):
     """Injects `Wired`."""
 
     def setup(self) -> None:

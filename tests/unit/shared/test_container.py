@@ -10,7 +10,7 @@ import structlog
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
-from shared.nameko_ext.container import CorrelatedContainer, SharedProvider
+from shared.nameko_ext.container import CorrelatedContainer
 
 
 class Door(Entrypoint):
@@ -121,17 +121,10 @@ def test_nothing_starts_while_being_killed(container: CorrelatedContainer) -> No
     assert thread.dead
 
 
-def test_what_all_workers_share_is_asked_for_once() -> None:
-    """A shared provider is asked once a process, any other once a worker; each worker has both."""
+def test_a_provider_is_asked_once_by_each_worker_that_wants_it() -> None:
+    """What it injects is made when the worker first asks for it; a worker that does not ask costs it nothing."""
 
-    class Counted(SharedProvider):
-        asked = 0
-
-        def get_dependency(self, worker_ctx: Any) -> int:
-            self.asked += 1
-            return self.asked
-
-    class Own(DependencyProvider):
+    class Counted(DependencyProvider):
         asked = 0
 
         def get_dependency(self, worker_ctx: Any) -> int:
@@ -140,12 +133,13 @@ def test_what_all_workers_share_is_asked_for_once() -> None:
 
     class Shop:
         name = "shop"
-        counted, own = Counted(), Own()
+        wanted, unwanted = Counted(), Counted()
 
         @Door.decorator
-        def work(self) -> tuple[Any, Any]:
-            return self.counted, self.own
+        def work(self) -> tuple[int, int]:
+            return self.wanted, self.wanted
 
     shop = CorrelatedContainer(Shop, {"max_workers": 2})
     door = next(iter(shop.entrypoints))
-    assert [door.ask() for _ in range(2)] == [(1, 1), (1, 2)]
+    assert [door.ask() for _ in range(2)] == [(1, 1), (2, 2)]
+    assert {one.attr_name: one.asked for one in shop.dependencies} == {"wanted": 2, "unwanted": 0}
