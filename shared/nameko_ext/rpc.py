@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Hashable
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
 
@@ -132,7 +133,6 @@ class SafeRpcConsumer(RpcConsumer):
     def setup(self) -> None:
         if self.queue is None:
             self.queue = topology.rpc_queue(self.container.service_name)
-            self._publisher = ReplyPublisher(self.container.config["AMQP_URI"])
             self.queue_consumer.register_provider(self)
 
     def __init__(self) -> None:
@@ -142,6 +142,10 @@ class SafeRpcConsumer(RpcConsumer):
         self._by_key: dict[str, Any] = {}
         # No more wait than the broker has handed out.
         self._settle = Batcher("replies", self._settle_together, workers=1, waiting=1 << 16)
+
+    @cached_property
+    def _publisher(self) -> ReplyPublisher:
+        return ReplyPublisher(self.container.config["AMQP_URI"])
 
     def register_provider(self, provider: Any) -> None:
         super().register_provider(provider)
@@ -175,11 +179,13 @@ class SafeRpcConsumer(RpcConsumer):
             if not isinstance(request, dict):
                 raise MalformedRequest("the request is no object with args and kwargs")
             provider = self.get_provider_for_method(message.delivery_info["routing_key"])
-            provider.handle_message(request, message)
+            provider.handle_message(request, message)  # until it is answered
         except incoming.Unreadable as error:
             self.give_up(message, str(error))
         except Exception:
             self.handle_result(message, None, sys.exc_info())
+        finally:
+            self._bytes -= len(body)
 
     def give_up(self, message: Any, reason: str) -> None:
         """Answer a request that can't even be read; whoever asks need not wait until their patience ends."""
@@ -188,7 +194,6 @@ class SafeRpcConsumer(RpcConsumer):
 
     def handle_result(self, message: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
         """Send the answer, and acknowledge the call; it is over when it returns."""
-        self._bytes -= len(message.body)
         answer = None
         try:
             answer = self._answer(message, result, exc_info)
@@ -311,6 +316,7 @@ class CheckedRpc(Rpc):
         ):
             raise MalformedRequest("the request needs args (a list) and kwargs (an object)")
         kwargs = self._check(tuple(body["args"]), body["kwargs"])
+        body.clear()  # a large one is not to lie here twice while it is worked on
         started = time.perf_counter()
 
         def settle(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:

@@ -243,6 +243,7 @@ class Called:
         self.acked: list[Any] = []
         self.batches: list[list[Any]] = []
         self.refuses = ""
+        self.gate: Any = None
         self.runs: list[Any] = []
         made: Any = SafeRpcConsumer()
         made.container, made.queue_consumer = self, self
@@ -272,6 +273,8 @@ class Called:
 
     def handle_message(self, request: Any, message: Any) -> None:
         self.runs.append(message)
+        if self.gate is not None:
+            self.gate.wait()
 
     def take(self, body: bytes = b'{"args": [], "kwargs": {}}', **properties: Any) -> Any:
         message = SimpleNamespace(
@@ -318,14 +321,19 @@ def test_calls_without_an_id_are_each_their_own(called: Called, properties: dict
 
 
 def test_large_calls_at_once_have_a_budget(called: Called) -> None:
-    """Beyond it a call is told to come back, at once; what is done gives its bytes back."""
+    """Beyond it a call is told to come back, at once; what is done gives its bytes back, however it ends."""
     body = b'{"args": [], "kwargs": {"x": "' + b"x" * (BYTES_AT_ONCE // 2) + b'"}}'
-    first = called.take(body, correlation_id="a")
+    called.gate = eventlet.Event()
+    first = eventlet.spawn(called.take, body, correlation_id="a")
+    eventlet.sleep(0)
     called.take(body, correlation_id="b")
     assert [answer["error"]["exc_type"] for answer in called.answers] == ["Overloaded"]
-    called.consumer.handle_result(first, None, None)
+    called.gate.send_exception(ValueError("it failed"))
+    first.wait()
+    called.gate = None
     called.take(body, correlation_id="c")
-    assert len(called.runs) == 2
+    called.take(body, correlation_id="d")
+    assert len(called.runs) == 3
 
 
 def test_an_answer_that_nobody_could_take_is_an_error(called: Called) -> None:
