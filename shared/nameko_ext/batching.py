@@ -149,9 +149,10 @@ class Batcher(Generic[Item, Result]):
         gathers: float = 0.0,
         fails_all: tuple[type[Exception], ...] = (),
         apart: Callable[[Item], Hashable] | None = None,
+        span: bool = True,
     ) -> None:
         """`work` gets one to `most` items and returns as many results, in their order; all of one group where `apart` tells the
-        group of an item.
+        group of an item. Without `span` its batches have none in a trace.
 
         `name` is the label of the metric `batch_size`. `gathers`: for how many seconds items gather while one worker has a batch,
         before a second one takes them. Two at a time halve the batches, which costs more than it gives where a batch is done
@@ -164,6 +165,7 @@ class Batcher(Generic[Item, Result]):
         self._gathers, self._is_planned = gathers, False
         self._fails_all = fails_all
         self._apart = apart
+        self._has_span = span
         self._under_way: Counter[Hashable] = Counter()
         """How many workers have a batch of each group."""
         self._pending: deque[_Call[Item]] = deque()
@@ -231,7 +233,7 @@ class Batcher(Generic[Item, Result]):
                 self._observe(len(calls))
                 with (
                     self._counted(group),
-                    tracing.batch(self._name, calls),
+                    tracing.batch(self._name, calls) if self._has_span else tracing.NOTHING,
                     structlog.contextvars.bound_contextvars(**{KEY: new_correlation_id()}),
                 ):
                     _Wakes(calls, self._outcomes(calls))

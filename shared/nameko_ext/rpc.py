@@ -140,8 +140,10 @@ class SafeRpcConsumer(RpcConsumer):
         self._in_hand = InHand()
         self._bytes = 0
         self._by_key: dict[str, Any] = {}
-        # No more wait than the broker has handed out.
-        self._settle = Batcher("replies", self._settle_together, workers=1, waiting=1 << 16)
+        # No more wait than the broker has handed out. The end of a call is within its own span.
+        self._settle = Batcher(
+            "replies", self._settle_together, workers=1, waiting=1 << 16, span=False
+        )
 
     @cached_property
     def _publisher(self) -> ReplyPublisher:

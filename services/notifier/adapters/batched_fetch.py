@@ -42,7 +42,9 @@ class Fetch(DependencyProvider):
             return self.work(client.proxy_for(self.label), names)
 
         away = (RemoteFault, RpcTimeout, RpcUnavailable, UnreadableAnswer)
-        self.batcher = Batcher(self.label, ask, fails_all=away, apart=self.apart, **self.bounds)
+        self.batcher = Batcher(
+            self.label, ask, fails_all=away, apart=self.apart, span=True, **self.bounds
+        )
 
     def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
         return self.batcher

@@ -328,6 +328,14 @@ def test_a_batch_belongs_to_one_caller_and_links_to_the_others(spans: Spans) -> 
     assert [named(one) for one in inside] == [ids(batch)]
 
 
+def test_a_batch_may_have_no_span(spans: Spans) -> None:
+    """Where what it does is a part of what its callers do: it is in no trace by itself."""
+    batcher = Batcher("doubles", lambda items: [2 * one for one in items], span=False)
+    with tracing.task("caller", ""):
+        assert batcher(21) == 42
+    assert [span.name for span in spans.all()] == ["caller"]
+
+
 @pytest.mark.parametrize("caller", [UNSAMPLED, ""])
 def test_a_batch_that_nobody_traces_is_not_kept(spans: Spans, caller: str) -> None:
     """Callers whose traces are dropped, or who have none, make no span."""
