@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import and_, literal, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain.changes import A_MONTH, ONCE_IN, Change, Try
@@ -16,6 +16,15 @@ from services.billing.models import PaymentMethodChange, PaymentTry, Recovery, R
 from shared.contracts.accounts import Account, StripeId
 from shared.statements import insert_new, is_object, table_of
 
+_TABLE: Final = table_of(PaymentTry)
+_TRIES: Final = (
+    select(_TABLE.c.invoice_id, _TABLE.c.outcome, _TABLE.c.at)
+    .where(
+        _TABLE.c.account == bindparam("account"),
+        _TABLE.c.invoice_id.in_(bindparam("invoice_ids", expanding=True)),
+    )
+    .order_by(_TABLE.c.started_at, _TABLE.c.number)
+)
 NOT_ASKED: Final = frozenset({PayOutcome.REFUSED, PayOutcome.NOT_ALLOWED, PayOutcome.CAPPED})
 """After these nothing is under way, and nobody tries again with this card."""
 
@@ -148,11 +157,7 @@ def refused_tries(
     session: Session, account: Account, invoice_ids: Collection[str]
 ) -> dict[str, dt.datetime]:
     """When the last try of each of these invoices ended with no bank asked; those of which that is not so are left out."""
-    rows = session.execute(
-        select(PaymentTry.invoice_id, PaymentTry.outcome, PaymentTry.at)
-        .where(PaymentTry.account == account, PaymentTry.invoice_id.in_(invoice_ids))
-        .order_by(PaymentTry.started_at, PaymentTry.number)
-    )
+    rows = session.execute(_TRIES, {"account": account, "invoice_ids": list(invoice_ids)})
     last = {invoice_id: (outcome, at) for invoice_id, outcome, at in rows}
     return {invoice_id: at for invoice_id, (outcome, at) in last.items() if outcome in NOT_ASKED}
 
