@@ -17,7 +17,8 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -44,6 +45,7 @@ from shared import prepared
 from shared.contracts.accounts import OWN
 from shared.contracts.deadlines import DATABASE_ANSWERS, DATABASE_STATEMENT
 from shared.database_errors import ends_connection, is_away, is_unseen, reason_of, without_values
+from shared.postgresql import Connection, use_few_messages
 from shared.schema import Schema, look
 
 CONNECT_SECONDS: Final = 3
@@ -147,6 +149,7 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
         # Several rows that change alike are one message to the server, not one each.
         executemany_mode="values_plus_batch",
         connect_args={
+            "connection_factory": Connection,
             "options": f"-c statement_timeout={DATABASE_STATEMENT * 1000} -c timezone=UTC "
             f"-c idle_in_transaction_session_timeout=60000 -c lock_timeout=5000 {prepared.OPTION}",
             "application_name": "portico",
@@ -160,6 +163,7 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
     event.listen(engine, "connect", _compress_fast)
     _ask_the_rested(engine)
     prepared.prepare_on(engine)
+    use_few_messages(engine)
 
     @event.listens_for(engine, "do_connect")
     def connect_in_time(
@@ -303,14 +307,28 @@ class Transactions:
         self._is_proved = False
         self._refused_at = -math.inf
 
-    @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self) -> AbstractContextManager[Session]:
         """BEGIN, the body, COMMIT; ROLLBACK when the body raises. Then what was put off by `on_commit` is done.
 
         Raises DatabaseUnavailable when no connection can be had, it breaks, the database takes no writes now, or its schema
         is not ours to work on; UnstorableValue when it can take a value never.
         """
-        session = Session(self.engine, expire_on_commit=False, info=self._info)
+        return self._session(self.engine)
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """The same for what writes nothing and locks nothing. On PostgreSQL each statement is done by itself: in one transaction, too, each
+        would see what is committed when it begins, and BEGIN and COMMIT would only be more waits."""
+        return self._session(self._reading)
+
+    @cached_property
+    def _reading(self) -> Engine:
+        if self.engine.dialect.name != "postgresql":
+            return self.engine
+        return self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def _session(self, engine: Engine) -> Iterator[Session]:
+        session = Session(engine, expire_on_commit=False, info=self._info)
         try:
             with session.begin():
                 if self._service is not None and not self._is_proved:
@@ -326,9 +344,6 @@ class Transactions:
             raise DatabaseUnavailable(reason_of(error)) from error
         finally:
             session.close()
-
-    reading = transaction
-    """The same, named for what it is used for: a read sees one moment."""
 
     def _prove(self, session: Session, service: str) -> None:
         try:

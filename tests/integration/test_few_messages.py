@@ -1,0 +1,179 @@
+"""What needs no answer of its own travels with the next statement, and is done as if it had been sent by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from psycopg2 import NotSupportedError
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from local.servers import PostgreSQL
+from shared.database import DatabaseUnavailable, Transactions, UnstorableValue, make_engine
+from shared.postgresql import PREPARED, WITH_NEXT
+
+ADD = text("INSERT INTO words (id, word) VALUES (:id, :word)")
+READ = text("SELECT word FROM words WHERE id = ANY(:ids) ORDER BY id")
+
+
+@pytest.fixture
+def db(postgres: PostgreSQL, request: pytest.FixtureRequest) -> Iterator[Transactions]:
+    """An empty table of words."""
+    name = f"few_messages_{abs(hash(request.node.name))}"
+    engine = make_engine(postgres.create_database(name), pool_size=1, max_overflow=0)
+    made = Transactions(engine)
+    with made.transaction() as session:
+        session.execute(text("CREATE TABLE words (id integer PRIMARY KEY, word varchar(8))"))
+    yield made
+    engine.dispose()
+    postgres.drop_database(name)
+
+
+Look = Callable[[], tuple[str, str]]
+
+
+@pytest.fixture
+def look(db: Transactions, postgres: PostgreSQL) -> Look:
+    """What the server knows of the one connection: its latest message, and whether a transaction is open."""
+
+    def look() -> tuple[str, str]:
+        name = db.engine.url.database
+        with postgres.connection("postgres") as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT query, state FROM pg_stat_activity WHERE datname = %s AND application_name = 'portico'",
+                (name,),
+            )
+            ((message, state),) = cursor.fetchall()
+        return " ".join(message.split()), state
+
+    return look
+
+
+def add(session: Session, id: int, word: str = "word", **how: Any) -> None:
+    session.execute(ADD, {"id": id, "word": word}, execution_options=how)
+
+
+def words(session: Session, *ids: int) -> list[str]:
+    return list(session.scalars(READ, {"ids": list(ids)}))
+
+
+def test_begin_travels_with_the_first_statement(db: Transactions, look: Look) -> None:
+    """And COMMIT is said where there is something to commit."""
+    with db.transaction() as session:
+        session.execute(text("SELECT 1"))
+        assert look() == ("BEGIN; SELECT 1", "idle in transaction")
+        session.execute(text("SELECT 2"))
+        assert look() == ("SELECT 2", "idle in transaction")
+    assert look() == ("COMMIT", "idle")
+    with db.transaction():
+        pass
+    assert look() == ("COMMIT", "idle")
+
+
+def test_what_travels_with_the_next_one_is_seen_by_it(db: Transactions, look: Look) -> None:
+    """It is done before, in their order, in one message; what is left goes with COMMIT."""
+    with db.transaction() as session:
+        add(session, 1, "first", **WITH_NEXT)
+        session.execute(text("UPDATE words SET word = 'then' WHERE id = 1"), execution_options=WITH_NEXT)  # fmt: skip
+        assert words(session, 1) == ["then"]
+        assert look()[0].startswith("BEGIN; INSERT INTO words (id, word) VALUES (1, 'first'); UPDATE words")  # fmt: skip
+        add(session, 2, "per%cent", **WITH_NEXT)
+    assert look() == ("INSERT INTO words (id, word) VALUES (2, 'per%cent'); COMMIT", "idle")
+    with db.reading() as session:
+        assert words(session, 1, 2) == ["then", "per%cent"]
+
+
+def test_what_is_rolled_back_never_travels(db: Transactions) -> None:
+    """What waited for the next statement is forgotten with its transaction, and not sent with another one's."""
+    with pytest.raises(LookupError), db.transaction() as session:
+        add(session, 1)
+        add(session, 2, **WITH_NEXT)
+        raise LookupError
+    with db.transaction() as session:
+        assert words(session, 1, 2) == []
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_what_is_wrong_with_it_is_raised_with_the_next_one(db: Transactions, follows: bool) -> None:
+    """Or at COMMIT; nothing of its transaction is kept, and the connection goes on."""
+    with pytest.raises(UnstorableValue), db.transaction() as session:
+        add(session, 1)
+        add(session, 2, "longer than its column", **WITH_NEXT)
+        if follows:
+            words(session, 1)
+    with db.transaction() as session:
+        assert words(session, 1, 2) == []
+
+
+def test_nothing_is_put_off_within_a_savepoint(db: Transactions) -> None:
+    """What is wrong is known before its end, so that going back to it undoes just that."""
+    with db.transaction() as session:
+        add(session, 1, **WITH_NEXT)
+        with session.begin_nested():
+            add(session, 2, **WITH_NEXT)
+        with pytest.raises(UnstorableValue), session.begin_nested():
+            add(session, 3, "longer than its column", **WITH_NEXT)
+    with db.reading() as session:
+        assert words(session, 1, 2, 3) == ["word", "word"]
+
+
+def test_reading_opens_no_transaction(db: Transactions, look: Look) -> None:
+    """Each statement is by itself, and the next transaction is one again."""
+    with db.reading() as session:
+        session.execute(text("SELECT 1"))
+        assert look() == ("SELECT 1", "idle")
+    assert look() == ("SELECT 1", "idle")
+    with pytest.raises(LookupError), db.transaction() as session:
+        add(session, 1)
+        assert look()[1] == "idle in transaction"
+        raise LookupError
+    with db.reading() as session:
+        assert words(session, 1) == []
+
+
+def prepared(session: Session) -> int:
+    return session.scalar(text("SELECT count(*) FROM pg_prepared_statements")) or 0
+
+
+def test_a_statement_is_prepared_once(db: Transactions) -> None:
+    """Its parameters are another's each time, and a text with a per cent sign is one."""
+    statement = text("SELECT CAST(:word AS text) || '%' FROM words WHERE id = ANY(:ids) AND :word <> ''")  # fmt: skip
+    with db.transaction() as session:
+        add(session, 1)
+        for word in ("a", "it's 100%(s)s"):
+            found = session.scalars(
+                statement, {"word": word, "ids": [1, 2]}, execution_options=PREPARED
+            )
+            assert list(found) == [f"{word}%"]
+        assert prepared(session) == 1
+
+
+def test_a_statement_that_failed_at_first_can_be_prepared_again(db: Transactions) -> None:
+    """Whatever of it the server kept."""
+    statement = text("INSERT INTO words (id, word) VALUES (:id, :word) RETURNING id")
+    with pytest.raises(UnstorableValue), db.transaction() as session:
+        session.execute(statement, {"id": 1, "word": "longer than it"}, execution_options=PREPARED)
+    with db.transaction() as session:
+        found = session.scalars(statement, {"id": 1, "word": "word"}, execution_options=PREPARED)
+        assert list(found) == [1]
+
+
+def test_a_connection_that_broke_is_away_and_another_one_taken(
+    db: Transactions, postgres: PostgreSQL
+) -> None:
+    """Also where only something that travels with COMMIT was left to be said."""
+    with pytest.raises(DatabaseUnavailable), db.transaction() as session:
+        add(session, 1)
+        add(session, 2, **WITH_NEXT)
+        postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'portico'")  # fmt: skip
+    with db.transaction() as session:
+        assert words(session, 1, 2) == []
+        add(session, 1)
+
+
+def test_no_other_isolation_is_promised(db: Transactions) -> None:
+    """A level that BEGIN would not say is refused, instead of being another one."""
+    with db.engine.connect() as connection, pytest.raises(NotSupportedError):
+        connection.execution_options(isolation_level="SERIALIZABLE")
