@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     String,
     Text,
+    bindparam,
     func,
     not_,
     select,
@@ -29,6 +30,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, declared_attr
 from shared import events
 from shared.database import Transactions, UtcDateTime, brin_index
 from shared.messaging.amqp import BrokerUnavailable
+from shared.postgresql import WITH_NEXT
 from shared.statements import insert_new, table_of
 from shared.telemetry import get_logger, redact
 
@@ -133,6 +135,20 @@ class Outbox:
     def __init__(self, model: type[Any]) -> None:
         """`model`: a declarative class with `OutboxColumns`."""
         self._model = model
+        # Made once: a relay that is woken for one event would spend most of its time on making them.
+        table = table_of(model)
+        self._due = (
+            select(table.c.id, table.c.body)
+            .where(table.c.published_at.is_(None), table.c.next_attempt_at <= bindparam("now"))
+            .order_by(table.c.id)
+            .limit(bindparam("most", type_=Integer))
+            .with_for_update(skip_locked=True)
+        )
+        self._marking = (
+            update(table)
+            .where(table.c.id.in_(bindparam("ids", expanding=True)))
+            .values(published_at=bindparam("now"), last_error=None)
+        )
 
     def add(self, session: Session, outgoing: Iterable[Outgoing], now: dt.datetime) -> list[str]:
         """Queue the events that were not said before; returns the ids of those that are new."""
@@ -174,14 +190,7 @@ class Outbox:
 
         SKIP LOCKED lets two relays share the work; SQLite has one connection and ignores it.
         """
-        model = self._model
-        return session.execute(
-            select(model.id, model.body)
-            .where(model.published_at.is_(None), model.next_attempt_at <= now)
-            .order_by(model.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        ).all()
+        return session.execute(self._due, {"now": now, "most": limit}).all()
 
     def relay_round(self, database: Transactions, publisher: Publisher, now: dt.datetime) -> bool:
         """One round of a service's loop; True when there may be more."""
@@ -233,10 +242,7 @@ class Outbox:
         """One statement for all: an UPDATE a row costs more than publishing it."""
         if ids:
             session.execute(
-                update(self._model)
-                .where(self._model.id.in_(ids))
-                .values(published_at=now, last_error=None)
-                .execution_options(synchronize_session=False)
+                self._marking, {"ids": list(ids), "now": now}, execution_options=WITH_NEXT
             )
 
     def count_published(

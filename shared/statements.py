@@ -34,6 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from shared.contracts.accounts import StripeCustomer, StripeId, by_account, by_merchant
 from shared.database import UnstorableValue, as_stored
+from shared.postgresql import WITH_NEXT
 
 
 def insert_new(
@@ -104,12 +105,16 @@ def update_rows(
     session: Session, table: Table, rows: Sequence[dict[str, Any]], key: tuple[str, ...]
 ) -> None:
     """Write these columns of rows that are there, found by the columns `key`; all name the same ones, of the same types as for
-    `insert_new_rows`. On PostgreSQL it is one statement."""
+    `insert_new_rows`. On PostgreSQL it is one statement, which travels with the next one."""
     if not rows:
         return
     columns = tuple(rows[0])
     if _has_recordsets(session):
-        session.execute(_update_recordset(table, columns, key), {"rows": _encoded(rows)})
+        session.execute(
+            _update_recordset(table, columns, key),
+            {"rows": _encoded(rows)},
+            execution_options=WITH_NEXT,
+        )
         return
     by_key = [
         {f"the_{name}" if name in key else name: one[name] for name in columns} for one in rows

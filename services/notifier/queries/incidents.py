@@ -15,6 +15,7 @@ from services.notifier.domain.incidents import Incident
 from services.notifier.models import IncidentRow
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.invoices import InvoiceStatus
+from shared.postgresql import WITH_NEXT
 from shared.statements import (
     among_named,
     among_named_customers,
@@ -195,7 +196,9 @@ def note_asked(
     """Write down when the last email about these invoices was begun (`Incident.asked_at`). Their incidents are locked."""
     if invoices:
         accounts, names = named_objects(invoices)
-        session.execute(_noting_asked(accounts), {"asked": asked_at, **names})
+        session.execute(
+            _noting_asked(accounts), {"asked": asked_at, **names}, execution_options=WITH_NEXT
+        )
 
 
 @lru_cache
