@@ -22,6 +22,7 @@ from services.billing.stripe_events.payloads import StripeEvent, subject_of
 from services.billing.stripe_events.translation import Translation
 from shared import events
 from shared.contracts.accounts import Account, StripeId
+from shared.postgresql import PREPARED
 from shared.statements import insert_new, table_of
 
 Arrival = tuple[StripeEvent, str, Translation]
@@ -204,6 +205,7 @@ def _in_one_statement(
             "now": now,
             "deliveries": int(delivered),
         },
+        execution_options=PREPARED,
     )
     return {StripeId(Account(account), event_id): kept for account, event_id, kept in stored}
 

@@ -25,6 +25,7 @@ from services.portal.queries import aliases
 from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId, by_merchant
 from shared.database import UtcDateTime
+from shared.postgresql import PREPARED
 from shared.statements import changed, is_object, table_of
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
@@ -301,6 +302,8 @@ def contacts(
                 "public_ids": [] if number else list(public_ids),
                 "now": now,
             },
+            # Of many the text differs by how many they are.
+            execution_options=PREPARED if len(ids) == 1 and not public_ids else {},
         )
     return found
 
