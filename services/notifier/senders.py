@@ -5,7 +5,6 @@ Each email is a worker of the container, so shutting down waits for it like for 
 
 from __future__ import annotations
 
-import contextvars
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,7 +14,6 @@ from time import monotonic
 from typing import Any, Final, Protocol, TypeVar
 
 import eventlet
-from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
@@ -42,7 +40,6 @@ OTHERS_PART: Final = 10
 """and no sooner than so many times what it took, so that looking is a small part of what the database does,"""
 OTHERS_AT_LATEST: Final = dt.timedelta(seconds=5)
 """but after this however long it took."""
-Answer = TypeVar("Answer")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -154,21 +151,6 @@ def sender(wakes: str, task: str = "send notification") -> Callable[[Method], Me
     """Decorate the method that sends one leased notification, or delivery."""
     decorator: Callable[[Method], Method] = Sender.decorator(wakes=wakes, task=task)
     return decorator
-
-
-def run_concurrently(ask: Callable[[], Answer]) -> Callable[[], Answer]:
-    """See `handlers.sending.Meanwhile`: in a green thread, with the log fields and the span of this one."""
-    answer = Event()
-
-    def run() -> None:
-        try:
-            answer.send(ask())
-        except BaseException as error:  # raised where it is waited for, if anybody still does
-            answer.send_exception(error)
-
-    eventlet.spawn_n(contextvars.copy_context().run, run)
-    wait: Callable[[], Answer] = answer.wait
-    return wait
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,10 @@ from services.notifier.rpc.hooks import Hooks
 from services.notifier.rpc.observed import Observed
 from services.notifier.rpc.operations import Operations
 from services.notifier.rpc.welcomes import Welcomes
-from services.notifier.senders import SendSlotsProvider, run_concurrently, sender
+from services.notifier.senders import SendSlotsProvider, sender
 from services.notifier.workflows import sending
 from shared import tracing
-from shared.contracts.accounts import account_shown
+from shared.contracts.accounts import Account, StripeId, account_shown, stripe_customer
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import (
@@ -62,13 +62,14 @@ from shared.contracts.rpc.notifier import (
     RequestedNotification,
 )
 from shared.database import DatabaseUnavailable
-from shared.events import Event, InvoiceData
+from shared.events import Event, InvoiceData, InvoicePaymentFailed
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched
 from shared.nameko_ext.batching import Batched, Failed, in_halves
 from shared.nameko_ext.consumer import Permanent, consume_from
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import RpcClient, rpc
+from shared.nameko_ext.side_by_side import run_concurrently
 from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
 from shared.telemetry import get_logger
@@ -206,6 +207,8 @@ class NotifierService(Operations, Observed, Welcomes, Hooks):
         now = _now()
         reserved = self.places.reserve(now, len(batch))
         fresh = leases.FreshLeases(reserved, now, SendingPolicy())
+        if reserved and len(batch) == 1:
+            self._ask_early(batch[0])
         leased: list[Leased] = []
         try:
             with self.db.transaction() as session:
@@ -220,6 +223,18 @@ class NotifierService(Operations, Observed, Welcomes, Hooks):
             self.wake()
         self.wake_hosts()
         return outcomes
+
+    def _ask_early(self, event: Event[InvoiceData]) -> None:
+        """Have the sender of a failure that comes alone find the answers that it needs first: asking takes as long as writing the failure down,
+        and is begun before. It is in vain where no email follows. So not about what comes beside a failure, and not in a crowd, where the
+        looks at Stripe are wanted for others."""
+        data = event.data
+        if not isinstance(data, InvoicePaymentFailed) or data.own_retry:
+            return
+        self.fetch_invoice.begin(StripeId(Account(data.account), data.invoice_id))
+        customer = stripe_customer(data.account, data.stripe_customer_id, data.on_behalf_of)
+        if customer is not None:
+            self.fetch_contact.begin(customer)
 
     def _hear_alone(self, event: Event) -> str:
         return self._handle(event)

@@ -6,7 +6,9 @@ import contextvars
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+import eventlet
 from eventlet import GreenPool
+from eventlet.event import Event
 
 MOST: Final = 8
 Question = TypeVar("Question")
@@ -24,3 +26,21 @@ def side_by_side(ask: Callable[[Question], Answer], questions: Sequence[Question
     pool = GreenPool(MOST)
     threads = [pool.spawn(contextvars.copy_context().run, ask, one) for one in questions]
     return [thread.wait() for thread in threads]
+
+
+def run_concurrently(ask: Callable[[], Answer]) -> Callable[[], Answer]:
+    """Begin to ask, and go on. Gives what to call for the answer: it waits for it, and raises what `ask` raised.
+
+    It asks in a green thread of its own, with the log fields and the span of this one.
+    """
+    answer = Event()
+
+    def run() -> None:
+        try:
+            answer.send(ask())
+        except BaseException as error:  # raised where it is waited for, if anybody still does
+            answer.send_exception(error)
+
+    eventlet.spawn_n(contextvars.copy_context().run, run)
+    wait: Callable[[], Answer] = answer.wait
+    return wait

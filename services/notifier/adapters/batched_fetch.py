@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+import time
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Final
 
 from nameko.extensions import DependencyProvider
 
@@ -12,10 +14,41 @@ from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
 from shared.nameko_ext.batching import Batcher
 from shared.nameko_ext.rpc import RpcClient, RpcTimeout, RpcUnavailable
+from shared.nameko_ext.side_by_side import run_concurrently
+
+EARLY_SECONDS: Final = 1.0
+"""How old an answer may be that was asked for early. It would be looked at in a moment, and is not kept beyond."""
+
+
+class EarlyFetch:
+    """Asks about one thing, together with others: when it is called, or before that, while something else has to be waited for."""
+
+    def __init__(
+        self, fetch: Callable[[Any], Any], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`fetch` does it for one thing, together with others."""
+        self._fetch, self._clock = fetch, clock
+        self._early: dict[Any, tuple[float, Callable[[], Any]]] = {}
+        """What was asked for early and not looked at, the oldest first: when, and how to wait for its answer."""
+
+    def begin(self, name: Any) -> None:
+        """Ask about it now: who calls within `EARLY_SECONDS` gets the answer."""
+        now = self._clock()
+        for old in [one for one, (at, _) in self._early.items() if now - at > EARLY_SECONDS]:
+            del self._early[old]
+        if name not in self._early:
+            self._early[name] = now, run_concurrently(lambda: self._fetch(name))
+
+    def __call__(self, name: Any) -> Any:
+        """The answer. Raises what the question raised."""
+        began, answer = self._early.pop(name, (-math.inf, None))
+        if answer is None or self._clock() - began > EARLY_SECONDS:
+            return self._fetch(name)
+        return answer()
 
 
 class Fetch(DependencyProvider):
-    """Injects a batcher that asks another service about many things in one call, over a proxy of the batch's own."""
+    """Injects an `EarlyFetch` that asks another service about many things in one call, over a proxy of the batch's own."""
 
     def __init__(
         self,
@@ -42,12 +75,13 @@ class Fetch(DependencyProvider):
             return self.work(client.proxy_for(self.label), names)
 
         away = (RemoteFault, RpcTimeout, RpcUnavailable, UnreadableAnswer)
-        self.batcher = Batcher(
+        batcher: Batcher[Any, Any] = Batcher(
             self.label, ask, fails_all=away, apart=self.apart, span=True, **self.bounds
         )
+        self.fetch = EarlyFetch(batcher)
 
-    def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
-        return self.batcher
+    def get_dependency(self, worker_ctx: Any) -> EarlyFetch:
+        return self.fetch
 
 
 def aware(moment: dt.datetime | None) -> dt.datetime | None:

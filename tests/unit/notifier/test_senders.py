@@ -8,12 +8,11 @@ from typing import Any
 
 import eventlet
 import pytest
-from eventlet.event import Event
 
 from services.notifier import senders
 from services.notifier.domain.kinds import Kind
 from services.notifier.queries.leases import Beside, Leased
-from services.notifier.senders import Sender, SendSlots, run_concurrently
+from services.notifier.senders import Sender, SendSlots
 from shared.contracts.accounts import Account
 from shared.nameko_ext.loops import Loop
 from tests.unit.notifier.fakes import START
@@ -135,36 +134,6 @@ def test_nobody_starts_while_sendgrid_asks_for_patience(office: Office) -> None:
     office.places.close_until(START + dt.timedelta(seconds=30))
     assert office.places.free(START) == 0
     assert office.places.free(START + dt.timedelta(seconds=30)) == 8
-
-
-def test_two_questions_are_asked_at_the_same_time() -> None:
-    """The second one is under way while the first one waits, and its answer is there when it is called for."""
-    second_came = Event()
-
-    def second() -> str:
-        second_came.send()
-        return "contact"
-
-    contact = run_concurrently(second)
-    with eventlet.Timeout(2):
-        second_came.wait()  # what the first question waits for
-    assert contact() == "contact"
-
-
-def test_a_question_that_failed_says_so_to_whoever_wants_the_answer(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """Its error is raised where the answer is called for, and nowhere else when nobody calls."""
-
-    def unknown() -> None:
-        raise LookupError("no such customer")
-
-    wanted, unwanted = run_concurrently(unknown), run_concurrently(unknown)
-    with pytest.raises(LookupError, match="no such customer"):
-        wanted()
-    eventlet.sleep(0)
-    del unwanted
-    assert capfd.readouterr().err == ""
 
 
 def test_places_that_are_reserved_are_nobody_elses(office: Office) -> None:

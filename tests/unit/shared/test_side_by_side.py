@@ -8,7 +8,7 @@ import eventlet
 import pytest
 from eventlet.event import Event
 
-from shared.nameko_ext.side_by_side import MOST, side_by_side
+from shared.nameko_ext.side_by_side import MOST, run_concurrently, side_by_side
 
 WHOSE: contextvars.ContextVar[str] = contextvars.ContextVar("whose", default="nobody's")
 
@@ -49,3 +49,33 @@ def test_one_that_fails_is_the_callers_error_and_none_is_nothing_to_do() -> None
         side_by_side(ask, [1, 2, 3])
     assert asked == [1, 2, 3]
     assert side_by_side(ask, []) == []
+
+
+def test_two_questions_are_asked_at_the_same_time() -> None:
+    """The second one is under way while the first one waits, and its answer is there when it is called for."""
+    second_came = Event()
+
+    def second() -> str:
+        second_came.send()
+        return "contact"
+
+    contact = run_concurrently(second)
+    with eventlet.Timeout(2):
+        second_came.wait()  # what the first question waits for
+    assert contact() == "contact"
+
+
+def test_a_question_that_failed_says_so_to_whoever_wants_the_answer(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Its error is raised where the answer is called for, and nowhere else when nobody calls."""
+
+    def unknown() -> None:
+        raise LookupError("no such customer")
+
+    wanted, unwanted = run_concurrently(unknown), run_concurrently(unknown)
+    with pytest.raises(LookupError, match="no such customer"):
+        wanted()
+    eventlet.sleep(0)
+    del unwanted
+    assert capfd.readouterr().err == ""
