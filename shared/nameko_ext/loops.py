@@ -124,8 +124,11 @@ def loop(poll: float) -> Callable[[Method], Method]:
 class Waker(DependencyProvider):
     """Injects a function that wakes the loop `method` of the same service in the same process."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, after: float = 0.0) -> None:
+        """`after`: how many seconds later, for a loop that is in nobody's way then; whoever else wakes it meanwhile has it woken once."""
         self.method = method
+        self.after = after
+        self._is_due = False
 
     def start(self) -> None:
         for entrypoint in self.container.entrypoints:
@@ -135,4 +138,13 @@ class Waker(DependencyProvider):
         raise LookupError(f"{self.container.service_name} has no loop {self.method!r}")
 
     def get_dependency(self, worker_ctx: Any) -> Callable[[], None]:
-        return self._wake
+        return self._wake_later if self.after else self._wake
+
+    def _wake_later(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            eventlet.spawn_after(self.after, self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._is_due = False
+        self._wake()
