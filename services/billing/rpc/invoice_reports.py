@@ -22,6 +22,7 @@ from shared.contracts.rpc.billing import SourcedInvoiceState
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.rpc import rpc
+from shared.nameko_ext.side_by_side import run_concurrently
 
 MOST_LOOKS: Final = 100
 Seen = TypeVar("Seen")
@@ -62,6 +63,7 @@ class Looking:
             self.looks.at(at),
             invoice_ids,
             side_by_side=_side_by_side,
+            run_concurrently=run_concurrently,
         )
 
     @rpc

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
@@ -37,6 +38,7 @@ SUBSCRIPTION_ENDED: Final = "customer.subscription.deleted"
 SUBSCRIPTION_NEWS: Final = (SUBSCRIPTION_ENDED, "customer.subscription.updated")
 
 Seen = TypeVar("Seen")
+Answer = TypeVar("Answer")
 
 
 class SideBySide(Protocol):
@@ -47,6 +49,14 @@ class SideBySide(Protocol):
     ) -> Mapping[str, Seen | None]: ...
 
 
+class RunConcurrently(Protocol):
+    """Ask something in the background, while something else is asked."""
+
+    def __call__(self, ask: Callable[[], Answer]) -> Callable[[], Answer]:
+        """Gives what to call for the answer: it waits for it, and raises what `ask` raised."""
+        ...
+
+
 def invoice_states(
     database: Transactions,
     gateway: PaymentGateway,
@@ -54,24 +64,31 @@ def invoice_states(
     invoice_ids: Sequence[str],
     *,
     side_by_side: SideBySide,
+    run_concurrently: RunConcurrently,
 ) -> dict[str, SourcedInvoiceState]:
     """The state of each invoice, by its id; one that neither Stripe nor its webhooks tell of is left out.
 
     Stripe is asked about all or about none: a caller with many does not wait for a look at a few of them.
     """
     wanted = sorted(set(invoice_ids))
+
+    def read_tries() -> dict[str, dt.datetime]:
+        with database.reading() as session:
+            return payment_tries.refused_tries(session, gateway.account, wanted)
+
+    refused = run_concurrently(read_tries)
     states: dict[str, SourcedInvoiceState] = {}
     if budget.take(len(wanted)):
         found = side_by_side(lambda invoice_id: _look(gateway, invoice_id), wanted)
         states = {id: _told_by("stripe", state) for id, state in found.items() if state}
     missing = [invoice_id for invoice_id in wanted if invoice_id not in states]
-    with database.reading() as session:
-        if missing:
+    if missing:
+        with database.reading() as session:
             heard = states_heard(session, gateway, missing)
-            states |= {id: _told_by("webhooks", state) for id, state in heard.items()}
-        refused = payment_tries.refused_tries(session, gateway.account, sorted(states))
-    for id, at in refused.items():
-        states[id] = msgspec.structs.replace(states[id], own_try_refused_at=at)
+        states |= {id: _told_by("webhooks", state) for id, state in heard.items()}
+    for id, at in refused().items():
+        if id in states:
+            states[id] = msgspec.structs.replace(states[id], own_try_refused_at=at)
     return states
 
 

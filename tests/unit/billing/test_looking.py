@@ -62,6 +62,7 @@ def ask(
         budget or Budget(0),
         invoice_ids,
         side_by_side=side_by_side,
+        run_concurrently=lambda ask: ask,
     )
 
 

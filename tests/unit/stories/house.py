@@ -147,6 +147,7 @@ class BillingRpc:
                 Budget(0.0 if self.house.stripe_busy else 1e9),
                 invoice_ids,
                 side_by_side=lambda look, ids: {one: look(one) for one in ids},
+                run_concurrently=lambda ask: ask,
             )
         )
 
