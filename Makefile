@@ -134,6 +134,10 @@ format: $(FOR_TEST) ## Let ruff mend what it can
 bench: $(FOR_TEST) $(FOR_BENCH) servers ## Speed against yardsticks in the same run; writes docs/benchmarks.md
 	@$(PY) -m tests.bench
 
+.PHONY: bench-alone
+bench-alone: $(FOR_TEST) servers ## One failure on an idle system beside what it is made of; prints, and writes nothing: BENCH_FAILURES=120
+	@$(PY) -m tests.bench alone
+
 .PHONY: bench-storm
 bench-storm: $(FOR_TEST) servers ## A storm of failures until the last mail: EVENTS=20000 NOTIFIERS=1
 	@$(PY) -m tests.bench.storm

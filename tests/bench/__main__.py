@@ -1,5 +1,6 @@
 """`python -m tests.bench`: the table of docs/benchmarks.md, measured anew. BENCH_ROUNDS, BENCH_SECONDS, BENCH_CUSTOMERS and
-BENCH_FAILURES change how thoroughly; BENCH_WRITE= (empty) prints without writing the page.
+BENCH_FAILURES change how thoroughly; BENCH_WRITE= (empty) prints without writing the page. `python -m tests.bench alone` prints the part
+about one failure, and nothing else.
 """
 
 from __future__ import annotations
@@ -125,8 +126,23 @@ def in_rounds(system: System, yardsticks: Yardsticks, tick: Tick) -> dict[str, F
     return figures
 
 
+def one_failure() -> int:
+    """Measure one failure alone, and print it."""
+    with (
+        running("bench", CUSTOMERS) as system,
+        beside(system, hello_alone=True),
+        report.progress() as progress,
+    ):
+        task = progress.add_task("one failure alone", total=FAILURES)
+        found = alone.measure(system, FAILURES, lambda: progress.advance(task))
+    report.show_alone(found)
+    return 0
+
+
 def main() -> int:
     """Measure, print, write."""
+    if sys.argv[1:] == ["alone"]:
+        return one_failure()
     if not HAS_FASTAPI:
         print("the yardstick is not installed: use `make bench`", file=sys.stderr)
         return 1

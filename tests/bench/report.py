@@ -167,9 +167,15 @@ def conclude(
 def show_found(found: Found) -> None:
     """Print what `make bench` has measured."""
     show(found.conditions, FIGURES, map(_cells, found.figures.values()))
-    show("One failure alone", ("", "p50 ms", "p99 ms"), _alone(found.alone))
+    show_alone(found.alone)
     show_targets(targets(found))
     Console().print(f"{found.minutes:.1f} minutes")
+
+
+def show_alone(alone: Alone) -> None:
+    """Print what one failure takes beside its parts."""
+    ratio = f"{alone.over_parts:.2f} times their sum, p99 over p50 {alone.p99 / alone.p50:.2f}"
+    show(f"One failure alone: {ratio}", ("", "p50 ms", "p99 ms"), _alone(alone))
 
 
 def _cells(figure: Figure) -> Row:

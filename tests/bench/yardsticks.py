@@ -63,8 +63,8 @@ class Yardsticks:
         self.bare = self.without_relay.process
         self.fastapis: dict[str, tuple[int, Child]] = {}
 
-    def start(self) -> None:
-        """Start all; ready when it returns. Raises StartError."""
+    def start_hello(self) -> None:
+        """Start stock nameko alone; ready when it returns. Raises StartError."""
         stack = self.system.stack
         self.hello.env |= {
             "DATABASE_URL": stack.database_url("portal"),
@@ -73,6 +73,10 @@ class Yardsticks:
             "HTTP_ADDRESS": f"127.0.0.1:{self.hello.port}",
         }
         self.hello.start()
+
+    def start(self) -> None:
+        """Start all; ready when it returns. Raises StartError."""
+        self.start_hello()
         self.without_relay.start()
         if HAS_FASTAPI:
             self.fastapis = {name: self._start_fastapi(name) for name in FASTAPIS}
@@ -126,11 +130,14 @@ class Yardsticks:
 
 
 @contextlib.contextmanager
-def beside(system: System) -> Iterator[Yardsticks]:
-    """The yardsticks, started; ended at the end."""
+def beside(system: System, *, hello_alone: bool = False) -> Iterator[Yardsticks]:
+    """The yardsticks, started, or stock nameko alone; ended at the end."""
     yardsticks = Yardsticks(system)
     try:
-        yardsticks.start()
+        if hello_alone:
+            yardsticks.start_hello()
+        else:
+            yardsticks.start()
         yield yardsticks
     finally:
         yardsticks.close()
