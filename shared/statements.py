@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from shared.contracts.accounts import StripeCustomer, StripeId, by_account, by_merchant
 from shared.database import UnstorableValue, as_stored
-from shared.postgresql import WITH_NEXT
+from shared.postgresql import PREPARED, WITH_NEXT
 
 
 def insert_new(
@@ -98,7 +98,8 @@ def insert_new_rows(
     if not _has_recordsets(session):
         return insert_new(session, table, rows, conflict=conflict, returning=returning)
     statement = _insert_recordset(table, tuple(rows[0]), conflict, returning)
-    return _returned(session.execute(statement, {"rows": _encoded(rows)}), returning)
+    result = session.execute(statement, {"rows": _encoded(rows)}, execution_options=PREPARED)
+    return _returned(result, returning)
 
 
 def update_rows(
