@@ -7,16 +7,11 @@ their order, and none after one that fails: https://www.postgresql.org/docs/curr
 - BEGIN, in that of its transaction's first statement. psycopg2 would say it by itself, and wait.
 - A statement that is executed with the option `WITH_NEXT`, in that of the next statement, or of COMMIT. What is wrong with it is raised
   there, inside the same transaction. Within a savepoint it goes by itself: what is wrong is to be known before the savepoint's end.
-
-And what is long is read and planned once a connection: a statement with the option `PREPARED`, of which the server takes longer to make a
-plan than to follow it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from itertools import count
 from typing import Any, Final
 
 from psycopg2 import NotSupportedError, extensions
@@ -26,11 +21,6 @@ WITH_NEXT: Final[Mapping[str, bool]] = {"with_next": True}
 """Execution options of a statement that returns nothing, and of which nobody asks how many rows it changed. It has no effect elsewhere than
 on PostgreSQL."""
 
-PREPARED: Final[Mapping[str, bool]] = {"prepared": True}
-"""Execution options of a statement that is the same text each time, and has one best plan whatever its parameters are. The server takes their
-types from where they stand. It keeps such statements as long as a connection lasts: they are to be few."""
-
-PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 IDLE: Final = extensions.TRANSACTION_STATUS_IDLE
 
 
@@ -43,9 +33,6 @@ class Connection(extensions.connection):  # type: ignore[misc]
         self.cursor_factory = Cursor
         self._autocommit = False
         self._ahead: list[bytes] = []
-        self.prepared: dict[str, str] = {}
-        """EXECUTE for each statement that the server has prepared."""
-        self.numbers = count(1)
 
     def set_isolation_level(self, level: int | None) -> None:
         """That of the server, or transactions of single statements: what SQLAlchemy calls AUTOCOMMIT. As psycopg2's own does, it rolls back what is
@@ -115,31 +102,14 @@ class Cursor(extensions.cursor):  # type: ignore[misc]
             super().execute(b";\n".join(ahead))
         super().executemany(query, vars_list)
 
-    def execute_prepared(self, statement: str, parameters: Mapping[str, Any]) -> None:
-        """The same as `execute`, with a plan that is made the first time."""
-        connection = self.connection
-        execute = connection.prepared.get(statement)
-        if execute is None:
-            names = list(dict.fromkeys(PARAMETER.findall(statement)))
-            # A name for each try: it is there also if the rest of its message fails, or its transaction is rolled back.
-            name = f"prepared_{next(connection.numbers)}"
-            numbered = statement % {name: f"${place}" for place, name in enumerate(names, 1)}
-            connection.put_ahead(f"PREPARE {name} AS {numbered}".encode())
-            execute = f"EXECUTE {name} ({', '.join(f'%({one})s' for one in names)})"
-        self.execute(execute, parameters)
-        connection.prepared[statement] = execute
-
 
 def use_few_messages(engine: Engine) -> None:
-    """Have an engine, whose connections are `Connection`s, understand `WITH_NEXT` and `PREPARED`."""
+    """Have an engine, whose connections are `Connection`s, understand `WITH_NEXT`."""
 
     @event.listens_for(engine, "do_execute")
     def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
-        options = context.execution_options
-        if options.get("with_next") and not context.root_connection.in_nested_transaction():
+        goes_along = bool(context.execution_options.get("with_next"))
+        if goes_along and not context.root_connection.in_nested_transaction():
             cursor.connection.put_ahead(cursor.mogrify(statement, parameters))
-        elif options.get("prepared"):
-            cursor.execute_prepared(statement, parameters)
-        else:
-            return False
-        return True
+            return True
+        return False

@@ -12,7 +12,6 @@ options of the connection too, so we see that it is there, and send statements a
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -20,9 +19,9 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Engine, event
 from sqlalchemy.sql.base import Executable
 
-PLANNED_FOR: Final = 60.0
-"""Seconds for which a plan is kept, which is how long a table may be larger than its plan takes it for: planned while it was empty, a
-statement would read all of it."""
+PLANNED_FOR: Final = 300.0
+"""Seconds for which a plan is kept at most. The server makes one anew when it has counted a table's rows (ANALYZE), and by itself it does that
+once a minute where many are new: this is for where it does not. Planned while it was empty, a statement would read all of a table."""
 MOST: Final = 100
 """Statements that a connection has names for. Each is a plan in the server's memory; more are sent as they are."""
 OPTION: Final = "-c plan_cache_mode=force_generic_plan"
@@ -31,7 +30,7 @@ OPTION: Final = "-c plan_cache_mode=force_generic_plan"
 MARK: Final = "prepared"
 """The execution option of what is marked."""
 _PLANS: Final = "plans"
-"""In what the pool knows of a connection: when each text was planned on it; None where it is not ours alone."""
+"""In what the pool knows of a connection: its `_Plans`; None where it is not ours alone."""
 
 Statement = TypeVar("Statement", bound=Executable)
 
@@ -63,36 +62,60 @@ def spelled(statement: str) -> tuple[str, str, str]:
     )
 
 
+class _Plans:
+    """What a connection has names for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, float] = {}
+        self._is_certain = True
+
+    def ahead_of(self, statement: str, planned_for: float) -> list[str] | None:
+        """What the server has to be told before it can carry the statement out; None: it gets no name."""
+        ahead = []
+        if not self._is_certain:
+            ahead.append("DEALLOCATE ALL")
+            self._made.clear()
+            self._is_certain = True
+        prepare, forget, _ = spelled(statement)
+        made_at, now = self._made.get(statement), time.monotonic()
+        if made_at is None and len(self._made) >= MOST:
+            return None
+        if made_at is None or now - made_at > planned_for:
+            ahead += [forget, prepare] if made_at is not None else [prepare]
+            self._made[statement] = now
+        return ahead
+
+    def have_failed(self) -> None:
+        """A message with one of them has: perhaps before what went ahead in it, perhaps since a migration left a plan behind."""
+        self._is_certain = False
+
+
 def prepare_on(engine: Engine, planned_for: float = PLANNED_FOR) -> None:
-    """Have what is marked planned once on each connection of an engine for psycopg2, whose options have `OPTION`."""
+    """Have what is marked planned once on each connection of an engine, whose connections are `shared.postgresql.Connection`s with
+    `OPTION` among their options."""
 
     @event.listens_for(engine, "do_execute")
     def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
         if not context.execution_options.get(MARK):
             return False
         plans = _plans_of(context.root_connection.connection, cursor)
-        if plans is None or (statement not in plans and len(plans) >= MOST):
+        ahead = None if plans is None else plans.ahead_of(statement, planned_for)
+        if plans is None or ahead is None:
             return False
-        prepare, forget, execute = spelled(statement)
-        planned_at, now = plans.get(statement), time.monotonic()
-        if planned_at is None or now - planned_at > planned_for:
-            # Gone from here first: should the connection go on after one of the two has failed, the other counts.
-            if plans.pop(statement, None) is not None:
-                cursor.execute(forget)
-            cursor.execute(prepare)
-            plans[statement] = now
         try:
-            cursor.execute(execute, parameters)
+            for each in ahead:
+                cursor.connection.put_ahead(each.encode())
+            cursor.execute(spelled(statement)[2], parameters)
         except Exception:
-            plans[statement] = -math.inf  # a migration may have left the plan behind
+            plans.have_failed()
             raise
         return True
 
 
-def _plans_of(connection: Any, cursor: Any) -> dict[str, float] | None:
+def _plans_of(connection: Any, cursor: Any) -> _Plans | None:
     info: dict[str, Any] = connection.info
     if _PLANS not in info:
         cursor.execute("SHOW plan_cache_mode")
-        info[_PLANS] = {} if OPTION.endswith(f"={cursor.fetchone()[0]}") else None
-    plans: dict[str, float] | None = info[_PLANS]
+        info[_PLANS] = _Plans() if OPTION.endswith(f"={cursor.fetchone()[0]}") else None
+    plans: _Plans | None = info[_PLANS]
     return plans

@@ -34,7 +34,8 @@ from sqlalchemy.types import TypeEngine
 
 from shared.contracts.accounts import StripeCustomer, StripeId, by_account, by_merchant
 from shared.database import UnstorableValue, as_stored
-from shared.postgresql import PREPARED, WITH_NEXT
+from shared.postgresql import WITH_NEXT
+from shared.prepared import prepared
 
 
 def insert_new(
@@ -98,8 +99,7 @@ def insert_new_rows(
     if not _has_recordsets(session):
         return insert_new(session, table, rows, conflict=conflict, returning=returning)
     statement = _insert_recordset(table, tuple(rows[0]), conflict, returning)
-    result = session.execute(statement, {"rows": _encoded(rows)}, execution_options=PREPARED)
-    return _returned(result, returning)
+    return _returned(session.execute(statement, {"rows": _encoded(rows)}), returning)
 
 
 def update_rows(
@@ -154,10 +154,11 @@ def _insert_recordset(
     returning: str | tuple[str, ...],
 ) -> TextClause:
     names = ", ".join(columns)
-    return text(
+    statement = (
         f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_ROWS.format(table=table.name)} "  # noqa: S608 (ours)
         f"ON CONFLICT {_target(conflict)} DO NOTHING RETURNING {', '.join(_names(returning))}"
     )
+    return prepared(text(statement))
 
 
 @lru_cache

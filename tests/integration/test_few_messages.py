@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from local.servers import PostgreSQL
 from shared.database import DatabaseUnavailable, Transactions, UnstorableValue, make_engine
-from shared.postgresql import PREPARED, WITH_NEXT
+from shared.postgresql import WITH_NEXT
 
 ADD = text("INSERT INTO words (id, word) VALUES (:id, :word)")
 READ = text("SELECT word FROM words WHERE id = ANY(:ids) ORDER BY id")
@@ -131,33 +131,6 @@ def test_reading_opens_no_transaction(db: Transactions, look: Look) -> None:
         raise LookupError
     with db.reading() as session:
         assert words(session, 1) == []
-
-
-def prepared(session: Session) -> int:
-    return session.scalar(text("SELECT count(*) FROM pg_prepared_statements")) or 0
-
-
-def test_a_statement_is_prepared_once(db: Transactions) -> None:
-    """Its parameters are another's each time, and a text with a per cent sign is one."""
-    statement = text("SELECT CAST(:word AS text) || '%' FROM words WHERE id = ANY(:ids) AND :word <> ''")  # fmt: skip
-    with db.transaction() as session:
-        add(session, 1)
-        for word in ("a", "it's 100%(s)s"):
-            found = session.scalars(
-                statement, {"word": word, "ids": [1, 2]}, execution_options=PREPARED
-            )
-            assert list(found) == [f"{word}%"]
-        assert prepared(session) == 1
-
-
-def test_a_statement_that_failed_at_first_can_be_prepared_again(db: Transactions) -> None:
-    """Whatever of it the server kept."""
-    statement = text("INSERT INTO words (id, word) VALUES (:id, :word) RETURNING id")
-    with pytest.raises(UnstorableValue), db.transaction() as session:
-        session.execute(statement, {"id": 1, "word": "longer than it"}, execution_options=PREPARED)
-    with db.transaction() as session:
-        found = session.scalars(statement, {"id": 1, "word": "word"}, execution_options=PREPARED)
-        assert list(found) == [1]
 
 
 def test_a_connection_that_broke_is_away_and_another_one_taken(

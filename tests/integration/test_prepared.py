@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from local.servers import PostgreSQL
 from shared.database import Transactions, UnstorableValue, make_engine
+from shared.postgresql import WITH_NEXT, Connection
 from shared.prepared import MOST, OPTION, prepare_on, prepared
 
 MOMENT = dt.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=dt.UTC)
@@ -74,8 +75,8 @@ def test_a_statement_is_planned_once_a_connection(database: Transactions) -> Non
 
 def test_a_plan_is_made_anew_after_a_while(database: Transactions) -> None:
     """Else one for an empty table would still be gone by when there are millions of rows."""
-    options = {"options": OPTION}
-    engine = create_engine(database.engine.url, pool_size=1, max_overflow=0, connect_args=options)
+    how = {"options": OPTION, "connection_factory": Connection}
+    engine = create_engine(database.engine.url, pool_size=1, max_overflow=0, connect_args=how)
     prepare_on(engine, planned_for=0)
     try:
         for _ in range(3):
@@ -120,6 +121,19 @@ def test_a_plan_that_a_migration_has_left_behind_is_dropped(database: Transactio
     with pytest.raises(DBAPIError, match="result type"):
         find(database, "a")
     assert find(database, "a") == [("a", MOMENT.date())]
+
+
+def test_names_are_given_anew_after_a_message_that_failed_before_its_plan(
+    database: Transactions,
+) -> None:
+    """What travels ahead of it may fail: then nobody knows whether the server has the name."""
+    wrong = text("INSERT INTO notes (about) VALUES (CAST('no document' AS json))")
+    for _ in range(2):
+        with pytest.raises(UnstorableValue, match="json"), database.transaction() as session:
+            session.execute(wrong, execution_options=WITH_NEXT)
+            session.execute(FIND, {"names": ["a"], "end": "a"})
+        assert find(database, "a") == []
+    assert len(plans(database)) == 1
 
 
 def test_what_can_not_be_planned_is_refused_each_time(database: Transactions) -> None:

@@ -22,7 +22,7 @@ from services.billing.stripe_events.payloads import StripeEvent, subject_of
 from services.billing.stripe_events.translation import Translation
 from shared import events
 from shared.contracts.accounts import Account, StripeId
-from shared.postgresql import PREPARED
+from shared.prepared import prepared
 from shared.statements import insert_new, table_of
 
 Arrival = tuple[StripeEvent, str, Translation]
@@ -107,7 +107,8 @@ def _in_several(
     return {one: named.get(one) in kept for one in fresh}
 
 
-_STORE: Final = text("""
+_STORE: Final = prepared(
+    text("""
 WITH arrived AS MATERIALIZED (
     SELECT * FROM ROWS FROM (
         json_to_recordset(CAST(:inbox AS json)) AS (
@@ -163,6 +164,7 @@ SELECT account, id, EXISTS (
     WHERE kept.account = arrived.account AND kept.subscription_id = arrived.subscription_id AND kept.payment_method_id IS NOT NULL
 ) FROM stored JOIN arrived USING (account, id)
 """)
+)
 
 
 def _in_one_statement(
@@ -205,7 +207,6 @@ def _in_one_statement(
             "now": now,
             "deliveries": int(delivered),
         },
-        execution_options=PREPARED,
     )
     return {StripeId(Account(account), event_id): kept for account, event_id, kept in stored}
 

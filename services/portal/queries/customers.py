@@ -25,8 +25,8 @@ from services.portal.queries import aliases
 from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId, by_merchant
 from shared.database import UtcDateTime
-from shared.postgresql import PREPARED
-from shared.statements import changed, is_object, table_of
+from shared.prepared import prepared
+from shared.statements import changed, is_among, is_object, table_of
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
 _appointment, _word = table_of(AppointmentRow), table_of(LinkEvidenceRow)
@@ -79,17 +79,15 @@ _CONTACT: Final = select(
     _ENROLLED,
     DISCONNECTED,
 ).join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
-_CONTACTS: Final = union_all(
-    _CONTACT.add_columns(null().label("merged_ids")).where(
-        _customer.c.account == bindparam("account"),
-        _customer.c.on_behalf_of == bindparam("on_behalf_of"),
-        _customer.c.platform_stripe_customer_id.in_(
-            bindparam("stripe_customer_ids", expanding=True)
+_CONTACTS: Final = prepared(
+    union_all(
+        _CONTACT.add_columns(null().label("merged_ids")).where(
+            _customer.c.account == bindparam("account"),
+            _customer.c.on_behalf_of == bindparam("on_behalf_of"),
+            is_among(_customer.c.platform_stripe_customer_id, "stripe_customer_ids"),
         ),
-    ),
-    _CONTACT.add_columns(_MERGED).where(
-        _customer.c.public_id.in_(bindparam("public_ids", expanding=True))
-    ),
+        _CONTACT.add_columns(_MERGED).where(is_among(_customer.c.public_id, "public_ids")),
+    )
 )
 
 
@@ -302,8 +300,6 @@ def contacts(
                 "public_ids": [] if number else list(public_ids),
                 "now": now,
             },
-            # Of many the text differs by how many they are.
-            execution_options=PREPARED if len(ids) == 1 and not public_ids else {},
         )
     return found
 
