@@ -138,7 +138,7 @@ class _Wakes:
 class Batcher(Generic[Item, Result]):
     """Call it with an item; returns the item's result, made together with those of others."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (a bound each)
         self,
         name: str,
         work: Callable[[list[Item]], Sequence[Result]],

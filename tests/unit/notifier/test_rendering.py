@@ -345,6 +345,21 @@ def test_a_very_long_name_is_cut() -> None:
     assert len(rendered(business=business).subject) < 130
 
 
+def test_a_cancellation_promises_no_end_of_charges() -> None:
+    """What was used in the last period is charged as it ends: an approval says that the subscription won't renew."""
+    approved = rendered(Kind.CANCELLATION_APPROVED)
+    for text in (approved.text, approved.html):
+        assert "After that it won’t renew." in text
+        assert "charged" not in text
+    assert "charged" not in rendered(Kind.CANCELLATION_APPROVED, ends_at=None).text
+
+
+@pytest.mark.parametrize("kind", [Kind.CANCELLATION_REQUESTED, Kind.CANCELLATION_BY_HAND])
+def test_no_period_is_called_paid_with_its_date(kind: Kind) -> None:
+    """Whoever asks to cancel may owe for it, or be in a trial."""
+    assert "Current period until: Wed, Dec 23" in rendered(kind).text
+
+
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "data:text/html,x", "//x", "http://a b", ""]
 )
