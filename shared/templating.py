@@ -133,13 +133,12 @@ class _Direct(CodeGenerator):
 def escaped(value: Any) -> str:
     """A value as HTML shows it: escaped, and of a text nothing that turns the direction of our own words. Few texts have
     anything to escape, and markupsafe takes a while to find that."""
-    kind = type(value)
-    if kind is str:
+    if type(value) is str:
         text = value if value.isascii() else without_turns(value)
         return escape(text) if _SPECIAL.search(text) else text
-    if kind is Markup:
-        return value
-    return str(value) if kind is int else escape(value)
+    if type(value) is int:
+        return str(value)
+    return value if type(value) is Markup else escape(value)
 
 
 def trusted(html: str) -> Markup:

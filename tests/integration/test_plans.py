@@ -139,11 +139,13 @@ def plans(engine: Engine, work: Callable[[Session], Any]) -> list[str]:
     with engine.connect() as connection:
         for statement, parameters, is_prepared in sent:
             if is_prepared:
-                prepare, _, statement = spelled(statement)
+                prepare, forget, statement = spelled(statement)
                 connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
                 connection.connection.cursor().execute(prepare)
             rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
             told.append("\n".join(row[0] for row in rows))
+            if is_prepared:
+                connection.exec_driver_sql(forget)
     return told
 
 
