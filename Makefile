@@ -39,7 +39,9 @@ test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli amqplib ## Everythin
 	@echo "test: lint, and beside it rules, handlers, whole stories and manifests"
 	@$(MAKE) --no-print-directory -j 2 lint test-unit-whole
 	@echo "test: contract, end-to-end and integration tests, three files at a time"
-	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(LONG_TESTS))
+	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not punctual and not alone" tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(LONG_TESTS))
+	@echo "test: what keeps seconds that the product promises, two files at a time"
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m punctual $(PUNCTUAL_TESTS)
 	@echo "test: what measures time or memory, alone"
 	@$(PYTEST) -m alone $(ALONE_TESTS)
 
@@ -65,7 +67,8 @@ test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 	@$(PYTEST) tests/e2e
 
 IMAGE_TESTS := tests/integration/test_image.py
-# The files of tests that are marked `alone`: they measure time or memory, and have no other test beside them.
+# The files of tests with a marker of pyproject.toml.
+PUNCTUAL_TESTS = $(shell grep -rl --include='test_*.py' 'pytest\.mark\.punctual' tests)
 ALONE_TESTS = $(shell grep -rl --include='test_*.py' 'pytest\.mark\.alone' tests)
 LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py tests/faults/test_crowd.py \
 	tests/faults/test_stopping.py tests/faults/test_deafness.py tests/faults/test_rolling.py tests/faults/test_rotation.py

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from local.processes import Embedded, fetch
 from tests.fixtures.story import eventually
+
+pytestmark = pytest.mark.punctual
 
 BUTTON = "Manage payment + subscriptions"
 

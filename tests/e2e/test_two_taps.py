@@ -6,9 +6,12 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.fixtures.story import Customer, Story, eventually, link_in, next_second
+
+pytestmark = pytest.mark.punctual
 
 BUTTON = "Manage payment + subscriptions"
 

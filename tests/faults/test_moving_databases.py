@@ -18,6 +18,8 @@ from tests.faults.poster import Poster
 from tests.faults.system import System
 from tests.faults.test_promises import alive, failed, mails, ready, settle
 
+pytestmark = pytest.mark.punctual
+
 READY_SECONDS = 5
 TRIES = ("retry", "dead")
 OWN_SERVERS = True

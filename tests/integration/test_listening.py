@@ -13,6 +13,8 @@ import pytest
 from local.servers import RabbitMQ
 from tests.fixtures.listener import CALLS, EVENTS, Listener, eventually
 
+pytestmark = pytest.mark.punctual
+
 HEALS_WITHIN = 5.0
 SLACK = 2.0
 """What a busy machine may add."""

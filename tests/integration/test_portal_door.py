@@ -12,6 +12,8 @@ from examples.host_app import PorticoError
 from local.processes import Stack
 from tests.fixtures.story import BUSINESS, Story, eventually, link_in
 
+pytestmark = pytest.mark.punctual
+
 
 def get(url: str) -> requests.Response:
     return requests.get(url, timeout=10, allow_redirects=False)
