@@ -6,8 +6,9 @@ Events come late, twice and in any order: `merge` leads always to the same end. 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+import msgspec
 
 from shared import events
 from shared.contracts.invoices import (
@@ -19,8 +20,7 @@ from shared.contracts.invoices import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one event says about an invoice."""
 
     at: dt.datetime
@@ -141,7 +141,7 @@ def merge(known: AnyInvoice, seen: Observation, **besides: Any) -> AnyInvoice:
         changes |= _failure(known, seen)
     if seen.action_required:
         changes["action_required_at"] = _latest(known.action_required_at, seen.at)
-    return replace(known, **changes, **besides)
+    return known.with_changes(**changes, **besides)
 
 
 def _status(known: Invoice, seen: Observation) -> dict[str, Any]:
@@ -169,8 +169,7 @@ def _with_payment_begun(
 ) -> AnyInvoice:
     """A payment knows of its invoice that it is no draft any more, and nothing else."""
     known_open = FINALITY.get(known.status, 0) >= FINALITY["open"]
-    return replace(
-        known,
+    return known.with_changes(
         status=known.status if known_open else InvoiceStatus.OPEN.value,
         currency=known.currency or seen.currency,
         on_behalf_of=known.on_behalf_of or seen.on_behalf_of,

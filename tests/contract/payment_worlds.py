@@ -110,7 +110,7 @@ class FakeWorld:
 
     def charge_to(self, invoice_id: str, card: str) -> None:
         invoice = self.gateway.invoices[invoice_id]
-        self.gateway.invoices[invoice_id] = replace(invoice, defaults=charged_to(card))
+        self.gateway.invoices[invoice_id] = invoice.with_changes(defaults=charged_to(card))
 
     def restrict(self, subscription_id: str, *types: str) -> None:
         found = self.gateway.all_subscriptions[subscription_id]
@@ -147,7 +147,7 @@ class FakeWorld:
 
     def give_up(self, invoice_id: str) -> None:
         invoice = self.gateway.invoices[invoice_id]
-        self.gateway.invoices[invoice_id] = replace(invoice, status="uncollectible")
+        self.gateway.invoices[invoice_id] = invoice.with_changes(status="uncollectible")
 
     def trouble(self, kind: Trouble) -> None:
         self.gateway.troubles = [kind]

@@ -26,8 +26,7 @@ def is_live_key(api_key: str) -> bool:
     return api_key.split("_", 2)[1:2] == ["live"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invoice(contracts.Invoice):
+class Invoice(contracts.Invoice, frozen=True, kw_only=True, gc=False):
     """A Stripe invoice, fresh from the API."""
 
     id: str

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -378,8 +378,7 @@ class _Recovery:
                 return False  # from before the line, and nobody has given the card for it
         told_at = known.auto_advance_as_of if known and known.auto_advance else None
         return may_collect(
-            replace(
-                invoice,
+            invoice.with_changes(
                 was_advancing=by_itself,
                 last_failed_at=failed_at,
                 auto_advance_as_of=told_at,

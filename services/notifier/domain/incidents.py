@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Final
 
 from services.notifier.domain.vocabulary import Reason
@@ -19,8 +18,7 @@ CLOSED_BECAUSE: Final[dict[str, Reason]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident(Invoice):
+class Incident(Invoice, frozen=True, kw_only=True, gc=False):
     """The story of one invoice as far as it is known, and what its customer was told."""
 
     account: Account = OWN

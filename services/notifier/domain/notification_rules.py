@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident
@@ -203,7 +203,7 @@ def as_it_stands(incident: Incident, fresh: InvoiceNow | None) -> Incident:
     }
     # Mostly it stands as events have told, and is asked for several times an email: a copy is 36 fields.
     news = {name: value for name, value in stands.items() if getattr(incident, name) != value}
-    return replace(incident, **news) if news else incident
+    return incident.with_changes(**news) if news else incident
 
 
 def how_it_ended(

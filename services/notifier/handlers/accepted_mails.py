@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
@@ -72,8 +71,7 @@ def as_mailed(
     """The incident with an email that left at `sent_at` and tells of what happened and was heard then. `asked`: it is the last that was
     begun (`Incident.asked_at`)."""
     told_at = effective_time(occurred_at, heard_at, sent_at)
-    return replace(
-        incident,
+    return incident.with_changes(
         last_mailed_at=max(told_at, incident.last_mailed_at or told_at),
         asked_at=sent_at if asked else incident.asked_at,
     )

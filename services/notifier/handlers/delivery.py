@@ -182,7 +182,7 @@ def begin_posts(
                 continue
             begun |= posting.invoices & known.incidents.keys()
             for invoice in posting.others.keys() & known.incidents.keys():
-                known.incidents[invoice] = replace(known.incidents[invoice], asked_at=now)
+                known.incidents[invoice] = known.incidents[invoice].with_changes(asked_at=now)
             if leased.gathers:
                 _name_charges(session, posting)
         elif result is None and leased.kind is Kind.COLLECTION_ENDED:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -188,7 +187,9 @@ def _note_ends_of(
         for one in incidents.lock_unpaid_of_subscription(
             session, _customer(data), data.subscription_id
         )
-        if ending(replace(one, next_payment_attempt=None), state, now=now, waited=one.waited(now))
+        if ending(
+            one.with_changes(next_payment_attempt=None), state, now=now, waited=one.waited(now)
+        )
         is not None
     ]
     if not unpaid:
@@ -231,7 +232,9 @@ def note_ends(
             for incident, event in new
         ],
     )
-    incidents.store_incidents(session, [replace(incident, end_noted=True) for incident, _ in new])
+    incidents.store_incidents(
+        session, [incident.with_changes(end_noted=True) for incident, _ in new]
+    )
     known = {incident.name: event for incident, event in found if incident.end_noted}
     if known:
         notifications.look_at_once(session, known, now, Reason.WAITS_FOR_END)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable
-from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Select, Update, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from services.notifier.domain.incidents import Incident
 from services.notifier.models import IncidentRow
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.invoices import InvoiceStatus
+from shared.json_documents import as_text, json_object
 from shared.postgresql import WITH_NEXT
 from shared.statements import (
     among_named,
@@ -30,14 +31,17 @@ from shared.statements import (
 
 MOST_TOLD_TOGETHER: Final = 20
 """How many invoices of one customer an email to the business names."""
-_FIELDS: Final = tuple(field.name for field in fields(Incident) if field.name != "under_way_since")
+_FIELDS: Final = tuple(name for name in Incident.__struct_fields__ if name != "under_way_since")
 """Whether a payment is under way billing is asked before each email: it knows by its webhooks, too, when Stripe is busy."""
 _TABLE: Final = table_of(IncidentRow)
-_COLUMNS: Final = tuple(
-    IncidentRow.__mapper__.columns[name]  # of the table: no entity is made of a row
-    for name in _FIELDS
+_COLUMNS: Final = {name: IncidentRow.__mapper__.columns[name] for name in _FIELDS}
+_NAMES: Final = {column.name: name for name, column in _COLUMNS.items()}
+_DOCUMENT: Final = json_object(
+    **_COLUMNS
+    # NULL in rows of an earlier release
+    | {"amount_remaining": func.coalesce(_TABLE.c.amount_remaining, 0)}
 )
-_NAMES: Final = {column.name: name for column, name in zip(_COLUMNS, _FIELDS, strict=True)}
+_decode: Final = msgspec.json.Decoder(Incident).decode
 _KEY: Final = ("account", "invoice_id")
 _CUSTOMER: Final = (_TABLE.c.account, _TABLE.c.stripe_customer_id, _TABLE.c.on_behalf_of)
 _ORDER: Final = tuple(_TABLE.c[name] for name in _KEY)
@@ -226,20 +230,13 @@ def _values(incident: Incident) -> dict[str, Any]:
 
 
 def _select() -> Select[Any]:
-    return select(*_COLUMNS)
+    return select(as_text(_DOCUMENT))
 
 
 def _read(
     session: Session, statement: Select[Any], parameters: dict[str, Any] | None = None
 ) -> list[Incident]:
-    found = []
-    for row in session.execute(statement, parameters):
-        values = dict(zip(_FIELDS, row, strict=True))
-        values["amount_remaining"] = (
-            values["amount_remaining"] or 0
-        )  # NULL in rows of an earlier release
-        found.append(Incident(**values))
-    return found
+    return [_decode(document) for document in session.scalars(statement, parameters)]
 
 
 def read_incidents(session: Session, invoices: Iterable[StripeId]) -> dict[StripeId, Incident]:

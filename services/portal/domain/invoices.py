@@ -4,7 +4,6 @@ the one that came after it."""
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
 from typing import Final
 
 from shared.contracts import invoices as contracts
@@ -26,8 +25,7 @@ THANKS_FOR: Final = dt.timedelta(days=1)
 _DECLINES: Final = {one.value: one for one in Decline}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invoice(contracts.Invoice):
+class Invoice(contracts.Invoice, frozen=True, kw_only=True, gc=False):
     """What is known of an invoice by now, with what the page tells besides."""
 
     method_changed_at: dt.datetime | None = None
@@ -160,4 +158,4 @@ def with_method_change(known: Invoice, changed_at: dt.datetime | None) -> Invoic
     )
     if latest == known.method_changed_at:
         return known
-    return replace(known, method_changed_at=latest, ask_again_at=None)
+    return known.with_changes(method_changed_at=latest, ask_again_at=None)

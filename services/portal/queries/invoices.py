@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from shared.statements import (
     update_rows,
 )
 
-_INVOICE_FIELDS: Final = tuple(field.name for field in fields(Invoice))
+_INVOICE_FIELDS: Final = Invoice.__struct_fields__
 _TABLE: Final = table_of(InvoiceRow)
 _KEY: Final = ("account", "invoice_id")
 COLUMNS: Final = tuple(_TABLE.c[name] for name in (*_KEY, *_INVOICE_FIELDS))

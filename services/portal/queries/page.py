@@ -4,7 +4,7 @@ msgspec reads it into what the domain knows."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
@@ -58,9 +58,9 @@ def _moment(name: str) -> BindParameter[dt.datetime]:
     return bindparam(name, type_=UtcDateTime())
 
 
-def _columns(table: Table, kind: type) -> dict[str, ColumnElement[Any]]:
+def _columns(table: Table, names: Iterable[str]) -> dict[str, ColumnElement[Any]]:
     """The columns that fields of a domain's class are named after."""
-    return {one.name: table.c[one.name] for one in fields(kind)}
+    return {name: table.c[name] for name in names}
 
 
 def _visits(*, upcoming: bool) -> Select[Any]:
@@ -84,7 +84,7 @@ def _invoices() -> Select[Any]:
     )
     document = json_object(
         invoice_id=_invoice.c.invoice_id,
-        invoice=json_object(**_columns(_invoice, Invoice)),
+        invoice=json_object(**_columns(_invoice, Invoice.__struct_fields__)),
         subscription=case((_subscription.c.status != NOT_TOLD, state)),
     )
     worth_telling = _invoice.c.first_failed_at.is_not(None) & (
@@ -137,7 +137,7 @@ def _statement() -> Select[Any]:
         billing_opened_at=_customer.c.billing_opened_at,
         method_changed_at=changed,
         disconnected=DISCONNECTED,
-        business=json_object(**_columns(_business, Business)),
+        business=json_object(**_columns(_business, (one.name for one in fields(Business)))),
         appointments=json_list(_visits(upcoming=True), _visits(upcoming=False)),
         invoices=json_list(_invoices()),
     )

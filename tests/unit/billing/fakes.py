@@ -509,7 +509,7 @@ class FakePaymentGateway:
             self.processing.add(invoice.id)
             self.debited[invoice.id] = payment_method
             return Payment(PayOutcome.PROCESSING)
-        self.invoices[invoice.id] = dataclasses.replace(invoice, status="paid", amount_remaining=0)
+        self.invoices[invoice.id] = invoice.with_changes(status="paid", amount_remaining=0)
         self.paid_with[invoice.id] = payment_method
         return Payment(PayOutcome.PAID)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -89,7 +88,7 @@ def test_nothing_of_another_behalf_is_opened_or_ended(gateway: FakePaymentGatewa
     """One Stripe customer of a platform is several businesses': each opens and ends its own alone. Where none is named the portal has
     judged: no business may have named it."""
     customer = INVOICE.stripe_customer_id
-    gateway.invoices["in_1"] = dataclasses.replace(INVOICE, on_behalf_of="acct_b")
+    gateway.invoices["in_1"] = INVOICE.with_changes(on_behalf_of="acct_b")
     gateway.all_subscriptions["sub_1"] = Subscription(
         "sub_1", customer, "active", on_behalf_of="acct_b"
     )
@@ -135,7 +134,7 @@ def test_no_end_is_planned_for_a_business_that_observes(gateway: FakePaymentGate
 def test_a_hosted_invoice_leads_only_its_own_customer(gateway: FakePaymentGateway) -> None:
     """Another customer's invoice is unknown; one that is paid is closed."""
     gateway.invoices["in_1"] = INVOICE
-    gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", status="paid")
+    gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2", status="paid")
     owner = gateway.invoices["in_1"].stripe_customer_id
     with pytest.raises(UnknownInvoice):
         hosted_invoice_url(gateway, "in_1", "cus_other")

@@ -162,7 +162,7 @@ def test_what_became_of_a_try_is_read_off_the_invoice(
     status: str, trace: PaymentTrace, expected: Payment | None
 ) -> None:
     """Paid, closed, under way (the invoice is still open), declined since: known. Open and nothing to see: not known."""
-    invoice = dataclasses.replace(INVOICE, status=status)
+    invoice = INVOICE.with_changes(status=status)
     assert fate(invoice, trace, "pm_1", NOW) == expected
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -43,7 +42,7 @@ ID = INVOICE.id
 def owing(gateway: FakePaymentGateway) -> FakePaymentGateway:
     """A bad debt of a customer who has a good card by now."""
     owner = INVOICE.stripe_customer_id
-    gateway.invoices[ID] = dataclasses.replace(INVOICE, status="uncollectible")
+    gateway.invoices[ID] = INVOICE.with_changes(status="uncollectible")
     gateway.customers[owner] = Customer(owner, charged_to("pm_good"))
     return gateway
 
@@ -75,10 +74,10 @@ def test_a_decline_is_an_outcome(owing: FakePaymentGateway) -> None:
 def test_what_can_not_be_collected_says_why(owing: FakePaymentGateway) -> None:
     """Each by its name, and nothing is charged."""
     for status in ("void", "paid", "draft"):
-        owing.invoices[ID] = dataclasses.replace(INVOICE, status=status)
+        owing.invoices[ID] = INVOICE.with_changes(status=status)
         with pytest.raises(InvoiceClosed, match=status):
             collect(owing, ID, "one")
-    owing.invoices[ID] = dataclasses.replace(INVOICE, collection_method="send_invoice")
+    owing.invoices[ID] = INVOICE.with_changes(collection_method="send_invoice")
     with pytest.raises(NotCollectable):
         collect(owing, ID, "one")
     owing.invoices[ID] = INVOICE

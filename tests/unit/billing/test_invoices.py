@@ -22,8 +22,8 @@ invoice_state = on_the_wire(invoices.invoice_state)
 
 @pytest.fixture(autouse=True)
 def _open_invoice(gateway: FakePaymentGateway) -> None:
-    gateway.invoices["in_1"] = dataclasses.replace(
-        INVOICE, number="A-4", next_payment_attempt=dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
+    gateway.invoices["in_1"] = INVOICE.with_changes(
+        number="A-4", next_payment_attempt=dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
     )
     gateway.problems["in_1"] = PaymentProblem(
         "card_declined",
@@ -128,7 +128,7 @@ def test_one_look_is_one_request(gateway: FakePaymentGateway) -> None:
 
 def test_a_paid_invoice_has_no_decline(gateway: FakePaymentGateway) -> None:
     """The failure that came before the success is no news."""
-    gateway.invoices["in_1"] = dataclasses.replace(INVOICE, status="paid", amount_remaining=0)
+    gateway.invoices["in_1"] = INVOICE.with_changes(status="paid", amount_remaining=0)
     assert invoice_state(gateway, "in_1")["decline"] is None
 
 

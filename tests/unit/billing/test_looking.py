@@ -88,7 +88,7 @@ def test_within_the_budget_stripe_is_asked(
     database: Transactions, gateway: FakePaymentGateway
 ) -> None:
     """All that one look tells, and that it comes from Stripe."""
-    gateway.invoices["in_1"] = dataclasses.replace(INVOICE, number="A-4")
+    gateway.invoices["in_1"] = INVOICE.with_changes(number="A-4")
     gateway.problems["in_1"] = PaymentProblem("card_declined", "insufficient_funds", method=VISA)
     gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due")
     alone = invoice_state(gateway, "in_1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import datetime as dt
 import inspect
 import textwrap
@@ -296,7 +295,7 @@ def test_a_business_that_is_live_beside_one_that_observes_has_its_money(loop: Lo
     """A platform's customer owes both: each is asked about, and the change is done, so that more of it may come."""
     loop.businesses.observe = False
     loop.businesses.observing = {"acct_b"}
-    b = dataclasses.replace(INVOICE, id="in_2", on_behalf_of="acct_b", subscription_id=None)
+    b = INVOICE.with_changes(id="in_2", on_behalf_of="acct_b", subscription_id=None)
     loop.gateway.invoices["in_2"] = b
     report = loop.run()
     assert report.run is Run.DONE
@@ -306,7 +305,7 @@ def test_a_business_that_is_live_beside_one_that_observes_has_its_money(loop: Lo
 
 def test_what_is_under_way_or_was_just_declined_would_not_have_been_charged(loop: Loop) -> None:
     """A preview tells what would have been charged, by the rules of one who is live; it waits for nothing."""
-    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2")
+    loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2")
     loop.gateway.processing.add("in_1")
     loop.gateway.debited["in_1"] = "pm_another"
     wish = loop.told()
@@ -326,7 +325,7 @@ def test_what_became_of_the_invoice_is_told_from_its_webhooks(loop: Loop) -> Non
     def of_in_1(event: dict[str, Any]) -> None:
         event["data"]["object"]["id"] = "in_1"
 
-    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2")
+    loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2")
     loop.run()
     with loop.database.transaction() as session:
         body = payload("invoice.paid", of_in_1)
@@ -340,7 +339,7 @@ def test_what_became_of_the_invoice_is_told_from_its_webhooks(loop: Loop) -> Non
 def test_the_list_goes_on_where_it_ended(loop: Loop) -> None:
     """Each once, whatever the size of a page, those of one moment too."""
     loop.gateway.invoices = {
-        f"in_{number}": dataclasses.replace(INVOICE, id=f"in_{number}") for number in range(7)
+        f"in_{number}": INVOICE.with_changes(id=f"in_{number}") for number in range(7)
     }
     loop.run()
     loop.clock.forward(days=1)

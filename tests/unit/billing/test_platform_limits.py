@@ -226,8 +226,8 @@ def test_the_new_card_has_its_turn_when_the_old_one_fails(loop: Loop) -> None:
     """The next cycle charges the old card. It fails, and the invoice alone is charged to the new one."""
     new_card(loop)
     loop.clock.now += DEBIT_LOOK * 30
-    invoice = dataclasses.replace(loop.gateway.invoices["in_1"], id="in_2", status="open")
-    loop.gateway.invoices["in_2"] = dataclasses.replace(invoice, amount_remaining=8900)
+    invoice = loop.gateway.invoices["in_1"].with_changes(id="in_2", status="open")
+    loop.gateway.invoices["in_2"] = invoice.with_changes(amount_remaining=8900)
     failed_invoice(loop)
     turn = told(loop)[-1]
     assert isinstance(turn, events.PaymentMethodChanged)
@@ -332,8 +332,8 @@ def test_another_default_of_the_customer_is_not_overruled(loop: Loop) -> None:
     new_card(loop)
     loop.clock.now += DEBIT_LOOK * 30
     loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to(DECLINES))
-    loop.gateway.invoices["in_2"] = dataclasses.replace(
-        loop.gateway.invoices["in_1"], id="in_2", status="open", amount_remaining=8900
+    loop.gateway.invoices["in_2"] = loop.gateway.invoices["in_1"].with_changes(
+        id="in_2", status="open", amount_remaining=8900
     )
     failed_invoice(loop)
     with loop.database.reading() as session:

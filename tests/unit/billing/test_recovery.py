@@ -238,7 +238,7 @@ def test_a_dead_process_whose_event_never_comes_back_is_replaced(loop: Loop) -> 
 )
 def test_only_failed_autopay_invoices_are_paid(loop: Loop, changed: dict[str, object]) -> None:
     """What was never tried, is not owed, or is paid by hand is left alone."""
-    loop.gateway.invoices["in_1"] = dataclasses.replace(INVOICE, **changed)  # type: ignore[arg-type]
+    loop.gateway.invoices["in_1"] = INVOICE.with_changes(**changed)  # type: ignore[arg-type]
     assert loop.run().run is Run.DONE
     assert loop.gateway.charges == []
 
@@ -448,7 +448,7 @@ def test_an_event_of_another_scope_pays_what_the_first_did_not(loop: Loop) -> No
     loop.gateway.all_subscriptions["sub_1"] = Subscription(
         "sub_1", "cus_1", "past_due", charged_to(DECLINES)
     )
-    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id="sub_2")
+    loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2", subscription_id="sub_2")
     loop.run(loop.told(DECLINES, SUBSCRIPTION, "sub_1"))
     assert loop.gateway.charges == [("in_1", DECLINES)]
     loop.clock.forward(seconds=5)
@@ -462,7 +462,7 @@ def test_a_card_given_to_everything_waits_only_where_it_was_just_tried(loop: Loo
     loop.gateway.all_subscriptions["sub_1"] = Subscription(
         "sub_1", "cus_1", "past_due", charged_to(DECLINES)
     )
-    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id="sub_2")
+    loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2", subscription_id="sub_2")
     loop.run(loop.told(DECLINES, SUBSCRIPTION, "sub_1"))
     loop.clock.forward(minutes=10)
     report = loop.run(loop.new_card(DECLINES))
@@ -575,7 +575,7 @@ def test_a_key_older_than_stripes_memory_is_not_sent_again(loop: Loop) -> None:
 
 def test_one_invoice_of_unknown_fate_does_not_hold_back_the_others(loop: Loop) -> None:
     """The first one's answer is an error for good; the second is paid in the same run."""
-    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2")
+    loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2")
     loop.gateway.troubles = [Trouble.STORED_500]
     with pytest.raises(StripeUnavailable):
         loop.run()
@@ -621,7 +621,7 @@ def test_what_was_paid_meanwhile_is_success(loop: Loop) -> None:
 
     def stripe_was_faster(operation: str) -> None:
         if operation == "pay":
-            loop.gateway.invoices["in_1"] = dataclasses.replace(INVOICE, status="paid")
+            loop.gateway.invoices["in_1"] = INVOICE.with_changes(status="paid")
 
     loop.gateway.before = stripe_was_faster
     assert loop.run().payments["in_1"].outcome is PayOutcome.ALREADY_PAID
@@ -632,7 +632,7 @@ def test_what_was_voided_meanwhile_is_closed(loop: Loop) -> None:
 
     def voided(operation: str) -> None:
         if operation == "pay":
-            loop.gateway.invoices["in_1"] = dataclasses.replace(INVOICE, status="void")
+            loop.gateway.invoices["in_1"] = INVOICE.with_changes(status="void")
 
     loop.gateway.before = voided
     assert loop.run().payments["in_1"].outcome is PayOutcome.CLOSED
@@ -642,7 +642,7 @@ def test_a_refusal_for_an_open_invoice_is_recorded_and_does_not_stop_the_others(
     loop: Loop,
 ) -> None:
     """An invoice that Stripe will not try (a card of another customer, …) is told; the next one is paid."""
-    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2")
+    loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2")
     refused = iter([True, False])
 
     def refuse_the_first(operation: str) -> None:
@@ -750,8 +750,8 @@ def test_what_was_turned_off_is_not_collected(
     loop: Loop, auto_advance: bool | None, billing_reason: str, paid: bool
 ) -> None:
     """Automatic collection that was on and is off; an invoice made by API never had it on, and is recovered as any."""
-    loop.gateway.invoices["in_1"] = dataclasses.replace(
-        INVOICE, auto_advance=auto_advance, billing_reason=billing_reason
+    loop.gateway.invoices["in_1"] = INVOICE.with_changes(
+        auto_advance=auto_advance, billing_reason=billing_reason
     )
     assert bool(loop.run().payments) is paid
 
@@ -765,8 +765,8 @@ def test_the_webhooks_know_that_collection_was_once_on(loop: Loop) -> None:
     with loop.database.transaction() as session:
         body = payload("invoice.payment_failed", mine)
         store_webhook(session, inbox.read_webhook(body, directory=OWN_ALONE), loop.clock())
-    loop.gateway.invoices["in_1"] = dataclasses.replace(
-        INVOICE, auto_advance=False, billing_reason="manual"
+    loop.gateway.invoices["in_1"] = INVOICE.with_changes(
+        auto_advance=False, billing_reason="manual"
     )
     assert loop.run().payments == {}
 
@@ -812,7 +812,7 @@ def test_a_subscriptions_own_new_card_pays_its_invoices_only(loop: Loop) -> None
     loop.gateway.all_subscriptions["sub_2"] = Subscription(
         "sub_2", "cus_1", "active", charged_to("pm_2")
     )
-    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id="sub_2")
+    loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2", subscription_id="sub_2")
     loop.run(loop.told(GOOD, SUBSCRIPTION, "sub_1"))
     assert loop.recorded() == {"in_1": PayOutcome.PAID}
     assert loop.gateway.all_subscriptions["sub_2"].own_default == "pm_2"
@@ -892,9 +892,7 @@ def test_a_default_source_behind_a_payment_method_pays_nothing(loop: Loop) -> No
 
 def test_a_method_for_one_invoice_pays_that_one(loop: Loop) -> None:
     """Set on the invoice alone: neither the customer's others nor a subscription are touched."""
-    loop.gateway.invoices["in_2"] = dataclasses.replace(
-        INVOICE, id="in_2", defaults=charged_to(GOOD)
-    )
+    loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2", defaults=charged_to(GOOD))
     report = loop.run(loop.told(GOOD, OWN, "in_2"))
     assert (report.pointed, loop.gateway.charges) == ([], [("in_2", GOOD)])
 
@@ -904,8 +902,8 @@ def test_an_invoices_method_that_is_not_there_any_more_pays_nothing(
     loop: Loop, invoice_id: str
 ) -> None:
     """Changed again meanwhile, an invoice that Stripe does not know, or another customer's."""
-    loop.gateway.invoices["in_others"] = dataclasses.replace(
-        INVOICE, id="in_others", stripe_customer_id="cus_2", defaults=charged_to(GOOD)
+    loop.gateway.invoices["in_others"] = INVOICE.with_changes(
+        id="in_others", stripe_customer_id="cus_2", defaults=charged_to(GOOD)
     )
     loop.run(loop.told(GOOD, OWN, invoice_id))
     assert loop.gateway.charges == []
@@ -916,6 +914,6 @@ def test_a_method_that_a_subscription_does_not_take_is_not_charged_for_it(loop: 
     loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to(DEBIT))
     cards = Subscription("sub_1", "cus_1", "past_due", charged_to(DECLINES, types=["card"]))
     loop.gateway.all_subscriptions["sub_1"] = cards
-    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id=None)
+    loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2", subscription_id=None)
     report = loop.run(loop.told(DEBIT))
     assert (report.pointed, loop.gateway.charges) == ([], [("in_2", DEBIT)])

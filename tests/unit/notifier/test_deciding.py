@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -60,7 +59,7 @@ def decision(
     invoice: Observation, told: PriorNotices | None = None, **story: Any
 ) -> Send | Suppress:
     fresh = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
-    incident = dataclasses.replace(merge(fresh, invoice, NOW), **story)
+    incident = merge(fresh, invoice, NOW).with_changes(**story)
     return decide(invoice, incident, told or PriorNotices())
 
 

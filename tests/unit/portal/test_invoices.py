@@ -136,10 +136,10 @@ def test_a_payment_that_never_began_is_not_called_under_way() -> None:
     """Collecting was stopped when the new payment method came: once billing knows of no payment, the invoice is due as before."""
     known = with_method_change(invoice(FAILED), ago(hours=3))
     assert state_of(*owned(known), NOW) is State.PENDING, "nobody was asked yet"
-    asked = replace(known, ask_again_at=ago(minutes=1))
+    asked = known.with_changes(ask_again_at=ago(minutes=1))
     assert state_of(*owned(asked), NOW) is State.DECLINED
     assert state_of(*owned(asked), ago(hours=2)) is State.PENDING, "our own try may wait an hour"
-    under_way = replace(asked, under_way_since=asked.retrying_since)
+    under_way = asked.with_changes(under_way_since=asked.retrying_since)
     assert state_of(*owned(under_way), NOW) is State.PENDING
 
 
@@ -167,7 +167,7 @@ def test_a_date_in_the_past_is_not_promised() -> None:
 
 def looked_up(known: Invoice, **learnt: Any) -> Invoice:
     """The invoice after billing was asked about its last failure."""
-    return replace(known, card_of_failure=known.last_failed_at, **learnt)
+    return known.with_changes(card_of_failure=known.last_failed_at, **learnt)
 
 
 def test_a_date_is_promised_only_when_a_charge_will_really_happen() -> None:

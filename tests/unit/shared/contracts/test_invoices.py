@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import itertools
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shared import events
 from shared.contracts.invoices import (
@@ -135,13 +135,13 @@ def test_a_payment_that_began_tells_nothing_else() -> None:
     """It is told by the payment, which knows neither what the invoice comes to nor when it is tried."""
     known = story(seen(next_payment_attempt=NOW + DAY, collection_method="send_invoice"))
     after = merge(known, began(5))
-    assert dataclasses.replace(after, under_way_since=None) == known
+    assert after.with_changes(under_way_since=None) == known
 
 
 def test_a_release_before_reads_a_payment_that_began_as_no_news() -> None:
     """It knows no `processing`: an update that names no attempt changes neither amounts nor dates of a failed invoice."""
     known = story(seen(next_payment_attempt=NOW + DAY))
-    assert merge(known, dataclasses.replace(began(5), processing=False)) == known
+    assert merge(known, replace(began(5), processing=False)) == known
 
 
 def test_what_is_paid_was_not_voided() -> None:
