@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Row, exists, func, insert, select, text, update
+from sqlalchemy import Row, Select, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, HostEventRow
 from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_objects, changed, table_of
+from shared.statements import among_named, changed, insert_new_rows, named_objects, table_of
 
 LOCK: Final = 0x686F7374
 """PostgreSQL's advisory lock under which places are given."""
@@ -24,37 +25,40 @@ MOST_PLACED: Final = 5000
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _table: Final = table_of(HostEventRow)
+_customers: Final = table_of(CustomerRow)
 
 
 def add(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Write events down, without a place yet."""
-    if rows:
-        session.execute(insert(_table), list(rows))
+    insert_new_rows(session, _table, rows, returning="id")
 
 
 def owners(
     session: Session, stripe_customers: Collection[StripeId]
 ) -> dict[StripeId, dict[str, Row[Any]]]:
     """Whose these Stripe customers are, by on whose behalf they are charged: `customer_id` and `business_pk`; the oldest customer first."""
-    rows = session.execute(
-        select(
-            CustomerRow.account,
-            CustomerRow.platform_stripe_customer_id,
-            CustomerRow.on_behalf_of,
-            CustomerRow.public_id.label("customer_id"),
-            CustomerRow.business_pk,
-        )
-        .where(
-            among_objects(
-                CustomerRow.account, CustomerRow.platform_stripe_customer_id, stripe_customers
-            )
-        )
-        .order_by(CustomerRow.id)
-    )
+    accounts, names = named_objects(stripe_customers)
     found: dict[StripeId, dict[str, Row[Any]]] = {}
-    for row in rows:
+    for row in session.execute(_owning(accounts), names):
         found.setdefault(StripeId(Account(row[0]), row[1]), {})[row.on_behalf_of] = row
     return found
+
+
+@lru_cache
+def _owning(accounts: int) -> Select[Any]:
+    return (
+        select(
+            _customers.c.account,
+            _customers.c.platform_stripe_customer_id,
+            _customers.c.on_behalf_of,
+            _customers.c.public_id.label("customer_id"),
+            _customers.c.business_pk,
+        )
+        .where(
+            among_named(_customers.c.account, _customers.c.platform_stripe_customer_id, accounts)
+        )
+        .order_by(_customers.c.id)
+    )
 
 
 def business_keys(session: Session, business_ids: Collection[str]) -> dict[str, int]:
