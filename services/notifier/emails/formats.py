@@ -34,6 +34,8 @@ def plain_name(text: str, longest: int = _LONGEST_NAME) -> str:
 
 def plain_line(text: str) -> str:
     """Text as one line of a header: whatever was a line break is a space. No-break spaces stay, in amounts and signs."""
+    if text.isprintable() and "  " not in text:
+        return text.strip()
     spaced = "".join(
         " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text
     )

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 from markupsafe import Markup, escape
 
 from services.notifier.domain.kinds import DUNNING, Kind
+from services.notifier.emails.formats import REMEMBERED
 
 
+@lru_cache(REMEMBERED)
 def bdi(name: str) -> Markup:
     """Somebody else's text inside our sentence: its direction must not turn ours around."""
     return Markup(f"<bdi>{escape(name)}</bdi>") if name else Markup("")  # noqa: S704

@@ -6,7 +6,6 @@ The words stand in `templates/email/<kind>/`, the look of all emails in `templat
 from __future__ import annotations
 
 import operator
-import re
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,14 +70,15 @@ class Renderer:
         locale = choose_locale((letter.locale, letter.business.locale))
         words = translations(locale)
         common = _common(letter, locale, words)
-        plain = common | _names(letter, common["direction"], html=False)
-        rich = common | _names(letter, common["direction"], html=True)
+        direction, names = locale.text_direction, _names(letter)
+        plain = common | {of: formats.isolated(name, direction) for of, name in names.items()}
+        rich = common | {of: bdi(name) for of, name in names.items()}
         subject = self._fill(letter.kind, "subject.txt", locale, plain)
         text = self._fill(letter.kind, "body.txt", locale, plain)
         html = self._fill(letter.kind, "body.html", locale, rich | {"subject": subject.strip()})
         return Rendered(
             subject=formats.plain_line(subject),
-            text=re.sub(r"\n{3,}", "\n\n", text).strip() + "\n",
+            text=_without_gaps(text).strip() + "\n",
             html=html.strip() + "\n",
         )
 
@@ -118,13 +118,20 @@ class Renderer:
         return self._environments[key]
 
 
+def _without_gaps(text: str) -> str:
+    """At most one empty line in a row: a pattern would look at each line's end."""
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text
+
+
 def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str, Any]:
     """What text and HTML share. All of it is plain text; the HTML environment escapes it."""
     _ = words.gettext
     days = Days(locale, letter.timezone, letter.now)
     coming = letter.next_appointment
     links_until = letter.links.expires_at if letter.links else None
-    business = letter.business
+    business, name = letter.business, formats.plain_name(letter.business.name)
     url = button_url(letter.link, letter.kind) if letter.link else ""
     return {
         "kind": letter.kind.value,
@@ -172,6 +179,8 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         else "",
         "url": url,
         "buttons": _buttons(letter, url, _),
+        "business_plain": name,
+        "initial": formats.initial(name),
         "reply_to": business.email,
         "phone": formats.plain_name(business.phone) if business.phone else None,
         "website": web_address(business.website),
@@ -196,24 +205,18 @@ def _buttons(letter: Letter, url: str, _: Gettext) -> list[Button]:
     return [Button(url)] if url else []
 
 
-def _names(letter: Letter, direction: str, *, html: bool) -> dict[str, Any]:
-    """The names that strangers chose, made harmless for this format."""
+def _names(letter: Letter) -> dict[str, str]:
+    """The names that strangers chose, each on one line. Text and HTML each keep them from turning the sentence around them."""
     business = formats.plain_name(letter.business.name)
     customer = formats.plain_name(letter.customer_name, longest=60)
     to_business = letter.kind in TO_BUSINESS
     charges = letter.kind in DUNNING or letter.kind is Kind.PAYMENT_RECOVERED
     statement = other_name(letter.business.name, letter.business.charged_as) if charges else None
-
-    def shown(name: str) -> str:
-        return bdi(name) if html else formats.isolated(name, direction)
-
     return {
-        "business": shown(business),
-        "business_plain": business,
-        "customer": shown(customer),
-        "greeted": shown(business if to_business else customer),
-        "writer": shown(customer if to_business else business),
-        "endpoint": shown(formats.plain_name(letter.endpoint_host or "", longest=254)),
-        "initial": formats.initial(business),
-        "statement": shown(formats.plain_name(statement, longest=80)) if statement else "",
+        "business": business,
+        "customer": customer,
+        "greeted": business if to_business else customer,
+        "writer": customer if to_business else business,
+        "endpoint": formats.plain_name(letter.endpoint_host or "", longest=254),
+        "statement": formats.plain_name(statement, longest=80) if statement else "",
     }
