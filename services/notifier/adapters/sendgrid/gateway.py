@@ -65,6 +65,13 @@ NO_CONNECTION: Final = (NewConnectionError, ConnectTimeoutError, SSLError, Proxy
 """What is raised before a request can leave."""
 Answer = urllib3.BaseHTTPResponse
 
+NO_TRACKING: Final = TrackingSettings(
+    click_tracking=ClickTracking(enable=False, enable_text=False),
+    open_tracking=OpenTracking(enable=False),
+    subscription_tracking=SubscriptionTracking(enable=False),
+)
+"""Click tracking would rewrite, store and report back the customer's secret link."""
+
 SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
 TOLERANCE: Final = dt.timedelta(minutes=10)
@@ -140,12 +147,7 @@ class SendGridMailer:
             message.reply_to = ReplyTo(mail.reply_to, business or None)
         message.add_custom_arg(CustomArg("notification_id", mail.notification_id))
         message.add_category(Category(mail.kind.value))
-        # Click tracking would rewrite, store and report back the customer's secret link.
-        message.tracking_settings = TrackingSettings(
-            click_tracking=ClickTracking(enable=False, enable_text=False),
-            open_tracking=OpenTracking(enable=False),
-            subscription_tracking=SubscriptionTracking(enable=False),
-        )
+        message.tracking_settings = NO_TRACKING
         body: dict[str, Any] = message.get()
         return body
 
