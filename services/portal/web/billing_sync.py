@@ -28,8 +28,10 @@ from shared.telemetry import get_logger
 log = get_logger(__name__)
 
 
-AFTER_MAIL_SECONDS: Final = 0.25
-"""Billing is asked what failed so long after a failure came: an email about it asks billing and the portal at this moment, and goes first."""
+AFTER_MAIL_SECONDS: Final = 0.5
+"""Billing is asked what failed so long after a failure came: an email about it asks billing and the portal at this moment, and goes first.
+In a storm it is a round for all that failed in this time. Each round is a statement over three indexes and a call, however little it learns:
+Stripe is asked about a few invoices a second, whoever wants to know."""
 
 
 class Learning(PortalEntrypoints):
