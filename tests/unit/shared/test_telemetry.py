@@ -30,7 +30,7 @@ EXAMPLES = [
     "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
     "rk_live_abc123",
     "whsec_abcdef",
-    "whsec_tnlR420kRSw8TiLwQXap/38sU81Hl+hunter2=",
+    "whsec_abc/38+hunter2=",
     "SG.aaaa.bbbb",
     "amqp://user:hunter2@host/",
     "amqp://:hunter2@host/",
