@@ -1,4 +1,4 @@
-"""psycopg2's connections with fewer waits.
+"""psycopg2's connections with fewer waits (ADR 37).
 
 Each message to the server is a wait for its answer, in which other green threads go on, and a process that has to wake up on either
 side. So what needs no answer of its own travels in the message of what comes next (PostgreSQL does the statements of one message in

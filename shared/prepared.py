@@ -1,4 +1,4 @@
-"""Statements that PostgreSQL reads and plans once a connection, and not at each use.
+"""Statements that PostgreSQL reads and plans once a connection, and not at each use (ADR 37).
 
 psycopg2 sends each statement as a text, and to plan a large one takes the server longer than to carry it out. One that is marked
 with `prepared` is given a name on each connection by PREPARE, and from then on only the name and the values are sent. Its plan is
