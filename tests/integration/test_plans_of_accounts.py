@@ -102,6 +102,7 @@ def test_a_page_and_a_contact_are_found_by_account_and_id(portal: Engine) -> Non
     small = {"method_changes", "subscriptions", "cancellation_requests", "account_states"}
     small |= {
         "link_evidence",
+        "customer_aliases",
         "businesses",
     }  # one's business is found by its key or with all others' together
 
