@@ -74,8 +74,10 @@ def test_a_subscriptions_own_old_card_is_replaced_for_good(story: Story, page: P
     story.control(f"customers/{customer.stripe_id}/charge_now")
     invoice = story.get("/v1/invoices", customer=str(customer.stripe_id), status="open")["data"][0]
     mail = story.mail_to(customer)
-    page.goto(link_in(mail))
-    expect(page.get_by_text("Visa •••• 0341")).to_be_visible(timeout=10_000)
+    eventually(
+        lambda: page.goto(link_in(mail)) and page.get_by_text("Visa •••• 0341").is_visible(),
+        what="the card that failed on the page",
+    )
     tap_in_mail(story, page, mail, "Update your payment method")
     page.get_by_role("button", name=BUTTON).click()
     type_card(page)
