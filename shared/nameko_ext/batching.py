@@ -23,6 +23,7 @@ Work must be repeatable: after a failure some of its items run again. A transact
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -49,8 +50,8 @@ WORKERS: Final = 2
 MOST: Final = 128
 WAITING: Final = 1024
 PASS_SECONDS: Final = 0.002
-"""For waking callers before the hub looks who else is ready: what they go on to do is done meanwhile, and the next batch's questions are
-not sent."""
+"""For waking the callers of a batcher that `gathers` before the hub looks who else is ready: what they go on to do is done meanwhile, and the
+next batch's questions are not sent. Callers of others are woken all at once: what they ask next then shares a batch again."""
 SPARE: Final = 4
 """Workers beside those that a batcher has, for groups of which no batch is under way."""
 
@@ -118,12 +119,16 @@ class _Wakes:
     """Wakes the callers of a batch, one after the other, by one timer: each in the hub's own green thread, to which it comes back
     when it waits again."""
 
-    def __init__(self, calls: Sequence[_Call[Any]], outcomes: Sequence[Any]) -> None:
+    def __init__(
+        self, calls: Sequence[_Call[Any]], outcomes: Sequence[Any], seconds: float = math.inf
+    ) -> None:
+        """`seconds`: after so long the hub looks who else is ready."""
         self._left = deque(zip(calls, outcomes, strict=True))
+        self._seconds = seconds
         hubs.get_hub().schedule_call_global(0, self._wake)
 
     def _wake(self) -> None:
-        ends = time.monotonic() + PASS_SECONDS
+        ends = time.monotonic() + self._seconds
         try:
             while self._left and time.monotonic() < ends:
                 call, outcome = self._left.popleft()
@@ -236,7 +241,9 @@ class Batcher(Generic[Item, Result]):
                     tracing.batch(self._name, calls) if self._has_span else tracing.NOTHING,
                     structlog.contextvars.bound_contextvars(**{KEY: new_correlation_id()}),
                 ):
-                    _Wakes(calls, self._outcomes(calls))
+                    _Wakes(
+                        calls, self._outcomes(calls), PASS_SECONDS if self._gathers else math.inf
+                    )
                     calls = []
                 if self._gathers and self._busy > 1:
                     self._plan()
