@@ -10,6 +10,7 @@ import os
 import ssl
 from collections.abc import Iterable, Mapping
 from http.client import HTTPException, RemoteDisconnected
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -109,13 +110,14 @@ class _Connection(HTTPConnection):
                 raise RemoteDisconnected("the connection ended before the answer did")
         if not self._keeps:
             self.close()
-        body, status = b"".join(self._pieces), self._status
-        return urllib3.HTTPResponse(body, self._headers, status, preload_content=False)
+        # Of bytes that are none urllib3 makes None.
+        body = b"".join(self._pieces) or BytesIO()
+        return urllib3.HTTPResponse(body, self._headers, self._status, preload_content=False)
 
     def _feed(self, piece: bytes) -> None:
         try:
             self._parser.feed_data(piece)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._is_whole:
                 raise HTTPException(f"no answer of HTTP: {type(error).__name__}") from None
             self._keeps = False  # nobody asked for what stands behind the answer

@@ -113,6 +113,16 @@ def test_an_answer_is_read_however_it_comes(serving: Serving, pieces: tuple[byte
 
 
 @pytest.mark.parametrize(
+    "end", [b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+)
+def test_an_answer_without_a_body_has_an_empty_one(serving: Serving, end: bytes) -> None:
+    """Bytes all the same: who reads what was said finds nothing in it, and not that there is nothing to read."""
+    server, pool = serving(HEAD + end)
+    assert [pool.post("/", b"{}", {}).data for _ in range(2)] == [b"", b""]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
     "said",
     [
         HEAD + b"\r\nhello",
@@ -143,6 +153,7 @@ def test_nobody_gets_what_stands_behind_an_answer(serving: Serving) -> None:
         HEAD + b"Content-Length: 9\r\n\r\nhello",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
         b"220 mail.example.com ESMTP\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
         HEAD + b"\r\n" + b"x" * (MOST_BYTES + 1),
     ],
 )
