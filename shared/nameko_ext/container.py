@@ -30,6 +30,9 @@ KEY: Final = "correlation_id"
 ACCOUNT: Final = "stripe_account"
 """In a worker's context: the Stripe account that its event is about, for each of its log lines; empty: the own one."""
 
+LOOK_SECONDS: Final = 0.02
+"""How often whoever waits for the end of all work looks for it."""
+
 Handler = Callable[..., tuple[Any, Any]]
 """Gets a worker's context, its result and what it raised, and returns the latter two."""
 
@@ -37,6 +40,25 @@ Handler = Callable[..., tuple[Any, Any]]
 def new_correlation_id() -> str:
     """A random id for work that begins here. It tells work apart and protects nothing."""
     return f"{random.getrandbits(64):016x}"
+
+
+class Workers(eventlet.GreenPool):
+    """A pool that counts those who wait for a place among its workers.
+
+    Where all its places fall free at one moment (callers of a batch are woken together), GreenPool takes itself for empty until those
+    who waited have begun, and whoever waited for its end then waits indefinitely.
+    """
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody works, or is about to."""
+        idle: bool = self.sem.balance == self.size
+        return idle
+
+    def waitall(self) -> None:
+        """Return when it is idle."""
+        while not self.is_idle:
+            eventlet.sleep(LOOK_SECONDS)
 
 
 @contextmanager
@@ -68,8 +90,12 @@ class _Injected:
 class CorrelatedContainer(ServiceContainer):
     """Binds the correlation id (and the service's name) of a worker's context to its green thread's log."""
 
+    def __init__(self, service_cls: type, config: Any) -> None:
+        super().__init__(service_cls, config)
+        self._worker_pool = Workers(self.max_workers)
+
     @property
-    def workers(self) -> eventlet.GreenPool:
+    def workers(self) -> Workers:
         """The pool whose size is `max_workers`: how many run, are free, wait."""
         return self._worker_pool
 

@@ -289,7 +289,8 @@ class SafeQueueConsumer(QueueConsumer):
         """Let the work that is under way settle its messages, or another process would do it once more; then go."""
         if self._consumers:  # killed
             return
-        while self._unsettled and self.container.workers.running():
+        eventlet.sleep(0)  # what came just before the broker's last word is about to begin
+        while self._unsettled and not self.container.workers.is_idle:
             with suppress(TimeoutError):
                 connection.drain_events(timeout=LOOK_UP_SECONDS)
         with eventlet.Timeout(FAREWELL_SECONDS, False):

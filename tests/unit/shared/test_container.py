@@ -7,6 +7,7 @@ from typing import Any
 import eventlet
 import pytest
 import structlog
+from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
@@ -45,9 +46,11 @@ class House:
     diary = Diary()
 
     @Door.decorator
-    def work(self, what: str) -> dict[str, Any]:
+    def work(self, what: Any) -> dict[str, Any]:
         """Do it, and tell what the log would know."""
         self.diary(what)
+        if callable(what):
+            what()
         if what == "fail":
             raise ValueError(what)
         if what == "wait":
@@ -109,6 +112,18 @@ def test_stopping_waits_for_them(container: CorrelatedContainer) -> None:
     container.stop()
     assert thread.dead
     assert diary(container).lines[-1] == "teardown"
+
+
+def test_stopping_waits_for_those_who_wait_for_a_place(container: CorrelatedContainer) -> None:
+    """Also where all places fall free at one moment, as they do where workers wait for one batch."""
+    batch = Event()
+    threads = [eventlet.spawn(door(container).ask, batch.wait) for _ in range(3)]
+    eventlet.sleep(0)
+    eventlet.spawn_after(0.01, batch.send)
+    with eventlet.Timeout(5):
+        container.stop()
+    assert [thread.dead for thread in threads] == [True] * 3
+    assert container.workers.is_idle
 
 
 def test_nothing_starts_while_being_killed(container: CorrelatedContainer) -> None:
