@@ -209,6 +209,14 @@ def outlet_frames(connection: Connection, transport: Any) -> Callable[..., None]
     return write
 
 
+class _TlsSocket(amqp.transport.SSLTransport):
+    """py-amqp's transport over TLS, closed as one without TLS is. py-amqp's waits for the broker to say farewell too: indefinitely, where
+    it was given up because it says nothing. That nobody has cut anything off AMQP's own farewell tells."""
+
+    def _shutdown_transport(self) -> None:
+        return
+
+
 class Connection(pyamqp.Connection):
     """One connection to the broker: it is opened once."""
 
@@ -218,6 +226,25 @@ class Connection(pyamqp.Connection):
     def __init__(self, *args: Any, most: int = MESSAGE_BYTES, **options: Any) -> None:
         super().__init__(*args, frame_handler=bounded_frames, frame_writer=outlet_frames, **options)
         self.most = most
+
+    def Transport(  # noqa: N802  (py-amqp's name)
+        self,
+        host: str,
+        connect_timeout: float | None,
+        ssl: Any = False,
+        read_timeout: float | None = None,
+        write_timeout: float | None = None,
+        **options: Any,
+    ) -> Any:
+        kind = _TlsSocket if ssl else amqp.transport.TCPTransport
+        return kind(
+            host,
+            connect_timeout=connect_timeout,
+            ssl=ssl,
+            read_timeout=read_timeout,
+            write_timeout=write_timeout,
+            **options,
+        )
 
     @contextmanager
     def one_write(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ INHERITED = {
     },
     # A closed channel stays closed, an ended connection ended.
     "shared.messaging.transport.Channel": {"_callbacks", "_on_basic_deliver", "_on_close"},
+    "shared.messaging.transport._TlsSocket": {"_shutdown_transport"},
     "shared.messaging.transport.Connection": {"_handshake_complete"},
     "shared.messaging.transport.SingleConnection": {"_connection", "_connection_factory"},
     # The broker in memory wakes its consumers.
