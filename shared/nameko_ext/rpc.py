@@ -201,7 +201,8 @@ class SafeRpcConsumer(RpcConsumer):
             answer = self._answer(message, result, exc_info)
         except Exception as error:
             _log_unsent(error)
-        self._settle(_Handled(message, answer))
+        if (lost := self._settle(_Handled(message, answer))) is not None:
+            _log_unsent(lost)
         return result, exc_info
 
     def _answer(self, message: Any, result: Any, exc_info: Any) -> Publication | None:
@@ -225,18 +226,18 @@ class SafeRpcConsumer(RpcConsumer):
             },
         )
 
-    def _settle_together(self, batch: list[_Handled]) -> list[None]:
+    def _settle_together(self, batch: list[_Handled]) -> list[Exception | None]:
+        """Why the answer of each was not sent; None: it was, or there is none."""
         answers = [one.answer for one in batch if one.answer is not None]
-        if answers:
-            for became in in_halves(self._publisher.publish, answers, fails_all=AWAY):
-                error = became.error if isinstance(became, Failed) else became
-                if error is not None:
-                    _log_unsent(error)
+        became = iter(
+            in_halves(self._publisher.publish, answers, fails_all=AWAY) if answers else ()
+        )
+        outcomes = [None if one.answer is None else next(became) for one in batch]
         # Acked also when the answer was lost: the caller has given up, and must not find it done twice.
         self.queue_consumer.ack_messages(
             [self._in_hand.release(_call_of(one.message), one.message) for one in batch]
         )
-        return [None] * len(batch)
+        return [one.error if isinstance(one, Failed) else one for one in outcomes]
 
     @staticmethod
     def _encoded(result: Any, exc_info: Any) -> bytes:

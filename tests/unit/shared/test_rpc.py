@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal
 import eventlet
 import msgspec
 import pytest
+import structlog
 from amqp.exceptions import AccessRefused
 from structlog.testing import capture_logs
 
@@ -364,16 +365,20 @@ def test_an_answer_that_the_broker_refuses_is_lost_alone(called: Called) -> None
         called.take(correlation_id=str(number), reply_to=called.refuses if number == 2 else "me")
         for number in range(4)
     ]
-    threads = [
-        eventlet.spawn(called.consumer.handle_result, message, number, None)
-        for number, message in enumerate(messages)
-    ]
-    with capture_logs() as lines, eventlet.Timeout(5):
+
+    def answer(number: int) -> None:
+        with structlog.contextvars.bound_contextvars(correlation_id=f"call {number}"):
+            called.consumer.handle_result(messages[number], number, None)
+
+    threads = [eventlet.spawn(answer, number) for number in range(4)]
+    merging = [structlog.contextvars.merge_contextvars]
+    with capture_logs(processors=merging) as lines, eventlet.Timeout(5):
         for thread in threads:
             thread.wait()
     assert [answer["result"] for answer in called.answers] == [0, 1, 3]
     assert called.acked == messages, "nobody finds it done twice"
-    assert [line["event"] for line in lines] == ["RPC answer not sent"]
+    told = [(line["event"], line["correlation_id"]) for line in lines]
+    assert told == [("RPC answer not sent", "call 2")], "in the log of the call, not of the batch"
 
 
 def test_a_method_that_there_is_not_is_an_answer(called: Called) -> None:
