@@ -170,8 +170,10 @@ class _Frame:
 
     opening: Markup
     """The page's beginning, until its title."""
+    head: Markup
+    """What comes after the title, until the stylesheet, which all have in common: kept with each, it would be most of what is kept."""
     top: Markup
-    """What comes after the title: icon, styles, and whose page it is."""
+    """Whose page it is."""
     contact: Markup
     private: Markup
     """What the customer's own page says of itself at its end."""
@@ -211,6 +213,7 @@ def _frame(
 
     return _Frame(
         opening=part("opening.html"),
+        head=part("head.html"),
         top=part("top.html"),
         contact=part("contact.html"),
         private=part("private.html") if business else Markup(),

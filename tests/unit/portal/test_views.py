@@ -13,6 +13,7 @@ from babel import Locale
 
 from services.portal.domain.notice import Line, Notice, State, Tone
 from services.portal.domain.snapshot import Snapshot
+from services.portal.texts import texts_in
 from services.portal.web import frame, views
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
@@ -340,3 +341,12 @@ def test_the_fresh_links_address_is_never_shown_whole(outcome: str) -> None:
     assert "m•••@e•••.com" in html
     assert "maria@" not in html
     assert TOKEN not in html
+
+
+def test_what_is_kept_of_a_business_is_little() -> None:
+    """Two thousand of them are kept in a process: the stylesheet, which all have in common, stands in none."""
+    whole = draw().html
+    kept = frame._frame(texts_in(EN), business(), ORIGINS, "Portico")
+    parts = (kept.opening, kept.head, kept.top, kept.contact, kept.private)
+    assert all(part in whole for part in parts)
+    assert sum(map(len, parts)) < len(whole) / 4
