@@ -210,8 +210,18 @@ def outlet_frames(connection: Connection, transport: Any) -> Callable[..., None]
 
 
 class _TlsSocket(amqp.transport.SSLTransport):
-    """py-amqp's transport over TLS, closed as one without TLS is. py-amqp's waits for the broker to say farewell too: indefinitely, where
-    it was given up because it says nothing. That nobody has cut anything off AMQP's own farewell tells."""
+    """py-amqp's transport over TLS, to a broker whose certificate is its own: py-amqp takes any that somebody trusted has signed, for
+    whatever name.
+
+    It is closed as one without TLS is. py-amqp's waits for the broker to say farewell too: indefinitely, where it was given up
+    because it says nothing. That nobody has cut anything off AMQP's own farewell tells.
+    """
+
+    sslopts: dict[str, Any]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.sslopts = {"server_hostname": self.host, **self.sslopts}
 
     def _shutdown_transport(self) -> None:
         return
