@@ -151,7 +151,9 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
         connect_args={
             "connection_factory": Connection,
             "options": f"-c statement_timeout={DATABASE_STATEMENT * 1000} -c timezone=UTC "
-            f"-c idle_in_transaction_session_timeout=60000 -c lock_timeout=5000 {prepared.OPTION}",
+            "-c idle_in_transaction_session_timeout=60000 -c lock_timeout=5000 "
+            # Whatever the server, the database or the user has by default.
+            rf"-c default_transaction_isolation=read\ committed {prepared.OPTION}",
             "application_name": "portico",
             "keepalives_idle": 10,
             "keepalives_interval": 5,

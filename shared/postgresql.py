@@ -35,7 +35,7 @@ class Connection(extensions.connection):  # type: ignore[misc]
         self._ahead: list[bytes] = []
 
     def set_isolation_level(self, level: int | None) -> None:
-        """That of the server, or transactions of single statements: what SQLAlchemy calls AUTOCOMMIT. As psycopg2's own does, it rolls back what is
+        """That of the session, or transactions of single statements: what SQLAlchemy calls AUTOCOMMIT. As psycopg2's own does, it rolls back what is
         under way. Raises NotSupportedError."""
         if level not in (
             extensions.ISOLATION_LEVEL_AUTOCOMMIT,

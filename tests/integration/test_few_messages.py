@@ -146,6 +146,19 @@ def test_a_connection_that_broke_is_away_and_another_one_taken(
         add(session, 1)
 
 
+def test_a_servers_other_default_of_isolation_changes_nothing(
+    db: Transactions, postgres: PostgreSQL
+) -> None:
+    """Neither what a transaction sees, nor that its connection goes back to the pool after reading."""
+    url = db.engine.url
+    postgres.execute(f"ALTER DATABASE {url.database} SET default_transaction_isolation = 'serializable'")  # fmt: skip
+    db.engine.dispose()
+    for _ in range(2):
+        for begin in (db.reading, db.transaction):
+            with begin() as session:
+                assert session.scalar(text("SHOW transaction_isolation")) == "read committed"
+
+
 def test_no_other_isolation_is_promised(db: Transactions) -> None:
     """A level that BEGIN would not say is refused, instead of being another one."""
     with db.engine.connect() as connection, pytest.raises(NotSupportedError):
