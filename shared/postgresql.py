@@ -93,9 +93,8 @@ class Cursor(extensions.cursor):  # type: ignore[misc]
     connection: Connection
 
     def execute(self, query: Any, vars: Any = None) -> None:
-        if ahead := self.connection.take_ahead():
-            query, vars = b";\n".join([*ahead, self.mogrify(query, vars)]), None
-        super().execute(query, vars)
+        said = self.mogrify(query, vars)  # if that fails, what travels waits for another one
+        super().execute(b";\n".join([*self.connection.take_ahead(), said]))
 
     def executemany(self, query: Any, vars_list: Any) -> None:
         if ahead := self.connection.take_ahead():

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from local.servers import PostgreSQL
 from shared.database import DatabaseUnavailable, Transactions, UnstorableValue, make_engine
 from shared.postgresql import WITH_NEXT
+from shared.prepared import MARK
 
 ADD = text("INSERT INTO words (id, word) VALUES (:id, :word)")
 READ = text("SELECT word FROM words WHERE id = ANY(:ids) ORDER BY id")
@@ -105,6 +106,21 @@ def test_what_is_wrong_with_it_is_raised_with_the_next_one(db: Transactions, fol
             words(session, 1)
     with db.transaction() as session:
         assert words(session, 1, 2) == []
+
+
+@pytest.mark.parametrize("options", [{}, {MARK: True}])
+def test_what_waits_is_kept_where_a_value_can_not_be_said(
+    db: Transactions, options: dict[str, bool]
+) -> None:
+    """psycopg2 refuses a value before anything is sent: the transaction goes on, and lacks nothing that came before."""
+    with db.transaction() as session:
+        add(session, 1, **options)
+        add(session, 2, **WITH_NEXT)
+        with pytest.raises(UnstorableValue, match="NUL"):
+            add(session, 3, "\0", **options)
+        add(session, 4, **options)
+    with db.reading() as session:
+        assert words(session, 1, 2, 3, 4) == ["word"] * 3
 
 
 def test_nothing_is_put_off_within_a_savepoint(db: Transactions) -> None:
