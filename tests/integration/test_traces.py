@@ -73,6 +73,9 @@ def story(traced: Stack) -> Iterator[Story]:
     told.close()
 
 
+PROCESS = "process billing.events:invoice.payment_failed:"
+
+
 def only(spans: list[Seen], service: str, name: str) -> Seen:
     """The one span of that service with that name."""
     found = [span for span in spans if (span.service, span.name) == (service, name)]
@@ -86,12 +89,14 @@ def mail_trace(collector: Collector) -> list[Seen]:
         if sent.name == "send notification" and sent.facts.get("portico.outcome") == "sent":
             trace = collector.trace(sent.trace)
             names = {(span.service, span.name) for span in trace}
-            if {("billing", "POST /webhooks/stripe"), ("portal", "portal/contacts")} <= names:
+            if names >= {
+                ("billing", "POST /webhooks/stripe"),
+                ("billing", "billing/invoice_states"),
+                ("portal", f"{PROCESS}portal.billing-events"),
+                ("portal", "portal/contacts"),
+            }:
                 return trace
     return []
-
-
-PROCESS = "process billing.events:invoice.payment_failed:"
 
 
 def test_a_failed_charge_is_one_trace_through_three_services(
@@ -174,7 +179,12 @@ def test_a_click_is_one_trace_to_stripe(story: Story, collector: Collector) -> N
         for span in collector.spans():
             if span.name == "POST /v1/billing_portal/sessions":
                 trace = collector.trace(span.trace)
-                if any(one.name == "POST /me/<token>/billing" for one in trace):
+                told = {(one.service, one.name) for one in trace}
+                # Each process tells of what has ended every now and then, and of a call when its answer is on its way.
+                if told >= {
+                    ("portal", "POST /me/<token>/billing"),
+                    ("billing", "billing/create_portal_session"),
+                }:
                     return trace
         return []
 
