@@ -40,7 +40,7 @@ from services.portal.service import PortalService
 from services.portal.web.connect_page import RETURN_PATH
 from shared.contracts.rpc.api_keys import SCOPES
 from shared.database_errors import is_away, reason_of
-from shared.messaging.amqp import BROKER_ERRORS, make_connection, trouble_of
+from shared.messaging.amqp import BROKER_ERRORS, is_embedded, make_connection, trouble_of
 from shared.migrations import upgrade
 from shared.nameko_ext.runtime import Running, start_tracing, stop_tracing
 from shared.settings import Reader, SettingsError
@@ -296,7 +296,7 @@ def _say(
             f"  stripe listen --forward-to {run.url('billing')}/webhooks/stripe",
             f"  {run.url('sandbox')}/inbox    the mailbox (mails stay here)",
         ]
-    broker = env["portal"]["AMQP_URI"].startswith("embedded")
+    broker = is_embedded(env["portal"]["AMQP_URI"])
     lines += [
         "",
         f"  The API for your own software ({os.path.relpath(run.folder / KEY_FILE)} is a key for it; docs/integration.md goes on):",

@@ -74,6 +74,11 @@ def trouble_of(error: BaseException) -> str:
     )
 
 
+def is_embedded(uri: str) -> bool:
+    """Whether the address is that of the broker in memory, which `make run` has."""
+    return uri.startswith("embedded")
+
+
 def make_connection(uri: str, *, heartbeat: int = 0, **options: Any) -> SingleConnection:
     """A connection that is opened when it is first used, within `CONNECT_SECONDS`, and never again."""
     return SingleConnection(

@@ -15,7 +15,7 @@ import amqp
 from amqp import spec
 from kombu import Producer
 
-from shared.messaging.amqp import Unroutable, make_connection
+from shared.messaging.amqp import Unroutable, is_embedded, make_connection
 
 
 class Refused(Exception):
@@ -157,4 +157,4 @@ class EmbeddedChannel:
 
 def open_channel(uri: str) -> ConfirmedChannel | EmbeddedChannel:
     """A connection to publish on, to the broker at this address. Raises one of BROKER_ERRORS."""
-    return EmbeddedChannel(uri) if uri.startswith("embedded") else ConfirmedChannel(uri)
+    return EmbeddedChannel(uri) if is_embedded(uri) else ConfirmedChannel(uri)

@@ -27,6 +27,7 @@ from shared import events, tracing
 from shared.contracts.accounts import account_shown
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
+from shared.messaging.amqp import is_embedded
 from shared.nameko_ext.bounded_publisher import publish_raw
 from shared.nameko_ext.container import ACCOUNT, KEY
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer, is_stale
@@ -82,7 +83,7 @@ class EventConsumer(Entrypoint):
         for cause in (NOT_HANDLED, UNREADABLE, Permanent.__name__):
             DEAD_LETTERS.labels(service, cause)
         self.queue = topology.event_queue(service, self.source, self.lane)
-        self.embedded = self.container.config["AMQP_URI"].startswith("embedded")
+        self.embedded = is_embedded(self.container.config["AMQP_URI"])
         self.auxiliary_queues = (
             [topology.dead_queue(self.queue.name)]
             if self.embedded

@@ -30,6 +30,7 @@ from shared.messaging import topology
 from shared.messaging.amqp import (
     BROKER_ERRORS,
     BrokerUnavailable,
+    is_embedded,
     login_refused,
     make_connection,
 )
@@ -243,7 +244,7 @@ class SafeQueueConsumer(QueueConsumer):
     def _attend(self, connection: Any, channel: Any) -> None:
         """Take what comes, until there are no consumers any more."""
         upkeep = None
-        if not self.amqp_uri.startswith("embedded"):
+        if not is_embedded(self.amqp_uri):
             upkeep = _Upkeep(connection, self._watch.listening)
         due = time.monotonic()
         while True:
@@ -356,7 +357,7 @@ class SafeQueueConsumer(QueueConsumer):
         """
         mine = set(messages)
         run = list(takewhile(mine.__contains__, self._unsettled))
-        if len(run) > 1 and not self.amqp_uri.startswith("embedded"):  # which knows no such word
+        if len(run) > 1 and not is_embedded(self.amqp_uri):  # which knows no such word
             *before, last = run
             for message in before:
                 del self._unsettled[message]
@@ -377,7 +378,7 @@ class SafeQueueConsumer(QueueConsumer):
         return self._watch.problem or None
 
     def _watch_over(self) -> None:
-        while not self.amqp_uri.startswith("embedded"):
+        while not is_embedded(self.amqp_uri):
             eventlet.sleep(LOOK_OVER_SECONDS)
             if self._watch.wants_probe():
                 self._watch.probed(self._probe())

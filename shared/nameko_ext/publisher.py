@@ -12,7 +12,7 @@ from nameko.extensions import DependencyProvider
 
 from shared import events, tracing
 from shared.messaging import topology
-from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, Unroutable
+from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, Unroutable, is_embedded
 from shared.messaging.confirmed import Outcome, Publication, open_channel
 
 BATCH_SECONDS: Final = 10
@@ -34,7 +34,7 @@ class EventSession:
         self._queues = topology.queues_of(source)
         self._exchange = topology.exchange(source).name
         self._opened = open_channel(uri)
-        self._is_embedded = uri.startswith("embedded")
+        self._is_embedded = is_embedded(uri)
         try:
             topology.exchange(source, by=source)(self._opened.channel).declare()
             self._look()
