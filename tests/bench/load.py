@@ -114,7 +114,8 @@ def told_by_hosts(plan: dict[str, Any]) -> Iterator[bytes]:
 
 
 def run(plan: dict[str, Any]) -> dict[str, Any]:
-    """Load `port` from `connections` for `seconds` (or until `most` are answered); rate, latencies in ms, statuses."""
+    """Load `port` from `connections` for `seconds` (or until `most` are answered); rate and latencies in ms within that time, and the
+    statuses of all answers."""
     source = requests_of(plan)
     poll = select.epoll()
     connections = {}
@@ -139,9 +140,9 @@ def run(plan: dict[str, Any]) -> dict[str, Any]:
             if status is None:
                 continue
             now = time.perf_counter()
+            statuses[status] = statuses.get(status, 0) + 1
             if begin <= now < end:
                 latencies.append(now - connection.sent_at)
-                statuses[status] = statuses.get(status, 0) + 1
             if now >= end or sent >= most:
                 busy -= 1
                 poll.unregister(connection.socket)
