@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from services.billing.queries import outbox, platform_refusals
 from services.billing.retention import RULES
 from services.billing.rpc.accounts import Accounts, StripeAccounts
 from services.billing.rpc.connecting import Connecting
+from services.billing.rpc.entrypoints import utc_now
 from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.importing import Importing
 from services.billing.rpc.invoice_reports import Looking
@@ -120,10 +120,6 @@ class SettingsProvider(DependencyProvider):
         return settings
 
 
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
 class BillingService(
     Webhooks,
     Looking,
@@ -155,13 +151,13 @@ class BillingService(
     @loop(poll=1.0)
     def relay(self) -> bool:
         """Publish what the outbox holds; woken by each webhook, else once a second."""
-        return outbox.OUTBOX.relay_round(self.database, self.publisher, _now())
+        return outbox.OUTBOX.relay_round(self.database, self.publisher, utc_now())
 
     @loop(poll=5.0)
     def measure(self) -> bool:
         """Tell the metrics how far behind the outbox is, and until when Stripe's log was read."""
         with self.database.reading() as session:
-            pending, age = outbox.OUTBOX.backlog(session, _now())
+            pending, age = outbox.OUTBOX.backlog(session, utc_now())
             reconciled = reconciling.reconciled_at(session, OWN)
         RECONCILED_AT.set(reconciled.timestamp() if reconciled else 0)
         OUTBOX_PENDING.set(pending)
@@ -171,7 +167,7 @@ class BillingService(
     @loop(poll=3600)
     def prune(self) -> bool:
         """Forget what only proves that something was done long ago."""
-        return prune_round(self.database, RULES, _now())
+        return prune_round(self.database, RULES, utc_now())
 
     # -- others ask ---------------------------------------------------------------------------------------
 
@@ -208,7 +204,7 @@ class BillingService(
                 wanted,
                 setting=self.settings.stripe_portal_configuration,
                 public_url=self.settings.public_url,
-                now=_now(),
+                now=utc_now(),
             )
         return PortalSession(url=url)
 
@@ -294,7 +290,7 @@ class BillingService(
             )
         if end.dashboard_url is not None:
             with self.database.transaction() as session:
-                platform_refusals.note_refusal(session, at, subscription, _now())
+                platform_refusals.note_refusal(session, at, subscription, utc_now())
             log.info("an end that only the business can plan", **account_shown(at))
         return end
 
@@ -310,7 +306,7 @@ class BillingService(
                 self.gateways.at(served(account, self.accounts.directory)),
                 business_id=business_id,
                 setting=self.settings.stripe_portal_configuration,
-                now=_now(),
+                now=utc_now(),
             )
 
     @loop(poll=10.0)
@@ -318,7 +314,9 @@ class BillingService(
         """Whose the Stripe customers of stored events are, in the form of this release: what a replica of the release before
         took in, and, after an upgrade, what the inbox still holds."""
         with self.database.transaction() as session:
-            told = inbox.tell_evidence_again(session, directory=self.accounts.directory, now=_now())
+            told = inbox.tell_evidence_again(
+                session, directory=self.accounts.directory, now=utc_now()
+            )
         if told:
             log.info("evidence told again", events=told)
             self.wake_relay()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import time
 from collections import Counter as Tally
@@ -18,9 +17,8 @@ from services.billing.adapters.stripe import webhook
 from services.billing.domain.accounts import ACCOUNT
 from services.billing.handlers import inbox
 from services.billing.rpc.accounts import Accounts
-from services.billing.settings import Settings
+from services.billing.rpc.entrypoints import BillingEntrypoints, utc_now
 from services.billing.stripe_events.payloads import NotAnEvent
-from services.billing.workflows.accounts import AccountHolder
 from shared import tracing
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.database import on_commit
@@ -62,7 +60,7 @@ class WrongEndpoint(Exception):
 
 def store_batch(session: Session, batch: list[inbox.Received]) -> list[inbox.Outcome]:
     """Store webhooks that came together, and count them once they are."""
-    outcomes = inbox.store_webhooks(session, batch, dt.datetime.now(dt.UTC))
+    outcomes = inbox.store_webhooks(session, batch, utc_now())
     on_commit(session, lambda: _count(batch, outcomes))
     return outcomes
 
@@ -130,12 +128,9 @@ _webhooks_of_accounts: Callable[[Take], Take] = AccountHttp.decorator(
 )
 
 
-class Webhooks:
-    """The webhook endpoints. The service that mixes it in has what is declared here."""
+class Webhooks(BillingEntrypoints):
+    """The webhook endpoints."""
 
-    settings: Settings
-    accounts: AccountHolder
-    wake_relay: Callable[[], None]
     wake_accounts: Callable[[], None]
     store: Callable[[inbox.Received], inbox.Outcome]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -12,19 +11,20 @@ from prometheus_client import Gauge
 from services.billing.domain.accounts import Directory, KnownAccount
 from services.billing.handlers import inbox
 from services.billing.queries import reads
+from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit, utc_now
+from services.billing.rpc.errors import check_read
 from services.billing.settings import Settings
 from services.billing.workflows.accounts import AccountHolder
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.billing import StripeAccountPage, StripeAccountState, StripeReadPool
-from shared.contracts.rpc.errors import InvalidArgument, StripeUnavailable
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.loops import loop
 from shared.nameko_ext.rpc import rpc
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-MOST_ACCOUNTS: Final = 500
 MOST_NAME: Final = 255
 
 
@@ -52,13 +52,8 @@ class Accounts(DependencyProvider):
         return self.holder
 
 
-class StripeAccounts:
+class StripeAccounts(BillingEntrypoints):
     """Which accounts are served, for those who operate us and for the other services."""
-
-    accounts: AccountHolder
-    database: Database
-    settings: Settings
-    wake_relay: Waker
 
     @rpc
     def stripe_account(self, account: str) -> StripeAccountState:
@@ -72,11 +67,10 @@ class StripeAccounts:
     def stripe_accounts(self, after: str | None = None, limit: int = 100) -> StripeAccountPage:
         """The Stripe accounts beside the installation's own, by their ids, in whatever state. `after`, the last one of a page, turns
         the page; `limit` is 1 to 500."""
-        if not 1 <= limit <= MOST_ACCOUNTS:
-            raise InvalidArgument(f"limit: expected 1 to {MOST_ACCOUNTS}")
+        check_limit(limit)
         directory = _read(self.accounts)
         rest = [one.account for one in directory if one.account > (after or "")]
-        page, today = rest[:limit], dt.datetime.now(dt.UTC).date()
+        page, today = rest[:limit], utc_now().date()
         with self.database.reading() as session:
             counted = reads.reads_of(session, [OWN, *page], today)
             pool = reads.pool_of(session, self.settings.stripe_read_pool, today)
@@ -90,7 +84,7 @@ class StripeAccounts:
     @loop(poll=5.0)
     def refresh_accounts(self) -> bool:
         """See which accounts were connected or disconnected, by whatever process, and tell the others whose own key came or went."""
-        now = dt.datetime.now(dt.UTC)
+        now = utc_now()
         self.accounts.refresh(now)
         FILE_REFUSED.set(bool(self.accounts.problems))
         told = self.accounts.tell_own_keys(now)
@@ -103,7 +97,7 @@ class StripeAccounts:
     def translate_again(self) -> bool:
         """What was stored of accounts before they were served, oldest first: a batch of one account a round."""
         with self.database.transaction() as session:
-            told = inbox.translate_again(session, self.accounts.directory, dt.datetime.now(dt.UTC))
+            told = inbox.translate_again(session, self.accounts.directory, utc_now())
         if told is None:
             return False
         self.wake_relay()
@@ -113,8 +107,7 @@ class StripeAccounts:
 
 def _read(accounts: AccountHolder) -> Directory:
     directory = accounts.directory
-    if not directory.read:
-        raise StripeUnavailable("which accounts are connected could not be read yet")
+    check_read(directory)
     return directory
 
 

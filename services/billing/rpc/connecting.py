@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import re
 from typing import Final
@@ -11,14 +10,12 @@ from services.billing.adapters.stripe.oauth import StripeConnect
 from services.billing.domain.accounts import ACCOUNT, Way
 from services.billing.models import SpentCode
 from services.billing.queries import accounts as queries
+from services.billing.rpc.entrypoints import BillingEntrypoints, utc_now
 from services.billing.rpc.errors import wire_errors, within
-from services.billing.workflows.accounts import AccountHolder
 from shared.contracts.accounts import Account
 from shared.contracts.deadlines import STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import ConnectedAccount, DisconnectedAccount
 from shared.contracts.rpc.errors import AccountNotConnected, CodeRefused, InvalidArgument
-from shared.nameko_ext.database import Database
-from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import audited_rpc
 from shared.statements import insert_new, table_of
 from shared.telemetry import get_logger
@@ -28,13 +25,10 @@ log = get_logger(__name__)
 CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
-class Connecting:
-    """Connecting accounts by OAuth (docs/adr/0028-connecting-by-oauth.md). The service that mixes it in has what is declared here."""
+class Connecting(BillingEntrypoints):
+    """Connecting accounts by OAuth (docs/adr/0028-connecting-by-oauth.md)."""
 
-    database: Database
-    accounts: AccountHolder
     oauth: StripeConnect
-    wake_relay: Waker
 
     @audited_rpc()
     def connect_account(self, code: str) -> ConnectedAccount:
@@ -51,7 +45,9 @@ class Connecting:
             with within(STRIPE_AT_A_CALL):
                 found = self.oauth.connect(code)
             with self.database.transaction() as session:
-                fresh = queries.connect(session, found.account, livemode=found.livemode, now=_now())
+                fresh = queries.connect(
+                    session, found.account, livemode=found.livemode, now=utc_now()
+                )
         self._told()
         log.info("account connected", account=found.account, fresh=fresh)
         return ConnectedAccount(account=found.account, livemode=found.livemode, fresh=fresh)
@@ -73,7 +69,7 @@ class Connecting:
             )
         with wire_errors():
             with self.database.transaction() as session:
-                fresh = queries.disconnect(session, Account(account), _now())
+                fresh = queries.disconnect(session, Account(account), utc_now())
             self._told()
             log.info("account disconnected", account=account, fresh=fresh)
             try:
@@ -86,7 +82,7 @@ class Connecting:
 
     def _remember(self, code: str) -> None:
         """Note, for good, that a code is about to be spent: a call that the broker brings a second time finds it. Raises CodeRefused."""
-        row = {"digest": hashlib.sha256(code.encode()).hexdigest(), "spent_at": _now()}
+        row = {"digest": hashlib.sha256(code.encode()).hexdigest(), "spent_at": utc_now()}
         with self.database.transaction() as session:
             queries.refuse_while_expanding(session)
             if not insert_new(
@@ -95,9 +91,5 @@ class Connecting:
                 raise CodeRefused
 
     def _told(self) -> None:
-        self.accounts.refresh(_now())
+        self.accounts.refresh(utc_now())
         self.wake_relay()
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

@@ -46,8 +46,13 @@ def served(account: str, directory: Directory) -> Account:
     refusal = directory.why_not_served(Account(account))
     if refusal is None:
         return Account(account)
-    if not directory.read:
-        raise StripeUnavailable("which accounts are connected could not be read yet")
+    check_read(directory)
     raise InvalidArgument(
         f"account: {account[:100]} {refusal[:300]}; `portico stripe accounts` lists those that are served"
     )
+
+
+def check_read(directory: Directory) -> None:
+    """Raise StripeUnavailable while it can't be told which accounts are served."""
+    if not directory.read:
+        raise StripeUnavailable("which accounts are connected could not be read yet")

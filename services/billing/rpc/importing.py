@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 from typing import Final
 
-from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.adapters.stripe.lists import StripeLists
 from services.billing.domain.accounts import Way
 from services.billing.queries import imports, reads
 from services.billing.queries.imports import Progress
+from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit, utc_now
 from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.invoice_reports import LookBudgets
-from services.billing.settings import Settings
 from services.billing.stripe_events.imports import Listed, Run
 from services.billing.workflows import importing
-from services.billing.workflows.accounts import AccountHolder
 from shared.contracts.accounts import OWN, Account
-from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.imports import Holder, ImportFinding, ImportPlan, ImportProgress
-from shared.nameko_ext.database import Database
-from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import audited_rpc, rpc
 
-MOST_FINDINGS: Final = 500
 PLAN_SECONDS: Final = 90.0
 """Some thirty reads."""
 
 
-class Importing:
+class Importing(BillingEntrypoints):
     """The import of an account, a page a call: whoever drives it may die anywhere, and another one goes on."""
 
-    database: Database
-    gateways: StripeGateways
-    accounts: AccountHolder
-    settings: Settings
     looks: LookBudgets
-    wake_relay: Waker
 
     @rpc
     def import_plan(self, account: str = OWN) -> ImportPlan:
@@ -49,7 +37,7 @@ class Importing:
         with wire_errors(), within(PLAN_SECONDS):
             plan = importing.plan(self.database, StripeLists(gateway), at, pause=time.sleep)
         with self.database.reading() as session:
-            pool = reads.pool_of(session, self.settings.stripe_read_pool, _now().date())
+            pool = reads.pool_of(session, self.settings.stripe_read_pool, utc_now().date())
         return ImportPlan(
             livemode=gateway.livemode,
             lacking=[one.value for one in plan.lacking],
@@ -72,10 +60,10 @@ class Importing:
         at = served(account, self.accounts.directory)
         gateway = self.gateways.at(at)
         budget = self.looks.at(at) if self.settings.stripe_look_rate else None
-        run = Run(at, gateway.livemode, "", _now())
+        run = Run(at, gateway.livemode, "", utc_now())
         with wire_errors(), within(importing.PAGE_SECONDS):
             step = importing.step(
-                self.database, StripeLists(gateway), budget, run, holder=holder, clock=_now
+                self.database, StripeLists(gateway), budget, run, holder=holder, clock=utc_now
             )
         self.wake_relay()
         return _progress(step.progress, step.wait, step.held)
@@ -86,8 +74,7 @@ class Importing:
     ) -> list[ImportFinding]:
         """What is worth telling of the customers that the account's last import met, by their ids, those after `after`. `limit` is 1 to
         500. Kept for ninety days."""
-        if not 1 <= limit <= MOST_FINDINGS:
-            raise InvalidArgument(f"limit: expected 1 to {MOST_FINDINGS}")
+        check_limit(limit)
         with self.database.reading() as session:
             found = imports.findings(session, Account(account), after, limit)
         return [ImportFinding(stripe_customer_id=id, findings=words) for id, words in found]
@@ -104,7 +91,3 @@ def _progress(progress: Progress, wait: float = 0.0, held: str | None = None) ->
         wait=wait,
         held=held,
     )
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

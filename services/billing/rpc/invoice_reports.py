@@ -11,16 +11,14 @@ from nameko.extensions import DependencyProvider
 
 from services.billing.domain.budget import Budget
 from services.billing.domain.per_account import PerAccount
-from services.billing.ports import PaymentGateways
+from services.billing.rpc.entrypoints import BillingEntrypoints
 from services.billing.rpc.errors import served
 from services.billing.workflows import invoice_reports as looking
 from services.billing.workflows import pricing
-from services.billing.workflows.accounts import AccountHolder
 from shared.contracts.accounts import OWN
 from shared.contracts.deadlines import STRIPE_AT_MANY
 from shared.contracts.rpc.billing import SourcedInvoiceState
 from shared.contracts.rpc.errors import InvalidArgument
-from shared.nameko_ext.database import Database
 from shared.nameko_ext.rpc import rpc
 from shared.nameko_ext.side_by_side import run_concurrently
 
@@ -39,12 +37,9 @@ class LookBudgets(DependencyProvider):
         return self.budgets
 
 
-class Looking:
+class Looking(BillingEntrypoints):
     """What the notifier asks before it writes, and the portal for its page."""
 
-    database: Database
-    gateways: PaymentGateways
-    accounts: AccountHolder
     looks = LookBudgets()
 
     @rpc

@@ -9,11 +9,9 @@ from dataclasses import asdict
 from typing import Final
 
 from services.billing.handlers import dead_letters, erasure, inbox, timeline
-from services.billing.ports import PaymentGateways
+from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit, utc_now
 from services.billing.rpc.errors import served, wire_errors
-from services.billing.settings import Settings
 from services.billing.workflows import reconciling, recovery, republish
-from services.billing.workflows.accounts import AccountHolder
 from services.billing.workflows.observed_charges import observed_charges
 from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.rpc.billing import (
@@ -32,15 +30,11 @@ from shared.contracts.rpc.billing import (
     Timeline,
 )
 from shared.contracts.rpc.errors import InvalidArgument
-from shared.nameko_ext.database import Database
-from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import audited_rpc, rpc
-from shared.outbox import Publisher
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-MOST_ROWS: Final = 500
 MARK_LENGTH: Final = 6
 """The least length of what an erasure looks for in bodies: a shorter text would stand in others' too."""
 MOST_REASON: Final = 500
@@ -48,17 +42,9 @@ MOST_WHO: Final = 100
 ERASE_POSITION: Final = re.compile(r"inbox:.*|outbox:[0-9]{1,18}")
 
 
-class Operations:
+class Operations(BillingEntrypoints):
     """The inbox and what was missed, tries to pay with a new card, the story of an invoice, dead letters, lost queues, and
-    forgetting. The service that mixes it in has what is declared here."""
-
-    database: Database
-    publisher: Publisher
-
-    gateways: PaymentGateways
-    accounts: AccountHolder
-    settings: Settings
-    wake_relay: Waker
+    forgetting."""
 
     @rpc
     def inbox_events(
@@ -71,7 +57,7 @@ class Operations:
     ) -> list[InboxEvent]:
         """Stored Stripe events, newest first, without payloads. `before` (by `received_at`) turns the page; `before_id` with it,
         where several came at one moment. `limit` is 1 to 500."""
-        _check_limit(limit)
+        check_limit(limit)
         if before is not None and before.tzinfo is None:
             raise InvalidArgument("before: expected a time zone")
         with self.database.reading() as session:
@@ -87,7 +73,7 @@ class Operations:
                 session,
                 StripeId(Account(account), event_id),
                 directory=self.accounts.directory,
-                now=_now(),
+                now=utc_now(),
             )
         self.wake_relay()
         return result
@@ -101,9 +87,9 @@ class Operations:
             report = reconciling.reconcile(
                 self.database,
                 self.gateways.at(served(account, self.accounts.directory)),
-                reconciling.parse_since(since, _now()),
+                reconciling.parse_since(since, utc_now()),
                 holder=secrets.token_hex(8),
-                clock=_now,
+                clock=utc_now,
             )
         self.wake_relay()
         log.info("reconciled", since=since, **asdict(report), **account_shown(account))
@@ -118,7 +104,7 @@ class Operations:
         account: str = OWN,
     ) -> list[RecoveryAttempt]:
         """What became of our own tries to pay with a new card, newest first. `limit` is 1 to 500."""
-        _check_limit(limit)
+        check_limit(limit)
         with self.database.reading() as session:
             return recovery.recoveries(
                 session,
@@ -136,7 +122,7 @@ class Operations:
         first. `limit` is 1 to 500; go on with `starting_after`, the answer's `next`. It is never charged: who wants one of them paid has
         it collected.
         """
-        _check_limit(limit)
+        check_limit(limit)
         if since.tzinfo is None:
             raise InvalidArgument("since: expected a time zone")
         with self.database.reading() as session:
@@ -171,7 +157,7 @@ class Operations:
             raise InvalidArgument(f"by: expected at most {MOST_WHO} characters")
         with wire_errors(), self.database.transaction() as session:
             closed, fresh = inbox.close_event(
-                session, StripeId(Account(account), event_id), reason=reason, by=by, now=_now()
+                session, StripeId(Account(account), event_id), reason=reason, by=by, now=utc_now()
             )
         if fresh:
             log.info(
@@ -204,7 +190,7 @@ class Operations:
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
                 event_id=event_id,
-                now=_now(),
+                now=utc_now(),
             )
 
     @audited_rpc("action", "queue", "event_id")
@@ -225,7 +211,7 @@ class Operations:
                 action=action,
                 reason=reason,
                 attempts=attempts,
-                now=dt.datetime.now(dt.UTC),
+                now=utc_now(),
             )
         return DeadLetterNote(event_id=event_id)
 
@@ -242,7 +228,7 @@ class Operations:
         deleted: it acts on what it had not seen. A page a call: call again with `after=next` until
         that is null, and with the same `until`. `dry_run` counts all, and sends nothing.
         """
-        now = dt.datetime.now(dt.UTC)
+        now = utc_now()
         until = until or now
         if since.tzinfo is None or until.tzinfo is None:
             raise InvalidArgument("since and until: expected a time zone")
@@ -279,12 +265,3 @@ class Operations:
                 also=also or [],
                 after=after,
             )
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= MOST_ROWS:
-        raise InvalidArgument(f"limit: expected 1 to {MOST_ROWS}")
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

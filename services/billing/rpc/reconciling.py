@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,16 +9,13 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.accounts import Way
 from services.billing.domain.errors import StripeKeyRefused
 from services.billing.queries import reads
-from services.billing.settings import Settings
+from services.billing.rpc.entrypoints import BillingEntrypoints, utc_now
 from services.billing.workflows import connected, reconciling
-from services.billing.workflows.accounts import AccountHolder
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable
-from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import loop
 from shared.nameko_ext.turns import Turn, turn
 from shared.telemetry import get_logger
@@ -45,18 +41,9 @@ CONNECTED = Gauge(
 )
 
 
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
+class Reconciling(BillingEntrypoints):
+    """What the webhooks did not bring."""
 
-
-class Reconciling:
-    """What the webhooks did not bring. The service that mixes it in has what is declared here."""
-
-    database: Database
-    gateways: StripeGateways
-    accounts: AccountHolder
-    settings: Settings
-    wake_relay: Callable[[], None]
     reconciled: Turn
 
     @loop(poll=60.0)
@@ -66,7 +53,7 @@ class Reconciling:
         self._reconcile(OWN, reconciling.scheduled)
         directory = self.accounts.directory
         if len(directory):
-            connected.note_causes(self.database, self.gateways.at(OWN), directory, _now())
+            connected.note_causes(self.database, self.gateways.at(OWN), directory, utc_now())
         return False
 
     @loop(poll=60.0)
@@ -80,7 +67,7 @@ class Reconciling:
             self.database,
             directory,
             pool=self.settings.stripe_read_pool,
-            clock=_now,
+            clock=utc_now,
             beside=turns.in_hand,
         )
         while turns.wait_for_place(PLACE_SECONDS) and (found := next(due, None)) is not None:
@@ -97,7 +84,7 @@ class Reconciling:
     def _reconcile(self, account: Account, walk: Callable[..., reconciling.Report | None]) -> None:
         try:
             report = walk(
-                self.database, self.gateways.at(account), holder=secrets.token_hex(8), clock=_now
+                self.database, self.gateways.at(account), holder=secrets.token_hex(8), clock=utc_now
             )
         except (StripeUnavailable, StripeRefused) as error:
             say = log.error if isinstance(error, StripeKeyRefused) else log.warning
@@ -116,7 +103,7 @@ class Reconciling:
     def keep_reads(self) -> bool:
         """Store how often Stripe was read, in batches, and tell the metrics how much of the platform's allowance is used. What a
         process has read in the last half minute before it dies is not counted."""
-        tally, today = self.gateways.reads, _now().date()
+        tally, today = self.gateways.reads, utc_now().date()
         counted = tally.take(READS_BATCH)
         try:
             with self.database.transaction() as session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,21 +10,18 @@ from nameko.extensions import DependencyProvider
 from prometheus_client import Counter
 
 from services.billing.adapters.portal import PortalBusinesses
-from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.card_places import CardPlaces
 from services.billing.domain.errors import PortalUnavailable, StripeKeyRefused
+from services.billing.rpc.entrypoints import BillingEntrypoints, utc_now
+from services.billing.rpc.errors import check_read
 from services.billing.rpc.reconciling import PLACE_SECONDS
-from services.billing.settings import Settings
 from services.billing.workflows import recovery
-from services.billing.workflows.accounts import AccountHolder
 from services.billing.workflows.customer_lease import CustomerBusy
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.contracts.rpc.errors import StripeUnavailable
 from shared.events import Event, PaymentMethodChanged
 from shared.nameko_ext.consumer import EVENTS_AT_ONCE, Permanent, consume
-from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
-from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.turns import Turn, turn
 from shared.telemetry import get_logger
 
@@ -40,10 +36,6 @@ CARD_RETRIES = Counter(
 )
 
 
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
 class CardPlacesProvider(DependencyProvider):
     """Injects the process's `CardPlaces`."""
 
@@ -54,14 +46,9 @@ class CardPlacesProvider(DependencyProvider):
         return self.places
 
 
-class Recovering:
-    """Changes of card. The service that mixes it in has what is declared here."""
+class Recovering(BillingEntrypoints):
+    """Changes of card."""
 
-    database: Database
-    gateways: StripeGateways
-    accounts: AccountHolder
-    portal: RpcClient
-    settings: Settings
     recovering: Turn
     card_places = CardPlacesProvider()
     wake_recoveries = Waker("resume_recoveries")
@@ -80,8 +67,8 @@ class Recovering:
             raise Permanent(f"billing does not consume {event.type}")
         directory = self.accounts.directory
         refusal = directory.why_not_served(Account(event.data.account))
-        if refusal is not None and not directory.read:
-            raise StripeUnavailable("which accounts are connected could not be read yet")
+        if refusal is not None:
+            check_read(directory)
         with self.database.reading() as session:
             wish = recovery.wish_of(session, event.correlation_id, event.occurred_at, event.data)
         if wish is None:
@@ -92,14 +79,14 @@ class Recovering:
                 wish,
                 livemode=directory.livemode(OWN),
                 holder=secrets.token_hex(8),
-                clock=_now,
+                clock=utc_now,
             )
             return "not served"
         with self.card_places.place(wish.account, alone=not len(directory)) as tried_now:
             if tried_now:
                 self._recover(recovery.recover, wish, wish.account)
                 return "done"
-        recovery.leave(self.database, wish, holder=secrets.token_hex(8), clock=_now)
+        recovery.leave(self.database, wish, holder=secrets.token_hex(8), clock=utc_now)
         self.wake_recoveries()
         return "left for a turn"
 
@@ -108,7 +95,7 @@ class Recovering:
         """Go on with changes of card that wait: for the hour's end, for Stripe or the portal, or because a process died. Of several
         accounts at a time, since one's Stripe may be slow, and of each one by one."""
         turns = self.recovering
-        for account in recovery.accounts_due(self.database, _now(), beside=turns.in_hand):
+        for account in recovery.accounts_due(self.database, utc_now(), beside=turns.in_hand):
             if not turns.begin(account):
                 # Who is due first may be another one by then.
                 return turns.wait_for_place(PLACE_SECONDS)
@@ -118,11 +105,11 @@ class Recovering:
     def resume_recovery(self, account: Account) -> bool:
         """Go on with one change of card of an account; True when there may be more."""
         directory = self.accounts.directory
-        for change in recovery.due(self.database, account, _now()):
+        for change in recovery.due(self.database, account, utc_now()):
             if directory.why_not_served(account) is not None:
                 if directory.read:
                     recovery.put_off(
-                        self.database, change, _now(), livemode=directory.livemode(OWN)
+                        self.database, change, utc_now(), livemode=directory.livemode(OWN)
                     )
                 continue
             try:
@@ -142,7 +129,7 @@ class Recovering:
                 subject,
                 businesses=self.businesses,
                 holder=secrets.token_hex(8),
-                clock=_now,
+                clock=utc_now,
             )
         except (StripeUnavailable, StripeKeyRefused, PortalUnavailable) as error:
             say = log.error if isinstance(error, StripeKeyRefused) else log.warning

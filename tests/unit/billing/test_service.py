@@ -348,7 +348,7 @@ def test_a_card_that_stripe_cannot_take_now_is_gone_on_with_from_its_row(
     paid = ("portico_card_retries_total", {"outcome": "paid"})
     before = REGISTRY.get_sample_value(*paid) or 0
     later = dt.datetime.now(dt.UTC) + PAUSES[0]
-    monkeypatch.setattr(recovering, "_now", lambda: later)
+    monkeypatch.setattr(recovering, "utc_now", lambda: later)
     assert resumes(billing) is True
     assert resumes(billing) is False
     assert gateway.invoices["in_1"].status == "paid"
@@ -376,7 +376,7 @@ def test_while_the_portal_is_away_a_card_waits_and_a_person_hears_that_nothing_w
     assert (gateway.charges, gateway.cancellations) == ([], [])
     billing.portal.failure = None
     later = dt.datetime.now(dt.UTC) + PAUSES[0]
-    monkeypatch.setattr(recovering, "_now", lambda: later)
+    monkeypatch.setattr(recovering, "utc_now", lambda: later)
     assert resumes(billing)
     assert gateway.invoices["in_1"].status == "paid"
 
@@ -420,7 +420,7 @@ def test_a_customer_in_other_hands_does_not_stop_the_loop(
         billing.on_event(Event(id=f"{event}/c", occurred_at=NOW, correlation_id=event, data=data))
     gateway.down = False
     later = dt.datetime.now(dt.UTC) + PAUSES[0]
-    monkeypatch.setattr(recovering, "_now", lambda: later)
+    monkeypatch.setattr(recovering, "utc_now", lambda: later)
     with database.transaction() as session:
         session.add(RecoveryLease(stripe_customer_id="cus_1", holder="other", until=later + LEASE))
     assert resumes(billing) is True
@@ -447,7 +447,7 @@ def test_the_metrics_tell_when_stripes_log_was_read_and_whether_stripe_is_asked(
     moment = "portico_last_reconciliation_timestamp_seconds"
     billing.measure()
     assert REGISTRY.get_sample_value(moment) == 0
-    monkeypatch.setattr(operations, "_now", lambda: NOW)
+    monkeypatch.setattr(operations, "utc_now", lambda: NOW)
     billing.reconcile("1h")
     billing.measure()
     assert REGISTRY.get_sample_value(moment) == NOW.timestamp()
@@ -482,14 +482,14 @@ def test_nothing_is_charged_on_an_account_that_shut_us_out(
     billing.accounts.directory = Directory(livemode=False, accounts=[gone])
     assert billing.on_event(event) == "not served"
     later = dt.datetime.now(dt.UTC) + PAUSES[0]
-    monkeypatch.setattr(recovering, "_now", lambda: later)
+    monkeypatch.setattr(recovering, "utc_now", lambda: later)
     assert resumes(billing) is False
     billing.accounts.directory = Directory(livemode=False, read=False)
     with pytest.raises(StripeUnavailable):
         billing.on_event(event)
     billing.accounts.directory = Directory(livemode=False, accounts=[connected])
     assert resumes(billing) is False, "it was put off"
-    monkeypatch.setattr(recovering, "_now", lambda: later + dt.timedelta(hours=1))
+    monkeypatch.setattr(recovering, "utc_now", lambda: later + dt.timedelta(hours=1))
     assert resumes(billing) is True
 
 
@@ -619,7 +619,7 @@ def test_of_each_account_one_change_of_card_is_gone_on_with_in_a_round(
         event = f"evt_{number}"
         billing.on_event(Event(id=f"{event}/c", occurred_at=NOW, correlation_id=event, data=data))
     later = dt.datetime.now(dt.UTC) + PAUSES[0]
-    monkeypatch.setattr(recovering, "_now", lambda: later)
+    monkeypatch.setattr(recovering, "utc_now", lambda: later)
     asked.clear()
     assert resumes(billing) is True
     assert asked == [OWN, other]

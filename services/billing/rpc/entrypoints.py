@@ -1,0 +1,40 @@
+"""What billing's entrypoints share: the things that are injected, the moment, and how much may be asked for at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from services.billing.adapters.stripe.gateway import StripeGateways
+from services.billing.settings import Settings
+from services.billing.workflows.accounts import AccountHolder
+from shared.contracts.rpc.errors import InvalidArgument
+from shared.nameko_ext.database import Database
+from shared.nameko_ext.loops import Waker
+from shared.nameko_ext.rpc import RpcClient
+from shared.outbox import Publisher
+
+MOST_ROWS: Final = 500
+
+
+class BillingEntrypoints:
+    """Base of billing's entrypoints. The service, which mixes them together, injects what is declared here."""
+
+    database: Database
+    gateways: StripeGateways
+    accounts: AccountHolder
+    settings: Settings
+    portal: RpcClient
+    publisher: Publisher
+    wake_relay: Waker
+
+
+def utc_now() -> dt.datetime:
+    """This moment, in UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+def check_limit(limit: int) -> None:
+    """Raise InvalidArgument unless a page of so many rows may be asked for."""
+    if not 1 <= limit <= MOST_ROWS:
+        raise InvalidArgument(f"limit: expected 1 to {MOST_ROWS}")
