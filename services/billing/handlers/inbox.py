@@ -176,14 +176,20 @@ def replay(
         return _replayed(row.id, row.status, row.reason, [])
     parsed = parse_event(row.payload, event.account)
     translation = translate(parsed, directory=directory)
-    known = outbox.already_queued(session, [one.event.id for one in translation.outgoing])
-    fresh = [one for one in translation.outgoing if one.event.id not in known]
-    queued = outbox.OUTBOX.add(session, fresh, now)
-    _learn(session, parsed, translation, now)
-    kept_methods.note_arrivals(session, [(parsed, translation)], now)
+    queued = _take_again(session, parsed, translation, now)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
         row.status, row.reason = translation.status.value, translation.reason
     return _replayed(row.id, row.status, row.reason, queued)
+
+
+def _take_again(
+    session: Session, event: StripeEvent, translation: Translation, now: dt.datetime
+) -> list[str]:
+    """Queue what a stored event says and was not said yet, and learn from it; returns the ids of the new events."""
+    queued = outbox.add_unsaid(session, translation.outgoing, now)
+    _learn(session, event, translation, now)
+    kept_methods.note_arrivals(session, [(event, translation)], now)
+    return queued
 
 
 def _learn(
@@ -232,13 +238,9 @@ def translate_again(
             continue
         event = parse_event(row.payload, waiting)
         translation = translate(event, directory=directory)
-        known = outbox.already_queued(session, [one.event.id for one in translation.outgoing])
-        fresh = [one for one in translation.outgoing if one.event.id not in known]
         try:
             with session.begin_nested():
-                outbox.OUTBOX.add(session, fresh, now)
-                _learn(session, event, translation, now)
-                kept_methods.note_arrivals(session, [(event, translation)], now)
+                _take_again(session, event, translation, now)
         except UnstorableValue as refusal:  # as in `keep`: it must not hold up the others
             translation = Translation(Status.QUARANTINED, f"can't be stored: {refusal}")
         row.status, row.reason = translation.status.value, translation.reason
@@ -290,11 +292,9 @@ def tell_evidence_again(session: Session, *, directory: Directory, now: dt.datet
         ).outgoing
         if isinstance(one.event.data, CustomerEvidenceChanged)
     ]
-    known = outbox.already_queued(session, [one.event.id for one in outgoing])
-    fresh = [one for one in outgoing if one.event.id not in known]
     done = rows[-1].received_at if len(rows) >= EVIDENCE_BATCH else until
     reconciliation.evidence_told(session, max(since, done))
-    return len(outbox.OUTBOX.add(session, fresh, now))
+    return len(outbox.add_unsaid(session, outgoing, now))
 
 
 def _stored(session: Session, event: StripeId, *, lock: bool = False) -> models.InboxEvent:

@@ -26,11 +26,11 @@ class MissedFailure(Protocol):
     def dedupe_keys(self) -> tuple[str, ...]: ...
 
 
-def already_queued(session: Session, event_ids: Sequence[str]) -> set[str]:
-    """Which of these events the outbox has, under whatever dedupe key."""
-    return set(
-        session.scalars(select(OutboxEvent.event_id).where(OutboxEvent.event_id.in_(event_ids)))
-    )
+def add_unsaid(session: Session, outgoing: Sequence[Outgoing], now: dt.datetime) -> list[str]:
+    """Queue those events that the outbox does not have under whatever dedupe key; returns their ids."""
+    ids = [one.event.id for one in outgoing]
+    said = set(session.scalars(select(OutboxEvent.event_id).where(OutboxEvent.event_id.in_(ids))))
+    return OUTBOX.add(session, [one for one in outgoing if one.event.id not in said], now)
 
 
 def publish_missed(
