@@ -120,8 +120,7 @@ def _changed(event: StripeEvent, translation: Translation) -> SubscriptionPayloa
     content = event.content()
     if not ends and DEFAULTS.isdisjoint(content.previous_attributes or {}):
         return None
-    found: SubscriptionPayload = decode_object(content.object, SubscriptionPayload)
-    return found
+    return decode_object(content.object, SubscriptionPayload)
 
 
 def _is_over(event: StripeEvent, subscription: SubscriptionPayload, kept: KeptMethod) -> bool:

@@ -63,7 +63,7 @@ def metadata_evidence(
 
 def customer_changed(event: StripeEvent) -> Iterator[EventDraft]:
     content = event.content()
-    customer: payloads.Customer = decode_object(content.object, payloads.Customer)
+    customer = decode_object(content.object, payloads.Customer)
     changes = content.previous_attributes or {}
     yield from metadata_evidence(
         event, customer.id, customer.id, customer.metadata, "customer.metadata", changes
@@ -78,9 +78,7 @@ def customer_changed(event: StripeEvent) -> Iterator[EventDraft]:
 
 
 def customer_deleted(event: StripeEvent) -> Iterator[EventDraft]:
-    customer: payloads.DeletedCustomer = decode_object(
-        event.content().object, payloads.DeletedCustomer
-    )
+    customer = decode_object(event.content().object, payloads.DeletedCustomer)
     data = events.CustomerDeleted(
         stripe_customer_id=customer.id, account=event.account, livemode=bool(event.livemode)
     )
@@ -88,9 +86,7 @@ def customer_deleted(event: StripeEvent) -> Iterator[EventDraft]:
 
 
 def checkout_completed(event: StripeEvent) -> Iterator[EventDraft]:
-    session: payloads.CheckoutSession = decode_object(
-        event.content().object, payloads.CheckoutSession
-    )
+    session = decode_object(event.content().object, payloads.CheckoutSession)
     stripe_customer_id, reference = ref_id(session.customer), usable_id(session.client_reference_id)
     if stripe_customer_id and reference:
         data = events.CustomerEvidenceChanged(

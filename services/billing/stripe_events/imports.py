@@ -118,7 +118,7 @@ def read_page(run: Run, what: Listed, objects: Sequence[bytes]) -> Page:
 
 
 def _customer(run: Run, event: StripeEvent, page: Page) -> Iterator[EventDraft]:
-    customer: payloads.Customer = decode_object(event.content().object, payloads.Customer)
+    customer = decode_object(event.content().object, payloads.Customer)
     yield _seen(run, customer)
     page.met.append(_met(run, customer))
     if not customer.deleted:
@@ -140,7 +140,7 @@ def _seen(run: Run, customer: payloads.Customer) -> EventDraft:
 
 
 def _subscription(run: Run, event: StripeEvent, page: Page) -> Iterator[EventDraft]:
-    subscription: Subscription = decode_object(event.content().object, Subscription)
+    subscription = decode_object(event.content().object, Subscription)
     if subscription.status not in BEGUN:
         return
     stripe_customer_id = ref_id(subscription.customer) or ""
@@ -172,13 +172,13 @@ class _Whose(msgspec.Struct, frozen=True):
 
 
 def _invoice(run: Run, event: StripeEvent, page: Page) -> Iterator[EventDraft]:
-    whose: _Whose = decode_object(event.content().object, _Whose)
+    whose = decode_object(event.content().object, _Whose)
     if isinstance(whose.customer, payloads.Customer) and whose.customer.deleted:
         # The list of customers leaves them out, and what they owed stays open.
         yield _seen(run, whose.customer)
         page.met.append(_met(run, whose.customer))
         return
-    invoice: payloads.Invoice = decode_object(event.content().object, payloads.Invoice)
+    invoice = decode_object(event.content().object, payloads.Invoice)
     if invoice.status == "open" and invoice.attempted:
         yield EventDraft(invoice_data(event, invoice, events.InvoiceImported), "")
 

@@ -25,8 +25,7 @@ def own_retry_key(event: StripeEvent) -> str | None:
 
 def read_invoice(event: StripeEvent) -> payloads.Invoice:
     """The invoice that an event is about. Raises Unreadable."""
-    invoice: payloads.Invoice = decode_object(event.content().object, payloads.Invoice)
-    return invoice
+    return decode_object(event.content().object, payloads.Invoice)
 
 
 def invoice_data(
@@ -125,7 +124,7 @@ def invoice_updated(event: StripeEvent) -> Iterator[EventDraft]:
 
 def payment_processing(event: StripeEvent) -> Iterator[EventDraft]:
     """A bank has been asked for money. Nobody but the payment says so: on the invoice nothing need change."""
-    intent: payloads.PaymentIntent = decode_object(event.content().object, payloads.PaymentIntent)
+    intent = decode_object(event.content().object, payloads.PaymentIntent)
     stripe_customer_id, invoice_id = ref_id(intent.customer), intent.invoice_id
     if stripe_customer_id and invoice_id:
         data = events.InvoiceUpdated(
@@ -151,7 +150,7 @@ def _invoice_method_changed(event: StripeEvent) -> Iterator[EventDraft]:
     changes = content.previous_attributes or {}
     if DEFAULTS.isdisjoint(changes):
         return
-    invoice: payloads.Invoice = decode_object(content.object, payloads.Invoice)
+    invoice = decode_object(content.object, payloads.Invoice)
     if invoice.status == "open" and invoice.attempted:
         yield from payment_method_changed(
             event,

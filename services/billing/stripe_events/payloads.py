@@ -11,7 +11,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -151,7 +151,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
         """What it is for. Nothing that is wrong with its lines keeps an invoice from being read."""
         memo = self.description if isinstance(self.description, str) else None
         try:
-            return purpose_of(decode_object(self.lines, Lines | None) or Lines(), memo)
+            return purpose_of(decode(self.lines, Lines | None, "data.object") or Lines(), memo)
         except Unreadable:
             return purpose_of(Lines(), memo)
 
@@ -313,7 +313,7 @@ class StripeEvent(msgspec.Struct, frozen=True, kw_only=True):
         """The object and what changed on it; raises Unreadable."""
         if isinstance(self.data, _Content):
             return self.data
-        content: _Content = _decode(self.data, _Content, "data")
+        content: _Content = decode(self.data, _Content, "data")
         return content
 
 
@@ -369,15 +369,19 @@ def _short_text(value: Any) -> str | None:
     return value[:255] if isinstance(value, str) else None
 
 
+Shape = TypeVar("Shape")
+
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
-def decode_object(raw: msgspec.Raw, shape: Any) -> Any:
+def decode_object(raw: msgspec.Raw, shape: type[Shape]) -> Shape:
     """The event's object in the given shape; raises Unreadable that names the field."""
-    return _decode(raw, shape, "data.object")
+    found: Shape = decode(raw, shape, "data.object")
+    return found
 
 
-def _decode(raw: msgspec.Raw, shape: Any, where: str) -> Any:
+def decode(raw: msgspec.Raw, shape: Any, where: str) -> Any:
+    """Part of an event in the given shape; raises Unreadable that names the field, which is in `where`."""
     decoder = _decoders.get(shape)
     if decoder is None:
         decoder = _decoders[shape] = msgspec.json.Decoder(shape)
@@ -409,7 +413,7 @@ def subject_of(event: StripeEvent) -> Subject:
     if event.thin:
         return Subject(event.about or None)
     try:
-        found: _AnyObject = decode_object(event.content().object, _AnyObject)
+        found = decode_object(event.content().object, _AnyObject)
     except Unreadable:
         return Subject()
     own = _id_of(found.id)

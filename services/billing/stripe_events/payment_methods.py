@@ -16,7 +16,7 @@ from shared import events
 def changed_fields(changes: dict[str, msgspec.Raw], name: str) -> dict[str, Any]:
     """The nested `previous_attributes.<name>` as a dict; empty when it is absent or null."""
     raw = changes.get(name)
-    return {} if raw is None else decode_object(raw, dict[str, Any] | None) or {}
+    return {} if raw is None else payloads.decode(raw, dict[str, Any] | None, "data.object") or {}
 
 
 DEFAULTS: Final = frozenset({"default_payment_method", "default_source"})
@@ -60,7 +60,7 @@ def payment_method_changed(
 
 
 def payment_method_updated(event: StripeEvent) -> Iterator[EventDraft]:
-    method: payloads.PaymentMethod = decode_object(event.content().object, payloads.PaymentMethod)
+    method = decode_object(event.content().object, payloads.PaymentMethod)
     stripe_customer_id = ref_id(method.customer)
     if stripe_customer_id:
         yield from payment_method_changed(event, stripe_customer_id, method.id, renewed=True)
@@ -77,7 +77,7 @@ def source_updated(event: StripeEvent) -> Iterator[EventDraft]:
     changes = content.previous_attributes or {}
     if _RENEWED.isdisjoint({*changed_fields(changes, "card"), *changes}):
         return
-    source: payloads.Source = decode_object(content.object, payloads.Source)
+    source = decode_object(content.object, payloads.Source)
     stripe_customer_id = ref_id(source.customer)
     if stripe_customer_id:
         yield from payment_method_changed(event, stripe_customer_id, source.id, renewed=True)

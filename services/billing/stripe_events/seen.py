@@ -110,5 +110,5 @@ def paying_seen(
 
 def payment_method_attached(event: StripeEvent) -> Iterator[EventDraft]:
     """A payment method is kept for a customer. The address on it is its holder's, who may be somebody else: it is not told."""
-    method: payloads.PaymentMethod = decode_object(event.content().object, payloads.PaymentMethod)
+    method = decode_object(event.content().object, payloads.PaymentMethod)
     yield from paying_seen(event, ref_id(method.customer), SAVED_METHOD, method.id)

@@ -80,7 +80,7 @@ def subscription_data(
 
 def subscription_updated(event: StripeEvent) -> Iterator[EventDraft]:
     content = event.content()
-    subscription: Subscription = decode_object(content.object, Subscription)
+    subscription = decode_object(content.object, Subscription)
     stripe_customer_id = ref_id(subscription.customer) or ""
     changes = content.previous_attributes or {}
     yield from _subscription_evidence(event, subscription, changes)
@@ -138,7 +138,7 @@ def _subscription_changed(
 
 
 def subscription_ended(event: StripeEvent) -> Iterator[EventDraft]:
-    subscription: Subscription = decode_object(event.content().object, Subscription)
+    subscription = decode_object(event.content().object, Subscription)
     # An end withdraws nothing: the Stripe customer, its cards and its invoices are still the same person's.
     yield from _subscription_evidence(event, subscription, {})
     data = subscription_data(event, subscription, events.SubscriptionEnded)

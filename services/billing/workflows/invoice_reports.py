@@ -174,7 +174,7 @@ def _subscription_states(
 
 def _subscription_state(event: StripeEvent) -> tuple[str, SubscriptionState] | None:
     try:
-        told: _Subscription = decode_object(event.content().object, _Subscription)
+        told = decode_object(event.content().object, _Subscription)
     except Unreadable:
         return None
     details = told.cancellation_details

@@ -36,9 +36,7 @@ def to_price_look(invoice: Any) -> PriceLook:
     # The library turns decimal strings into Decimals; `str` gives back what Stripe sent.
     body = json.dumps(found.to_dict(), default=str).encode()
     try:
-        subscription: SubscriptionPayload = payloads.decode_object(
-            msgspec.Raw(body), SubscriptionPayload
-        )
+        subscription = payloads.decode_object(msgspec.Raw(body), SubscriptionPayload)
         pause = subscription.pause_collection
         return PriceLook(
             terms=dataclasses.replace(subscription.terms, currency=attribute(invoice, "currency")),
