@@ -13,7 +13,7 @@ from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.adapters.stripe.oauth import StripeConnect
 from services.billing.domain.per_account import PerAccount
 from services.billing.handlers import cancelling, inbox, invoices
-from services.billing.queries import outbox, platform_refusals
+from services.billing.queries import outbox, platform_refusals, reconciliation
 from services.billing.retention import RULES
 from services.billing.rpc.accounts import Accounts, StripeAccounts
 from services.billing.rpc.connecting import Connecting
@@ -26,7 +26,7 @@ from services.billing.rpc.reconciling import Reconciling
 from services.billing.rpc.recovering import Recovering
 from services.billing.settings import Settings
 from services.billing.web import Webhooks, store_batch
-from services.billing.workflows import portal, reconciling
+from services.billing.workflows import portal
 from shared.contracts.accounts import OWN, account_shown
 from shared.contracts.deadlines import BILLING_WAITS_FOR_PORTAL, STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import (
@@ -158,7 +158,7 @@ class BillingService(
         """Tell the metrics how far behind the outbox is, and until when Stripe's log was read."""
         with self.database.reading() as session:
             pending, age = outbox.OUTBOX.backlog(session, utc_now())
-            reconciled = reconciling.reconciled_at(session, OWN)
+            reconciled = reconciliation.moment_of(session, OWN, reconciliation.STRIPE_LOG)
         RECONCILED_AT.set(reconciled.timestamp() if reconciled else 0)
         OUTBOX_PENDING.set(pending)
         OUTBOX_AGE.set(age)

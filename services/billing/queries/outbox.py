@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,13 +18,12 @@ from shared.outbox import Outbox, Outgoing
 OUTBOX: Final = Outbox(OutboxEvent)
 
 
-class MissedFailure(Protocol):
+@dataclass(frozen=True)
+class MissedFailure:
     """A failure that may not have been announced, and the keys under which it would have been."""
 
-    @property
-    def outgoing(self) -> Outgoing: ...
-    @property
-    def dedupe_keys(self) -> tuple[str, ...]: ...
+    outgoing: Outgoing
+    dedupe_keys: tuple[str, ...]
 
 
 def add_unsaid(session: Session, outgoing: Sequence[Outgoing], now: dt.datetime) -> list[str]:

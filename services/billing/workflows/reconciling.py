@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy.orm import Session
-
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.paying import Invoice
 from services.billing.handlers import inbox
@@ -29,7 +27,7 @@ from services.billing.stripe_events.drafts import dedupe_key
 from services.billing.stripe_events.payloads import NotAnEvent
 from services.billing.stripe_events.translation import WANTED
 from shared import events
-from shared.contracts.accounts import Account, our_event_id
+from shared.contracts.accounts import our_event_id
 from shared.contracts.rpc.errors import ReconciliationRunning
 from shared.database import Transactions
 from shared.outbox import Outgoing
@@ -85,11 +83,6 @@ def parse_since(since: str, now: dt.datetime) -> dt.datetime:
     if not now - LONGEST <= moment <= now:
         raise InvalidRequest("since: expected a moment of the last 30 days; Stripe keeps no more")
     return moment
-
-
-def reconciled_at(session: Session, account: Account) -> dt.datetime | None:
-    """The moment up to which Stripe's log was last read without a gap; None before the first time."""
-    return reconciliation.moment_of(session, account, reconciliation.STRIPE_LOG)
 
 
 def scheduled(
@@ -245,15 +238,7 @@ def _take_in(
         report.new += outcome is not inbox.Outcome.DUPLICATE
 
 
-@dataclass(frozen=True)
-class MissedFailure:
-    """A failure that may not have been announced, and the keys under which it would have been."""
-
-    outgoing: Outgoing
-    dedupe_keys: tuple[str, ...]
-
-
-def _failure(invoice: Invoice, gateway: PaymentGateway, now: dt.datetime) -> MissedFailure:
+def _failure(invoice: Invoice, gateway: PaymentGateway, now: dt.datetime) -> outbox.MissedFailure:
     """The event that a webhook about this invoice's last attempt would have become."""
     data = events.InvoicePaymentFailed(
         invoice_id=invoice.id,
@@ -286,4 +271,4 @@ def _failure(invoice: Invoice, gateway: PaymentGateway, now: dt.datetime) -> Mis
         data=data,
     )
     confirm = key.replace(data.type, events.InvoicePaymentActionRequired.type, 1)
-    return MissedFailure(Outgoing(event, key), (key, confirm))
+    return outbox.MissedFailure(Outgoing(event, key), (key, confirm))
