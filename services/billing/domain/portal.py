@@ -21,6 +21,18 @@ class PortalPolicy:
     cancel: bool = False
     pause: bool = False
 
+    @property
+    def features(self) -> dict[str, bool]:
+        """Each feature of Stripe's portal that we decide on, by its name in the API, and whether it is on."""
+        return {
+            "payment_method_update": True,
+            "invoice_history": True,
+            "customer_update": False,
+            "subscription_update": False,
+            "subscription_cancel": self.cancel,
+            "subscription_pause": self.pause,
+        }
+
 
 @dataclass(frozen=True)
 class PortalConfiguration:
@@ -68,16 +80,8 @@ class PortalConfiguration:
 
     def follows(self, policy: PortalPolicy) -> bool:
         """Whether customers may do exactly what the policy says."""
-        wanted = {
-            "payment_method_update": True,
-            "invoice_history": True,
-            "customer_update": False,
-            "subscription_update": False,
-            "subscription_cancel": policy.cancel,
-            "subscription_pause": policy.pause,
-        }
         return not self.login_page and all(
-            self.allows(name) == value for name, value in wanted.items()
+            self.allows(feature) == on for feature, on in policy.features.items()
         )
 
 

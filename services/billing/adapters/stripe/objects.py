@@ -219,14 +219,7 @@ def configuration_policy(policy: PortalPolicy) -> dict[str, Any]:
     Cancelling is at the end of the period, with the reason asked: the customer has paid for the period, and an
     immediate end would need prorations that the business has not agreed to.
     """
-    features: dict[str, Any] = {
-        "payment_method_update": {"enabled": True},
-        "invoice_history": {"enabled": True},
-        "customer_update": {"enabled": False},
-        "subscription_update": {"enabled": False},
-        "subscription_cancel": {"enabled": policy.cancel},
-        "subscription_pause": {"enabled": policy.pause},
-    }
+    features: dict[str, Any] = {feature: {"enabled": on} for feature, on in policy.features.items()}
     if policy.cancel:
         features["subscription_cancel"] |= {
             "mode": "at_period_end",
