@@ -30,11 +30,7 @@ def subscription_prices(
     granted = [one for one in wanted if budget.take(1, spare=True)]
     if not granted:
         return {}
-
-    def look(id: str) -> Price | None:
-        return _look(gateway, id)
-
-    found: Mapping[str, Price | None] = side_by_side(look, granted)
+    found: Mapping[str, Price | None] = side_by_side(lambda id: _look(gateway, id), granted)
     return {id: seen for id, seen in found.items() if seen is not None}
 
 
