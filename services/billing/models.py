@@ -40,6 +40,12 @@ class Base(DeclarativeBase):
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "billing")
 
 
+def _index_where(condition: str, name: str, *columns: str) -> Index:
+    """An index of the rows for which the condition holds: few of many."""
+    where = text(condition)
+    return Index(name, *columns, postgresql_where=where, sqlite_where=where)
+
+
 class InboxEvent(KeyedByAccount, Base):
     """A Stripe event as it was delivered, once."""
 
@@ -49,20 +55,9 @@ class InboxEvent(KeyedByAccount, Base):
         Index("ix_inbox_object_id", "object_id"),
         Index("ix_inbox_stripe_customer_id", "stripe_customer_id"),
         # What somebody has to look at: few rows of many.
-        Index(
-            "ix_inbox_quarantined",
-            "received_at",
-            postgresql_where=text("status = 'quarantined'"),
-            sqlite_where=text("status = 'quarantined'"),
-        ),
+        _index_where("status = 'quarantined'", "ix_inbox_quarantined", "received_at"),
         # What waits for its account to be served.
-        Index(
-            "ix_inbox_connected",
-            "account",
-            "received_at",
-            postgresql_where=text("status = 'connected'"),
-            sqlite_where=text("status = 'connected'"),
-        ),
+        _index_where("status = 'connected'", "ix_inbox_connected", "account", "received_at"),
     )
 
     id: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -231,12 +226,7 @@ class PaymentMethodChange(KeyedByAccount, Base):
     __table_args__ = (
         Index("ix_payment_method_changes_customer_card", "stripe_customer_id", "payment_method_id"),
         # What somebody still has to go on with: few rows of many.
-        Index(
-            "ix_payment_method_changes_open",
-            "due_at",
-            postgresql_where=text("closed_at IS NULL"),
-            sqlite_where=text("closed_at IS NULL"),
-        ),
+        _index_where("closed_at IS NULL", "ix_payment_method_changes_open", "due_at"),
     )
 
     id: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -280,12 +270,7 @@ class PaymentTry(KeyedByAccount, Base):
         Index("ix_payment_tries_invoice_id", "invoice_id"),
         Index("ix_payment_tries_stripe_customer_id", "stripe_customer_id"),
         # What would have been charged: none, but for those who observe.
-        Index(
-            "ix_payment_tries_observed",
-            "at",
-            postgresql_where=text("outcome = 'observed'"),
-            sqlite_where=text("outcome = 'observed'"),
-        ),
+        _index_where("outcome = 'observed'", "ix_payment_tries_observed", "at"),
     )
 
     change_id: Mapped[str] = mapped_column(String(255), primary_key=True)

@@ -56,6 +56,12 @@ class Base(DeclarativeBase):
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "portal")
 
 
+def _index_where(condition: str, name: str, *columns: str, unique: bool = False) -> Index:
+    """An index of the rows for which the condition holds: few of many."""
+    where = text(condition)
+    return Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)
+
+
 def _by_email(name: str) -> Index:
     """The rows of an account by their address, whatever its case. In SQLite, whose tables are small and written anew by migrations, none."""
     return Index(name, "account", func.lower(text("email"))).ddl_if(dialect="postgresql")
@@ -113,12 +119,7 @@ class CustomerRow(InAccount, Base):
         UniqueConstraint("business_pk", "external_id"),
         # The id second: by it and the account a customer is found, whatever the third is.
         UniqueConstraint("account", "platform_stripe_customer_id", "on_behalf_of"),
-        Index(
-            "ix_customers_unknown_links",
-            "id",
-            postgresql_where=text(UNKNOWN_LINKS),
-            sqlite_where=text(UNKNOWN_LINKS),
-        ),
+        _index_where(UNKNOWN_LINKS, "ix_customers_unknown_links", "id"),
         # By it it is found whose address somebody gave at Stripe.
         _by_email("ix_customers_account_email"),
     )
@@ -239,8 +240,7 @@ class AppointmentRow(Base):
 
 def _open_index(name: str, condition: str) -> Index:
     """The few open invoices for which a condition holds, by their last failure."""
-    where = text(f"status = 'open' AND ({condition})")
-    return Index(name, "last_failed_at", postgresql_where=where, sqlite_where=where)
+    return _index_where(f"status = 'open' AND ({condition})", name, "last_failed_at")
 
 
 class InvoiceRow(KeyedByAccount, Base):
@@ -259,12 +259,11 @@ class InvoiceRow(KeyedByAccount, Base):
             "ix_invoices_try_to_ask",
             "as_of > last_failed_at AND (method_type IS NULL OR method_type <> 'card')",
         ),
-        Index(
+        _index_where(
+            "first_failed_at IS NOT NULL",
             "ix_invoices_first_failed_at",
             "first_failed_at",
             "invoice_id",
-            postgresql_where=text("first_failed_at IS NOT NULL"),
-            sqlite_where=text("first_failed_at IS NOT NULL"),
         ),
     )
 
@@ -463,20 +462,14 @@ class CancellationRequestRow(InAccount, Base):
     __tablename__ = "cancellation_requests"
     __table_args__ = (
         # One open request a subscription, whoever presses twice.
-        Index(
+        _index_where(
+            "status = 'open'",
             "uq_cancellation_requests_open_in_account",
             "account",
             "subscription_id",
             unique=True,
-            postgresql_where=text("status = 'open'"),
-            sqlite_where=text("status = 'open'"),
         ),
-        Index(
-            "ix_cancellation_requests_due",
-            "next_try_at",
-            postgresql_where=text("next_try_at IS NOT NULL"),
-            sqlite_where=text("next_try_at IS NOT NULL"),
-        ),
+        _index_where("next_try_at IS NOT NULL", "ix_cancellation_requests_due", "next_try_at"),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -559,12 +552,7 @@ class HostEventRow(InAccount, Base):
         Index(None, "customer_id"),
         Index(None, "stripe_customer_id"),
         Index(None, "position", unique=True),
-        Index(
-            "ix_host_events_unplaced",
-            "id",
-            postgresql_where=text("position IS NULL"),
-            sqlite_where=text("position IS NULL"),
-        ),
+        _index_where("position IS NULL", "ix_host_events_unplaced", "id"),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
