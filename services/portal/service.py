@@ -16,7 +16,7 @@ from services.portal.domain.activity import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.subscribed import to_ask_about
 from services.portal.handlers import appointments as visits
-from services.portal.handlers import customers, evidence, host_events, host_lists, resolved_links
+from services.portal.handlers import customers, evidence, existing, host_events, resolved_links
 from services.portal.handlers import events as event_handlers
 from services.portal.handlers.customers import ContactDetails, LinkOf
 from services.portal.handlers.resolved_links import ResolvedLink
@@ -367,7 +367,7 @@ class PortalService(
     def business_contact(self, business_id: str) -> BusinessContact:
         """A business by the host's id, to be written to about itself."""
         with self.db.reading() as session:
-            row = host_lists.business(session, business_id)
+            row = existing.business(session, business_id)
             return wire.business_contact(row, self.wiring.platform, self.wiring.observes)
 
     def _contact(self, person: ContactDetails) -> Contact:

@@ -16,10 +16,9 @@ from services.portal.domain.api_keys import (
     new_key,
     new_key_id,
 )
-from services.portal.handlers import arguments
-from services.portal.models import ApiKeyRow, BusinessRow
+from services.portal.handlers import arguments, existing
+from services.portal.models import ApiKeyRow
 from services.portal.queries import api_keys as keys
-from services.portal.queries import customers as people
 from shared.contracts.rpc.api_keys import SCOPES, ApiKey, CreatedApiKey
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 
@@ -43,8 +42,9 @@ def create(
         raise InvalidArgument("scopes: expected at least one")
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
         raise InvalidArgument("expires_at: expected a time in the future, with its offset from UTC")
-    business = _business(session, business_id, lock=True)
-    owner = business.id if business else None
+    owner = None
+    if business_id is not None:  # locked: keys of a business are made one after the other
+        owner = existing.business(session, business_id, lock=True).id
     if keys.count_good(session, owner, name, now) >= MOST_AT_ONCE:
         raise InvalidArgument(
             f"name: {MOST_AT_ONCE} keys of this name are in use already; revoke one first"
@@ -67,10 +67,8 @@ def create(
 
 def listed(session: Session, business_id: str | None) -> list[ApiKey]:
     """All keys, or those of one business; the oldest first, revoked and expired ones among them. Raises NotFound."""
-    business = _business(session, business_id)
-    return [
-        _about(row, whose) for row, whose in keys.listed(session, business.id if business else None)
-    ]
+    owner = existing.business(session, business_id).id if business_id is not None else None
+    return [_about(row, whose) for row, whose in keys.listed(session, owner)]
 
 
 def revoke(session: Session, key_id: str, now: dt.datetime) -> ApiKey:
@@ -104,18 +102,6 @@ def recognise(
         else None
         for one in digests
     ]
-
-
-def _business(
-    session: Session, business_id: str | None, *, lock: bool = False
-) -> BusinessRow | None:
-    """The business that is named. Locked, keys of its are made one after the other. Raises NotFound."""
-    if business_id is None:
-        return None
-    found = people.business(session, business_id, lock=lock)
-    if found is None:
-        raise NotFound("business_id: no such business")
-    return found
 
 
 def _about(row: ApiKeyRow, business_id: str | None) -> ApiKey:

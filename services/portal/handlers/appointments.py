@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import UNSET
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import arguments
-from services.portal.handlers.customers import found, write_changes
+from services.portal.handlers import arguments, existing
+from services.portal.handlers.customers import write_changes
 from services.portal.models import AppointmentRow
 from services.portal.queries import customers as people
 from shared.contracts.rpc.portal import AppointmentArgument, AppointmentCounts
@@ -21,7 +21,7 @@ def upsert_appointments(
 ) -> AppointmentCounts:
     """Make or change a customer's appointments by the host's ids; others, and what is not given of these, stay as they are."""
     checked = arguments.appointments(list(given))
-    customer = found(session, customer_id, lock=True)
+    customer = existing.customer(session, customer_id, lock=True)
     known = people.appointments_of(session, customer.id, [each.external_id for each in checked])
     created = updated = 0
     for each in checked:
@@ -46,7 +46,7 @@ def upsert_appointments(
 
 def delete_appointment(session: Session, *, customer_id: str, external_id: str) -> bool:
     """Take an appointment away; whether it was there. Raises NotFound for the customer."""
-    customer = found(session, customer_id, lock=True)
+    customer = existing.customer(session, customer_id, lock=True)
     row = people.appointments_of(session, customer.id, [external_id]).get(external_id)
     if row is None:
         return False

@@ -8,13 +8,13 @@ from msgspec import UNSET
 from sqlalchemy.orm import Session
 
 from services.portal.domain.enrolment import Enrolment
-from services.portal.handlers import arguments
+from services.portal.handlers import arguments, existing
 from services.portal.handlers.linking import release, settle
 from services.portal.models import BusinessRow
 from services.portal.queries import businesses, link_conflicts, links, profiles
 from services.portal.queries import customers as people
 from shared.contracts.accounts import OWN, Account, Merchant
-from shared.contracts.rpc.errors import InvalidArgument, NotFound
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import BusinessArguments
 from shared.schema import look
 
@@ -47,9 +47,7 @@ def assign_account(
     two accounts' objects of one id apart.
     """
     links.lock(session)
-    row = people.business(session, business, lock=True)
-    if row is None:
-        raise NotFound("business_id: no such business")
+    row = existing.business(session, business, lock=True)
     before, wanted = (
         Merchant(Account(row.account), row.on_behalf_of),
         Merchant(account, on_behalf_of),

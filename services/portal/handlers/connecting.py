@@ -20,7 +20,7 @@ from services.portal.domain.connecting import (
     digest,
     new_secret,
 )
-from services.portal.handlers import arguments
+from services.portal.handlers import arguments, existing
 from services.portal.handlers.business_accounts import (
     AccountTaken,
     CustomersLinked,
@@ -28,9 +28,8 @@ from services.portal.handlers.business_accounts import (
 )
 from services.portal.models import BusinessRow, ConnectionRow
 from services.portal.queries import connections, links
-from services.portal.queries import customers as people
 from shared.contracts.accounts import Account
-from shared.contracts.rpc.errors import InvalidArgument, NotFound
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -66,9 +65,7 @@ class Arrival:
 def begin(session: Session, business_id: str, now: dt.datetime) -> tuple[str, dt.datetime]:
     """The secret of a new link for a business, and until when it is good. Earlier links of its are good for nothing from now on.
     Raises NotFound."""
-    row = people.business(session, arguments.identifier("business_id", business_id), lock=True)
-    if row is None:
-        raise NotFound("business_id: no such business")
+    row = existing.business(session, arguments.identifier("business_id", business_id), lock=True)
     connections.end_others(session, row.id, now)
     secret, expires_at = new_secret(), now + LINK_LASTS
     session.add(
@@ -172,7 +169,4 @@ def on_accounts(
     """The businesses on any of `accounts`, or the one that is named. Raises NotFound."""
     if business_id is None:
         return connections.businesses_on(session, accounts or [])
-    row = people.business(session, arguments.identifier("business_id", business_id))
-    if row is None:
-        raise NotFound("business_id: no such business")
-    return [row]
+    return [existing.business(session, arguments.identifier("business_id", business_id))]

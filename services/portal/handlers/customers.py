@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.people import PROFILE, CustomerProfile, new_public_id
 from services.portal.domain.snapshot import Business
-from services.portal.handlers import arguments, claiming, evidence, known_customers
+from services.portal.handlers import arguments, claiming, evidence, existing, known_customers
 from services.portal.handlers.business_accounts import (
     assign_account,
     set_enrolment,
@@ -210,7 +210,7 @@ def link_customer(
     StripeCustomerConflict, InvalidArgument."""
     stripe_id = arguments.stripe_customer("stripe_customer_id", stripe_customer_id)
     links.lock(session)
-    row = found(session, customer_id, lock=True)
+    row = existing.customer(session, customer_id, lock=True)
     business = session.get_one(BusinessRow, row.business_pk)
     if alone:
         _refuse_others(session, business, stripe_id)
@@ -236,7 +236,7 @@ def unlink_customer(
     ):  # whatever is stored can be taken away, of before the form was checked too
         stripe_id = arguments.identifier("stripe_customer_id", stripe_id, 255)
     links.lock(session)
-    row = found(session, customer_id, lock=True)
+    row = existing.customer(session, customer_id, lock=True)
     if withdraw_only:
         evidence.host_withdraws(session, row, stripe_id, now)
     else:
@@ -261,27 +261,20 @@ def checkout_reference(
     session: Session, references: CheckoutReferences, *, customer_id: str, now: dt.datetime
 ) -> str:
     """A signed reference that names this customer in a Checkout session. Raises NotFound."""
-    row = found(session, customer_id)
+    row = existing.customer(session, customer_id)
     business = session.get_one(BusinessRow, row.business_pk)
     return references.write(row.public_id, business.business_id, now)
 
 
-def found(session: Session, customer_id: str, *, lock: bool = False) -> CustomerRow:
-    row = people.customer(session, customer_id, lock=lock)
-    if row is None:
-        raise NotFound("customer_id: no such customer")
-    return row
-
-
 def link_of(session: Session, *, customer_id: str) -> LinkOf:
     """The customer's current link."""
-    row = found(session, customer_id)
+    row = existing.customer(session, customer_id)
     return LinkOf(row.public_id, row.link_generation)
 
 
 def rotate_link(session: Session, *, customer_id: str, now: dt.datetime) -> LinkOf:
     """Revoke the customer's links and make a new one."""
-    row = found(session, customer_id, lock=True)
+    row = existing.customer(session, customer_id, lock=True)
     if row.link_generation >= MAX_GENERATION:
         raise InvalidArgument("customer_id: this customer's links can't be replaced any more")
     row.link_generation += 1

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 from sqlalchemy.orm import Session
 
+from services.portal.handlers import existing
 from services.portal.models import BusinessRow, CustomerRow
 from services.portal.queries import bulk
 from services.portal.queries import customers as people
@@ -14,14 +15,6 @@ from shared.contracts.rpc.errors import NotFound
 
 FROM_THE_BEGINNING: Final = 0
 Listed = TypeVar("Listed", BusinessRow, CustomerRow)
-
-
-def business(session: Session, business_id: str) -> BusinessRow:
-    """A business by the host's id. Raises NotFound."""
-    row = people.business(session, business_id)
-    if row is None:
-        raise NotFound("business_id: no such business")
-    return row
 
 
 def businesses(
@@ -41,9 +34,7 @@ def businesses(
 
 def customer(session: Session, customer_id: str) -> tuple[CustomerRow, str]:
     """A customer by Portico's id, with the host's id of their business. Raises NotFound."""
-    row = people.customer(session, customer_id)
-    if row is None:
-        raise NotFound("customer_id: no such customer")
+    row = existing.customer(session, customer_id)
     return row, session.get_one(BusinessRow, row.business_pk).business_id
 
 
@@ -51,7 +42,7 @@ def customers(
     session: Session, asked: CustomerPageArguments, business_id: str
 ) -> tuple[list[CustomerRow], bool]:
     """A page of a business's customers, and whether there are more. Raises NotFound for the business, and for `starting_after`."""
-    owner = business(session, business_id)
+    owner = existing.business(session, business_id)
     after = FROM_THE_BEGINNING
     if asked.starting_after is not None:
         last = people.customer(session, asked.starting_after)

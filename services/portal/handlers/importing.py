@@ -17,7 +17,7 @@ from services.portal.domain.people import (
     PUBLIC_ID_LENGTH,
     new_public_id,
 )
-from services.portal.handlers import arguments, claiming, evidence
+from services.portal.handlers import arguments, claiming, evidence, existing
 from services.portal.handlers.claiming import HostWord
 from services.portal.handlers.linking import settle
 from services.portal.models import BusinessRow, CustomerRow, merchant_of
@@ -264,9 +264,7 @@ def export_customers(
     """A page of a business's customers. `next` is None at the end; `total` is counted on the first page only. Raises NotFound, InvalidArgument."""
     if not 1 <= limit <= MOST_LINES:
         raise InvalidArgument(f"limit: expected 1 to {MOST_LINES}")
-    business = people.business(session, business_id)
-    if business is None:
-        raise NotFound("business_id: no such business")
+    business = existing.business(session, business_id)
     rows = bulk.page_of_customers(session, business.id, after, limit)
     return CustomerExport(
         customers=[
@@ -286,9 +284,7 @@ def find(
     """A customer by Portico's id, Stripe's id in an account, or the host's own id with its business, which may be left out where
     there is only one. Raises NotFound, and InvalidArgument for a Stripe customer that is several businesses'."""
     row = people.customer(session, reference) if len(reference) == PUBLIC_ID_LENGTH else None
-    owner = people.business(session, business_id) if business_id is not None else None
-    if business_id is not None and owner is None:
-        raise NotFound("business_id: no such business")
+    owner = existing.business(session, business_id) if business_id is not None else None
     if row is None and reference.startswith("cus_"):
         account = Account(owner.account) if owner is not None else account
         theirs = [

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import host_lists
+from services.portal.handlers import existing
 from services.portal.queries import customers as people
 from services.portal.queries import incidents, invoices, subscriptions
 from shared.contracts import host_api
@@ -22,7 +22,7 @@ def page(
     session: Session, asked: host_api.IncidentPageArguments, business_id: str
 ) -> tuple[Sequence[Any], bool]:
     """Rows of a page, newest first, and whether there are more. Raises NotFound for the business, and for `starting_after`."""
-    owner = host_lists.business(session, business_id)
+    owner = existing.business(session, business_id)
     after = None
     if asked.starting_after is not None:
         name = StripeId(Account(owner.account), asked.starting_after)
@@ -45,7 +45,7 @@ def page(
 
 def find(session: Session, business_id: str, invoice_id: str) -> Any:
     """The row of one incident of a business's. Raises NotFound, which doesn't say whether somebody else's it is."""
-    owner = host_lists.business(session, business_id)
+    owner = existing.business(session, business_id)
     row = incidents.of_invoice(session, owner.id, StripeId(Account(owner.account), invoice_id))
     if row is None:
         raise NotFound("invoice_id: no such incident")

@@ -15,12 +15,11 @@ from services.portal.domain.linking import (
     decide_standing,
     history,
 )
+from services.portal.handlers import existing
 from services.portal.models import CustomerRow, LinkConflictRow, LinkEvidenceRow, merchant_of
-from services.portal.queries import customers as people
 from services.portal.queries import link_conflicts, links
 from services.portal.queries.links import Component
 from shared.contracts.accounts import Account, StripeId
-from shared.contracts.rpc.errors import NotFound
 from shared.contracts.rpc.portal import (
     Evidence,
     EvidenceConflict,
@@ -95,9 +94,7 @@ def _found(
             if stripe_customer_id is None
             else _about(session, StripeId(account, stripe_customer_id))
         )
-    row = people.customer(session, customer_id)
-    if row is None:
-        raise NotFound("customer_id: no such customer")
+    row = existing.customer(session, customer_id)
     return [links.component(session, merchant_of(row), (), [row.id])]
 
 
@@ -140,9 +137,7 @@ def _evidence(found: Component, row: LinkEvidenceRow, decided: Effect | None) ->
 
 def unknown(session: Session, *, business_id: str | None, after: int, limit: int) -> UnknownLinks:
     """Customers whose link is of unknown source. Raises NotFound for the business."""
-    business = people.business(session, business_id) if business_id is not None else None
-    if business_id is not None and business is None:
-        raise NotFound("business_id: no such business")
+    business = existing.business(session, business_id) if business_id is not None else None
     found = links.unknown_links(session, business.id if business else None, after, limit)
     return UnknownLinks(
         links=[

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import arguments
+from services.portal.handlers import arguments, existing
 from services.portal.models import BusinessRow
 from services.portal.queries import behalves, modes
-from services.portal.queries import customers as people
 from services.portal.queries.modes import Standing
 from shared.contracts.accounts import StripeCustomer
-from shared.contracts.rpc.errors import NotFound
 from shared.mode import LIVE
 
 
@@ -25,9 +23,7 @@ def set_mode(
     Said twice, the second is the call whose answer was lost: the line of a business that is live stays where it is. Where the
     installation observes, nothing has gone out since, and the line may move up to the moment of going live. Raises NotFound.
     """
-    row = people.business(session, arguments.identifier("business_id", business_id), lock=True)
-    if row is None:
-        raise NotFound("business_id: no such business")
+    row = existing.business(session, arguments.identifier("business_id", business_id), lock=True)
     if mode == LIVE and (row.mode != LIVE or row.live_since is None or installation_observes):
         row.live_since = now
     row.mode, row.updated_at = mode, now
@@ -40,10 +36,7 @@ def businesses(
     """Businesses by the host's ids, after one of them; or the one that is named. Raises NotFound."""
     if business_id is None:
         return modes.businesses(session, after, limit)
-    row = people.business(session, arguments.identifier("business_id", business_id))
-    if row is None:
-        raise NotFound("business_id: no such business")
-    return [row]
+    return [existing.business(session, arguments.identifier("business_id", business_id))]
 
 
 def observed(session: Session, asked: Sequence[StripeCustomer]) -> list[Standing]:

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from services.portal.domain.enrolment import Standing, own_id
-from services.portal.handlers import arguments, claiming, evidence
+from services.portal.handlers import arguments, claiming, evidence, existing
 from services.portal.handlers.claiming import HostWord
 from services.portal.handlers.standing import Judged, judge_all
 from services.portal.models import BusinessRow, CustomerRow, merchant_of
@@ -43,9 +43,7 @@ def proposals(session: Session, *, business_id: str, after: str, limit: int) -> 
     who may be another business's. Raises NotFound, InvalidArgument."""
     if not 1 <= limit <= MOST_LISTED:
         raise InvalidArgument(f"limit: expected 1 to {MOST_LISTED}")
-    business = people.business(session, business_id)
-    if business is None:
-        raise NotFound("business_id: no such business")
+    business = existing.business(session, business_id)
     ids = profiles.page(session, merchant_of(business), after, limit)
     judged = judge_all(session, business, ids)
     return LinkProposals(

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.portal import serializers
 from services.portal.adapters.billing import RpcBilling
-from services.portal.handlers import customers, host_lists
+from services.portal.handlers import customers, existing, host_lists
 from services.portal.handlers.business_accounts import wanted_account
 from services.portal.models import merchant_of
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
@@ -60,13 +60,13 @@ class ApiBusinesses(ApiEntrypoints):
     @route("GET", "/businesses/<path:business_id>", "businesses:read", answer=Business)
     def api_get_business(self, session: Session, call: Call) -> Reply:
         """A business, by your own id."""
-        row = host_lists.business(session, call.values["business_id"])
+        row = existing.business(session, call.values["business_id"])
         return Reply(serializers.business(row, self.wiring.observes))
 
 
 def _keep_account(session: Session, given: BusinessArguments) -> None:
     """Raises Refused when the business would be on another Stripe account than it is: it could be another business's."""
-    row = host_lists.business(session, given.business_id)
+    row = existing.business(session, given.business_id)
     if wanted_account(given, row) != merchant_of(row):
         raise Refused(
             "installation_key_required",
@@ -76,7 +76,7 @@ def _keep_account(session: Session, given: BusinessArguments) -> None:
 
 def _keep_enrolment(session: Session, given: BusinessArguments) -> None:
     """Raises Refused when the business would enrol where it doesn't: the account may be one that other businesses share."""
-    row = host_lists.business(session, given.business_id)
+    row = existing.business(session, given.business_id)
     if given.enrolment == "from_stripe" != row.enrolment:
         raise Refused(
             "installation_key_required",
@@ -89,7 +89,7 @@ def _keep_sender(session: Session, given: BusinessArguments) -> None:
     wish = given.sender_email
     if not isinstance(wish, str):
         return
-    if wish.strip() != host_lists.business(session, given.business_id).sender_email:
+    if wish.strip() != existing.business(session, given.business_id).sender_email:
         raise Refused(
             "installation_key_required", "sender_email: only a key of the installation says this."
         )

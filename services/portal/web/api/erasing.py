@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from services.portal.adapters.erasing import Forgotten, Person, RpcErasure
-from services.portal.handlers import host_lists, importing
+from services.portal.handlers import existing, importing
 from services.portal.queries import aliases
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
 from shared.contracts.accounts import Account
@@ -43,7 +43,7 @@ class ApiErasing(ApiEntrypoints):
         done: Forgotten = call.told
         gone = CustomerErasure(customer=False, rows=0)
         if done.after is None:
-            row, _ = host_lists.customer(session, call.customer_id)
+            row = existing.customer(session, call.customer_id)
             gone = importing.erase(
                 session,
                 Account(row.account),
@@ -66,7 +66,7 @@ class ApiErasing(ApiEntrypoints):
 
     def _forget_elsewhere(self, session: Session, call: Call) -> Callable[[], Forgotten]:
         """The portal comes last: it alone knows which ids belong together, should this be stopped half-way."""
-        row, _ = host_lists.customer(session, call.customer_id)
+        row = existing.customer(session, call.customer_id)
         person = Person(
             on_behalf_of=importing.only_on_behalf_of(session, row),
             account=Account(row.account),

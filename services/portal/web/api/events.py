@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from sqlalchemy.orm import Session
 
+from services.portal.handlers import existing
 from services.portal.handlers import host_events as listing
-from services.portal.handlers import host_lists
 from services.portal.queries import host_events
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
 from services.portal.web.entrypoints import utc_now
@@ -29,7 +29,7 @@ class ApiEvents(ApiEntrypoints):
         """List what happened since you last asked, in order. Give the answer's `next` as `since` of the next request: nothing is left out
         between two, and nothing comes twice. Events are thin: ask how things stand."""
         asked = call.business_id
-        owner = None if asked is None else host_lists.business(session, asked).id
+        owner = None if asked is None else existing.business(session, asked).id
         return Reply(listing.listed(session, call.given, owner, call.now))
 
     def _place_events(self, session: Session, call: Call) -> Callable[[], object]:

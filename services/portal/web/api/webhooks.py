@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from services.portal.adapters.webhook_endpoints import ask_notifier
-from services.portal.handlers import host_lists
+from services.portal.handlers import existing
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
 from shared.contracts.host_webhooks import (
     AttemptPageArguments,
@@ -229,7 +229,7 @@ def _business(session: Session, call: Call) -> str | None:
     """Of which business it is; None: of the installation, or of all. Raises NotFound."""
     named: str | None = call.given.business_id
     if named is not None:
-        return host_lists.business(session, named).business_id
+        return existing.business(session, named).business_id
     return call.credential.business_id
 
 
