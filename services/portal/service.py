@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Final
 
 from babel import Locale
@@ -438,7 +439,7 @@ class PortalService(
         def together(events: list[Event[InvoiceData]]) -> list[str]:
             def work(session: Session) -> list[bool]:
                 done = event_handlers.handle_invoices(session, events, utc_now())
-                host_events.note(session, host_events.fresh(events, done), utc_now())
+                host_events.note(session, compress(events, done), utc_now())
                 return done
 
             return [DONE if one else DUPLICATE for one in self._write(work)]
@@ -446,7 +447,8 @@ class PortalService(
         def alone(event: Event) -> str:
             def work(session: Session) -> bool:
                 done = event_handlers.handle(session, event, utc_now())
-                host_events.note(session, host_events.fresh([event], [done]), utc_now())
+                if done:
+                    host_events.note(session, [event], utc_now())
                 return done
 
             done = self._write(work)

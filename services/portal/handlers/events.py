@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeGuard, TypeVar
+from itertools import compress
+from typing import Any, Final, TypeGuard
 
 from sqlalchemy.orm import Session
 
@@ -26,8 +27,6 @@ from shared.contracts.observations import merge, observe
 from shared.database import count_on_commit
 from shared.events import Event
 
-D = TypeVar("D", bound=events.Data)
-
 Handler = Callable[[Session, Event[Any], dt.datetime], None]
 """Each says by the type of its event what it is for; a test holds `ROUTES` against that."""
 
@@ -37,7 +36,7 @@ def handle(session: Session, event: Event, now: dt.datetime) -> bool:
     if is_about_invoice(event):
         return handle_invoices(session, [event], now)[0]
     handler = ROUTES.get(type(event.data))
-    if handler is None or not processed_events.first_times(session, [event.id], now):
+    if handler is None or not processed_events.first_times(session, [event.id], now)[0]:
         return False
     handler(session, event, now)
     return True
@@ -55,7 +54,8 @@ def handle_invoices(
 
     The invoices are locked in one order; events about one of them are merged one after another as they came.
     """
-    outcomes, mine = _first_times(session, batch, now)
+    outcomes = processed_events.first_times(session, [event.id for event in batch], now)
+    mine = [*compress(batch, outcomes)]
     stories: dict[StripeId, list[Event[events.InvoiceData]]] = defaultdict(list)
     for event in mine:
         stories[_invoice(event.data)].append(event)
@@ -82,7 +82,8 @@ def handle_subscriptions(
     session: Session, batch: Sequence[Event[events.SubscriptionData]], now: dt.datetime
 ) -> list[bool]:
     """The same for events about subscriptions: those that are new are written in one statement."""
-    outcomes, mine = _first_times(session, batch, now)
+    outcomes = processed_events.first_times(session, [event.id for event in batch], now)
+    mine = [*compress(batch, outcomes)]
     first: dict[StripeId, Event[events.SubscriptionData]] = {}
     later = [one for one in mine if first.setdefault(_subscription(one.data), one) is not one]
     told = {name: _row_of(event) for name, event in first.items()}
@@ -106,21 +107,6 @@ def handle_imported(session: Session, batch: Sequence[Event], now: dt.datetime) 
     return [
         next(invoices_done if is_about_invoice(event) else subscriptions_done) for event in batch
     ]
-
-
-def _first_times(
-    session: Session, batch: Sequence[Event[D]], now: dt.datetime
-) -> tuple[list[bool], list[Event[D]]]:
-    """Whether each of these events comes for the first time, and those that do."""
-    fresh = processed_events.first_times(session, [event.id for event in batch], now)
-    outcomes: list[bool] = []
-    mine: list[Event[D]] = []
-    for event in batch:
-        outcomes.append(event.id in fresh)
-        if event.id in fresh:
-            fresh.discard(event.id)  # a second copy in the same batch is none of ours
-            mine.append(event)
-    return outcomes, mine
 
 
 def _told(

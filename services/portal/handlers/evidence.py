@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -101,14 +102,8 @@ def take_in(session: Session, batch: Sequence[Evidence], now: dt.datetime) -> li
     """Take in evidence that came together, each event once, and decide over what is new, then over what an import brings. False: it was
     taken in before."""
     links.lock(session)
-    fresh = processed_events.first_times(session, [one.event_id for one in batch], now)
-    outcomes: list[bool] = []
-    mine: list[Evidence] = []
-    for one in batch:
-        outcomes.append(one.event_id in fresh)
-        if one.event_id in fresh:
-            fresh.discard(one.event_id)  # a second copy in the same batch
-            mine.append(one)
+    outcomes = processed_events.first_times(session, [one.event_id for one in batch], now)
+    mine = [*compress(batch, outcomes)]
     for account, imported in sorted({(one.account, one.imported) for one in mine}):
         said = [one for one in mine if (one.account, one.imported) == (account, imported)]
         _take_all(session, account, said, now, imported=imported)

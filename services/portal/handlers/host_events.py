@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Row
@@ -97,11 +97,6 @@ def _row(
         "invoice_id": getattr(data, "invoice_id", None),
         "subscription_id": getattr(data, "subscription_id", None),
     }
-
-
-def fresh(batch: Iterable[Event], done: Collection[bool]) -> list[Event]:
-    """Those that were acted upon now."""
-    return [event for event, first in zip(batch, done, strict=True) if first]
 
 
 def listed(
