@@ -277,7 +277,7 @@ class PortalService(
         business.
         """
         try:
-            made: UpsertedCustomer = self._write(
+            made = self._write(
                 lambda session: customers.upsert_customer(session, customer, utc_now())
             )
         except StripeCustomerConflict:
@@ -298,12 +298,11 @@ class PortalService(
     ) -> AppointmentCounts:
         """Make or change a customer's appointments, by the host's own ids, at most 500. Others stay as they are, and so does what
         is omitted of these; null clears it."""
-        counts: AppointmentCounts = self._write(
+        return self._write(
             lambda session: visits.upsert_appointments(
                 session, customer_id=customer_id, given=appointments, now=utc_now()
             )
         )
-        return counts
 
     @rpc
     def link(self, customer_id: str) -> Link:

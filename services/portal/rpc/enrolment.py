@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy.orm import Session
-
 from services.portal.handlers import enrolling, proposals
 from services.portal.web.entrypoints import PortalEntrypoints, utc_now
 from shared.contracts.rpc.enrolment import DecidedProposals, LinkProposals
@@ -25,10 +23,7 @@ class Enrolling(PortalEntrypoints):
         to wait behind them."""
 
         def together(events: list[enrolling.Seen]) -> list[str]:
-            def work(session: Session) -> None:
-                enrolling.take_in(session, events, utc_now())
-
-            self._write(work)
+            self._write(lambda session: enrolling.take_in(session, events, utc_now()))
             return ["done"] * len(events)
 
         def refuse(event: Event) -> str:
@@ -62,7 +57,7 @@ class Enrolling(PortalEntrypoints):
     def accept_proposals(self, proposal_ids: list[str], decided_by: str) -> DecidedProposals:
         """A person's word, for up to 100 proposals, that the two are one: as `link_customer`. Each is looked at again, and left where it
         stands open no more. Safe to repeat. `decided_by` is who says so, 1 to 200 characters."""
-        done: DecidedProposals = self._write(
+        done = self._write(
             lambda session: proposals.accept(
                 session, proposal_ids=proposal_ids, decided_by=decided_by, now=utc_now()
             )
@@ -74,9 +69,8 @@ class Enrolling(PortalEntrypoints):
     def refuse_proposals(self, proposal_ids: list[str], decided_by: str) -> DecidedProposals:
         """A person's word, for up to 100 proposals, that an equal address means nothing here: they are proposed no more. It links and
         unlinks nobody. Safe to repeat. `decided_by` as in `accept_proposals`."""
-        done: DecidedProposals = self._write(
+        return self._write(
             lambda session: proposals.refuse(
                 session, proposal_ids=proposal_ids, decided_by=decided_by, now=utc_now()
             )
         )
-        return done

@@ -38,7 +38,7 @@ class Linking(PortalEntrypoints):
         another customer: take that back first (`unlink_customer`).
         """
         try:
-            done: LinkedCustomer = self._write(
+            done = self._write(
                 lambda session: customers.link_customer(
                     session,
                     customer_id=customer_id,
@@ -65,7 +65,7 @@ class Linking(PortalEntrypoints):
         No metadata and no reference links the two again, until you do. With `withdraw_only` you take back what you said of
         this customer (of one Stripe customer, if named), such a refusal too, and Stripe's metadata and references decide.
         """
-        done: LinkedCustomer = self._write(
+        done = self._write(
             lambda session: customers.unlink_customer(
                 session,
                 customer_id=customer_id,

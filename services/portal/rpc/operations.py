@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable
-from typing import Any
-
-from sqlalchemy.orm import Session
-
 from services.portal.handlers import idempotency, importing, resolved_links, timeline
 from services.portal.retention import RULES
 from services.portal.web.activity_log import ActivityLog
+from services.portal.web.entrypoints import PortalEntrypoints, utc_now
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import (
@@ -21,18 +16,15 @@ from shared.contracts.rpc.portal import (
     ImportResult,
     Timeline,
 )
-from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import loop
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.retention import prune_round
 
 
-class Operations:
-    """Import, export, erasure, the story of a customer, and what customers do on the page. The service that mixes it in has `db` and `_write`."""
+class Operations(PortalEntrypoints):
+    """Import, export, erasure, the story of a customer, and what customers do on the page."""
 
-    db: Database
     looks = ActivityLog()
-    _write: Callable[[Callable[[Session], Any]], Any]
 
     @audited_rpc("business_id", "rows")
     def import_customers(self, business_id: str, rows: list[CustomerLine]) -> ImportResult:
@@ -40,10 +32,9 @@ class Operations:
 
         A wrong row is left out and named by its place. Idempotent. NotFound: the business.
         """
-        now = dt.datetime.now(dt.UTC)
-        done: importing.Imported = self._write(
+        done = self._write(
             lambda session: importing.import_customers(
-                session, business_id=business_id, lines=rows, now=now
+                session, business_id=business_id, lines=rows, now=utc_now()
             )
         )
         return done.answer()
@@ -84,7 +75,7 @@ class Operations:
                 Account(account),
                 customer_id=customer_id,
                 stripe_customer_id=stripe_customer_id,
-                now=dt.datetime.now(dt.UTC),
+                now=utc_now(),
             )
 
     @rpc
@@ -108,7 +99,7 @@ class Operations:
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
                 customer_id=customer_id,
-                now=dt.datetime.now(dt.UTC),
+                now=utc_now(),
             )
 
     @loop(poll=2.0)
@@ -123,7 +114,7 @@ class Operations:
     @loop(poll=3600)
     def forget_old_events(self) -> bool:
         """Forget what only proves that something was done long ago."""
-        now = dt.datetime.now(dt.UTC)
+        now = utc_now()
         with self.db.transaction() as session:
             more = resolved_links.forget_old(session, now) | idempotency.forget(session, now)
         return prune_round(self.db, RULES, now) or more

@@ -219,7 +219,7 @@ class ApiEntrypoints(PortalEntrypoints):
         key = request.headers.get("Idempotency-Key")
         if key is None:
             self._ask(route, call)
-            reply: Reply = self._write(lambda session: self._run(session, handler, call))
+            reply = self._write(lambda session: self._run(session, handler, call))
             call.finish()
             return _answer(reply.status, _json(reply.answer))
         if not IDEMPOTENCY_KEY.fullmatch(key):
