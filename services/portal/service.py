@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import compress
 from typing import Final
 
 from babel import Locale
@@ -11,26 +10,16 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
 from services.portal import serializers as wire
-from services.portal.adapters.billing import RpcBilling, RpcBillingPages
-from services.portal.adapters.notifier import RpcFreshLinkMailer
-from services.portal.domain.activity import click
-from services.portal.domain.people import FRESH_LINK_EVERY
+from services.portal.adapters.billing import RpcBilling
 from services.portal.domain.subscribed import to_ask_about
 from services.portal.handlers import appointments as visits
-from services.portal.handlers import customers, evidence, existing, host_events, resolved_links
-from services.portal.handlers import events as event_handlers
+from services.portal.handlers import customers, existing, resolved_links
 from services.portal.handlers.customers import ContactDetails, LinkOf
 from services.portal.handlers.resolved_links import ResolvedLink
-from services.portal.metrics import (
-    BILLING_OPENED,
-    CONFIGURATION_MISSING,
-    FRESH_LINKS,
-    LINK_CONFLICTS,
-    VISITS,
-)
-from services.portal.ports import BillingUnavailable, MailUnavailable
+from services.portal.metrics import LINK_CONFLICTS, VISITS
 from services.portal.rpc.api_keys import ApiKeys
 from services.portal.rpc.enrolment import Enrolling
+from services.portal.rpc.events import Hearing
 from services.portal.rpc.linking import Linking
 from services.portal.rpc.modes import Modes
 from services.portal.rpc.operations import Operations
@@ -48,6 +37,7 @@ from services.portal.web.api.webhooks import ApiWebhooks
 from services.portal.web.billing_sync import Learning
 from services.portal.web.calendars import appointment_file
 from services.portal.web.cancellations import Cancelling
+from services.portal.web.clicks import Clicks
 from services.portal.web.connecting import Connecting
 from services.portal.web.entrypoints import (
     RETRY_AFTER_SECONDS,
@@ -55,10 +45,9 @@ from services.portal.web.entrypoints import (
     link_required,
     utc_now,
 )
-from services.portal.web.responses import answer, locale_for, parse_source, redirect
-from services.portal.workflows.billing_sync import MISSING
+from services.portal.web.responses import answer, locale_for, parse_source
 from services.portal.workflows.business_accounts import check_account
-from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer, account_shown
+from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer
 from shared.contracts.rpc.errors import InvalidArgument, LinkInvalid, StripeCustomerConflict
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
@@ -73,18 +62,8 @@ from shared.contracts.rpc.portal import (
     UpsertedCustomer,
 )
 from shared.database import DatabaseUnavailable
-from shared.events import (
-    CustomerEvidenceChanged,
-    Event,
-    InvoiceData,
-    InvoiceImported,
-    InvoicePaymentFailed,
-    StripeAccountChanged,
-)
 from shared.l10n.locales import SOURCE
-from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched, consume_lane
 from shared.nameko_ext.batching import Batched
-from shared.nameko_ext.consumer import Permanent
 from shared.nameko_ext.http_answers import Reply
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger
@@ -93,8 +72,6 @@ log = get_logger(__name__)
 
 MOST_CONTACTS: Final = 500
 _SHOWN: Final = VISITS.labels("ok")
-DONE: Final = "done"
-DUPLICATE: Final = "duplicate, or none of the portal's"
 
 
 def _contacts(session: Session, asked: list[customers.Asked]) -> list[ContactDetails | None]:
@@ -117,12 +94,14 @@ class Api(
 
 class PortalService(
     Operations,
+    Hearing,
     Linking,
     Enrolling,
     ApiKeys,
     Modes,
     Recipients,
     Api,
+    Clicks,
     Cancelling,
     Connecting,
     Learning,
@@ -166,77 +145,6 @@ class PortalService(
         response = Response(body, content_type="text/calendar; charset=utf-8")
         response.headers["Content-Disposition"] = 'attachment; filename="appointment.ics"'
         return response
-
-    @link_required("POST", "/me/<token>/billing")
-    def open_billing(self, request: Request, visit: ResolvedLink) -> Reply:
-        """On to a Stripe page that is made for this click."""
-        now = utc_now()
-        snapshot, own_page = visit.snapshot, self.wiring.links.url(visit.token)
-        if not snapshot.can_manage_billing:  # unlinked since the page was drawn
-            return redirect(own_page)
-        came_from = parse_source(request.form.get("from"))
-        locale = locale_for(request, visit)
-        origins = self.wiring.session_origins
-        if seconds := self.wiring.limiter.take(snapshot.customer_id):
-            BILLING_OPENED.labels("too_many").inc()
-            page = views.unavailable(snapshot.business, visit.token, came_from, locale, origins)
-            return answer(page, 429, Retry_After=str(seconds))
-        try:
-            address = resolved_links.open_billing(
-                RpcBillingPages(self.billing, origins),
-                snapshot,
-                return_url=own_page,
-                came_from=came_from,
-                locale=str(locale).replace("_", "-"),
-            )
-        except BillingUnavailable as error:
-            BILLING_OPENED.labels(error.reason).inc()
-            log.warning(
-                "billing page not opened",
-                reason=error.reason,
-                stripe_customer_id=snapshot.platform_stripe_customer_id,
-                **account_shown(snapshot.account),
-            )
-            self.looks.add_click(click(snapshot.customer_id, "billing_unavailable", now))
-            lasting = error.reason == MISSING
-            if lasting:
-                CONFIGURATION_MISSING.labels("click").inc()
-            page = views.unavailable(
-                snapshot.business, visit.token, came_from, locale, origins, lasting=lasting
-            )
-            return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
-        BILLING_OPENED.labels("ok").inc()
-        self._note_click(visit, now)
-        return redirect(address)
-
-    @link_required("POST", "/me/<token>/fresh-link", also_replaced=True)
-    def mail_fresh_link(self, request: Request, visit: ResolvedLink) -> Reply:
-        """Mail the current link to the address on file; the holder of an old link may ask for it."""
-        now = utc_now()
-        if visit.current:
-            return redirect(self.wiring.links.url(visit.token))
-        snapshot = visit.snapshot
-        locale = locale_for(request, visit)
-        with self.db.transaction() as session:
-            taken = resolved_links.take_fresh_link(session, snapshot.customer_id, now)
-        if not taken:
-            FRESH_LINKS.labels("already").inc()
-            page = views.fresh_link(snapshot, locale, outcome="already")
-            return answer(page, 429, Retry_After=str(int(FRESH_LINK_EVERY.total_seconds())))
-        try:
-            RpcFreshLinkMailer(self.notifier).send_fresh_link(snapshot.customer_id)
-        except MailUnavailable as error:
-            FRESH_LINKS.labels(error.reason).inc()
-            log.warning(
-                "fresh link not sent", reason=error.reason, customer_id=snapshot.customer_id
-            )
-            with self.db.transaction() as session:
-                resolved_links.give_back_fresh_link(session, snapshot.customer_id, now)
-            page = views.fresh_link(snapshot, locale, outcome="failed")
-            return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
-        FRESH_LINKS.labels("ok").inc()
-        self.looks.add_click(click(snapshot.customer_id, "fresh_link", now))
-        return answer(views.fresh_link(snapshot, locale, outcome="sent"))
 
     @staticmethod
     def error_page(request: Request, error: HTTPException) -> Reply | None:
@@ -384,77 +292,3 @@ class PortalService(
             token=token,
             generation=found.generation,
         )
-
-    # What happened at Stripe.
-
-    @consume_lane(CustomerEvidenceChanged.lane)
-    def on_evidence(self, batch: list[Event]) -> Outcomes:
-        """Whose Stripe customers are, by somebody's word: taken in, and decided anew."""
-        read = {event.id: evidence.read_evidence(event, self.wiring.references) for event in batch}
-
-        def together(events: list[Event]) -> list[str]:
-            said = [one for event in events if (one := read[event.id]) is not None]
-            taken = self._write(lambda session: evidence.take_in(session, said, utc_now()))
-            return [DONE if one else DUPLICATE for one in taken]
-
-        def refuse(event: Event) -> str:
-            raise Permanent(f"the portal takes no {event.type} for evidence")
-
-        outcomes = act(batch, lambda event: read[event.id] is not None, together, refuse)
-        self.wake_relay()
-        return outcomes
-
-    @consume_lane(StripeAccountChanged.lane)
-    def on_accounts(self, batch: list[Event]) -> Outcomes:
-        """How Stripe accounts stand, in a queue of its own: it is not to wait behind a storm of invoices."""
-
-        def alone(event: Event) -> str:
-            done = self._write(lambda session: event_handlers.handle(session, event, utc_now()))
-            return DONE if done else DUPLICATE
-
-        return act(batch, lambda event: False, lambda events: [], alone)
-
-    @consume_lane(InvoiceImported.lane)
-    def on_imported(self, batch: list[Event]) -> Outcomes:
-        """Subscriptions and open invoices that were there before Portico, for the pages alone: hosts hear of what happens from
-        now on."""
-
-        def together(events: list[Event]) -> list[str]:
-            done = self._write(
-                lambda session: event_handlers.handle_imported(session, events, utc_now())
-            )
-            return [DONE if one else DUPLICATE for one in done]
-
-        def alone(event: Event) -> str:
-            done = self._write(lambda session: event_handlers.handle(session, event, utc_now()))
-            return DONE if done else DUPLICATE
-
-        return act(batch, event_handlers.can_be_imported, together, alone)
-
-    @consume_batched
-    def on_events(self, batch: list[Event]) -> Outcomes:
-        """Events from billing: their effects and their ids in one transaction, those about invoices together."""
-
-        def together(events: list[Event[InvoiceData]]) -> list[str]:
-            def work(session: Session) -> list[bool]:
-                done = event_handlers.handle_invoices(session, events, utc_now())
-                host_events.note(session, compress(events, done), utc_now())
-                return done
-
-            return [DONE if one else DUPLICATE for one in self._write(work)]
-
-        def alone(event: Event) -> str:
-            def work(session: Session) -> bool:
-                done = event_handlers.handle(session, event, utc_now())
-                if done:
-                    host_events.note(session, [event], utc_now())
-                return done
-
-            done = self._write(work)
-            self.wake_relay()
-            return DONE if done else DUPLICATE
-
-        outcomes = act(batch, event_handlers.is_about_invoice, together, alone)
-        if any(isinstance(event.data, InvoicePaymentFailed) for event in batch):
-            self.wake_cards()
-        return outcomes

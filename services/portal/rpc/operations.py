@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from services.portal.handlers import idempotency, importing, resolved_links, timeline
 from services.portal.retention import RULES
-from services.portal.web.activity_log import ActivityLog
 from services.portal.web.entrypoints import PortalEntrypoints, utc_now
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import InvalidArgument
@@ -23,8 +22,6 @@ from shared.retention import prune_round
 
 class Operations(PortalEntrypoints):
     """Import, export, erasure, the story of a customer, and what customers do on the page."""
-
-    looks = ActivityLog()
 
     @audited_rpc("business_id", "rows")
     def import_customers(self, business_id: str, rows: list[CustomerLine]) -> ImportResult:

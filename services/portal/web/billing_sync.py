@@ -1,27 +1,14 @@
-"""Entrypoints around what only billing knows: the hosted invoice of a click, what failed, customers' rights."""
+"""Entrypoints around what only billing knows: what failed, what subscriptions cost, customers' rights."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from werkzeug.wrappers import Request
-
-from services.portal.adapters.billing import RpcBilling, RpcBillingPages
-from services.portal.handlers import resolved_links
-from services.portal.handlers.resolved_links import ResolvedLink
-from services.portal.metrics import CONFIGURATION_MISSING, CONFIRMATIONS
-from services.portal.ports import BillingUnavailable
-from services.portal.web import views
+from services.portal.adapters.billing import RpcBilling
+from services.portal.metrics import CONFIGURATION_MISSING
 from services.portal.web.activity_log import ShownLog
-from services.portal.web.entrypoints import (
-    RETRY_AFTER_SECONDS,
-    PortalEntrypoints,
-    link_required,
-    utc_now,
-)
-from services.portal.web.responses import answer, locale_for, redirect
+from services.portal.web.entrypoints import PortalEntrypoints, utc_now
 from services.portal.workflows import billing_sync as learning
-from shared.nameko_ext.http_answers import Reply
 from shared.nameko_ext.loops import Waker, loop
 from shared.telemetry import get_logger
 
@@ -41,36 +28,6 @@ class Learning(PortalEntrypoints):
     wake_rights = Waker("learn_rights")
     wake_prices = Waker("learn_prices")
     shown = ShownLog()
-
-    @link_required("POST", "/me/<token>/confirm/<invoice_id>")
-    def confirm_payment(self, request: Request, visit: ResolvedLink, invoice_id: str) -> Reply:
-        """On to Stripe's page of one invoice, for the bank's confirmation; its address is made for this click."""
-        now = utc_now()
-        snapshot, origins = visit.snapshot, self.wiring.session_origins
-        locale = locale_for(request, visit)
-        if seconds := self.wiring.limiter.take(snapshot.customer_id):
-            CONFIRMATIONS.labels("too_many").inc()
-            page = views.unavailable(
-                snapshot.business, visit.token, None, locale, origins, invoice_id=invoice_id
-            )
-            return answer(page, 429, Retry_After=str(seconds))
-        try:
-            address = resolved_links.confirm(
-                RpcBillingPages(self.billing, origins), snapshot, invoice_id
-            )
-        except BillingUnavailable as error:
-            CONFIRMATIONS.labels(error.reason).inc()
-            log.warning("invoice not opened", reason=error.reason, customer_id=snapshot.customer_id)
-            page = views.unavailable(
-                snapshot.business, visit.token, None, locale, origins, invoice_id=invoice_id
-            )
-            return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
-        if address is None:  # paid meanwhile, or none of theirs: their page says what is true
-            CONFIRMATIONS.labels("nothing to confirm").inc()
-            return redirect(self.wiring.links.url(visit.token))
-        CONFIRMATIONS.labels("ok").inc()
-        self._note_click(visit, now)
-        return redirect(address)
 
     @loop(poll=5.0)
     def learn_cards(self) -> bool:

@@ -21,6 +21,7 @@ from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import VISITS
 from services.portal.tokens.links import TOKEN, Claim
 from services.portal.web import views
+from services.portal.web.activity_log import ActivityLog
 from services.portal.web.components import ComponentsProvider
 from services.portal.web.responses import answer, locale_for
 from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FOR_NOTIFIER
@@ -69,6 +70,7 @@ class PortalEntrypoints:
 
     db = Database(info=lambda settings: {LISTED: settings.api_address is not None})
     look = Batched("looks", _look, gathers=LOOKS_GATHER_SECONDS)
+    looks = ActivityLog()
     wiring = ComponentsProvider()
     billing = RpcClient("billing", timeout=PORTAL_WAITS_FOR_BILLING)
     notifier = RpcClient("notifier", timeout=PORTAL_WAITS_FOR_NOTIFIER)
