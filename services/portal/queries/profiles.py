@@ -33,12 +33,6 @@ def enrolling(session: Session, account: Account) -> list[BusinessRow]:
     )
 
 
-def enrolling_of(session: Session, merchant: Merchant) -> BusinessRow | None:
-    """The business that enrols a merchant's customers."""
-    found = enrolling(session, merchant.account)
-    return next((one for one in found if one.on_behalf_of == merchant.on_behalf_of), None)
-
-
 def profiles_of(
     session: Session, account: Account, stripe_ids: Collection[str]
 ) -> dict[str, dict[str, StripeProfileRow]]:
