@@ -15,28 +15,24 @@ NOT_SERVED: Final = "InvalidArgument"
 """The reason where billing does nothing on an account: its business has disconnected it, most likely."""
 
 
-class BillingUnavailable(Exception):
-    """No billing page can be opened now. `reason` is one word for logs and metrics, never a URL."""
+class _Away(Exception):
+    """A call to another service failed. `reason` is one word for logs and metrics, never a URL."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-class MailUnavailable(Exception):
-    """The mail could not be asked for; nothing was sent. `reason` is one word for logs and metrics."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+class BillingUnavailable(_Away):
+    """No billing page can be opened now."""
 
 
-class ServiceAway(Exception):
-    """Another service did not answer, or could not. `reason` is one word for logs."""
+class MailUnavailable(_Away):
+    """The mail could not be asked for; nothing was sent."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+
+class ServiceAway(_Away):
+    """Another service did not answer, or could not."""
 
 
 class BillingPages(Protocol):
