@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -115,6 +115,21 @@ class RpcBilling:
         except (*FAILURES, UnreadableAnswer) as error:
             raise BillingUnavailable(reason(error)) from error
 
+    def _ask_of(
+        self, asked: Sequence[StripeId], method: Method[dict[str, Shape]], ids_are: str
+    ) -> Iterator[tuple[StripeId, Shape | None]]:
+        """What is told of each, in a call an account; None on an account that billing does nothing on, for which the others don't
+        wait."""
+        for account, ids in by_account(asked).items():
+            try:
+                told = self._ask(method, **{ids_are: ids}, **account_argument(account))
+            except BillingUnavailable as error:
+                if error.reason != NOT_SERVED or not account:
+                    raise
+                yield from ((StripeId(account, id), None) for id in ids)
+            else:
+                yield from ((StripeId(account, id), one) for id, one in told.items())
+
     def account(self, account: Account) -> AccountSeen:
         """See `Billing.account`."""
         told = self._ask(billing.STRIPE_ACCOUNT, account=account)
@@ -126,39 +141,20 @@ class RpcBilling:
 
     def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen | None]:
         """See `Billing.declines`."""
-        seen: dict[StripeId, DeclineSeen | None] = {}
-        for account, ids in by_account(invoices).items():
-            try:
-                states = self._ask(
-                    billing.INVOICE_STATES, invoice_ids=ids, **account_argument(account)
-                )
-            except BillingUnavailable as error:
-                if error.reason == NOT_SERVED and account:  # others' accounts don't wait for it
-                    seen |= {StripeId(account, id): None for id in ids}
-                    continue
-                raise
-            seen |= {
-                StripeId(account, id): _seen(state)
-                for id, state in states.items()
-                if state.source == "stripe"
-            }
-        return seen
+        return {
+            name: None if state is None else _seen(state)
+            for name, state in self._ask_of(invoices, billing.INVOICE_STATES, "invoice_ids")
+            if state is None or state.source == "stripe"
+        }
 
     def prices(self, subscriptions: Sequence[StripeId]) -> dict[StripeId, PriceSeen | None]:
         """See `Billing.prices`."""
-        seen: dict[StripeId, PriceSeen | None] = {}
-        for account, ids in by_account(subscriptions).items():
-            try:
-                told = self._ask(
-                    billing.SUBSCRIPTION_PRICES, subscription_ids=ids, **account_argument(account)
-                )
-            except BillingUnavailable as error:
-                if error.reason == NOT_SERVED and account:
-                    seen |= {StripeId(account, id): None for id in ids}
-                    continue
-                raise
-            seen |= {StripeId(account, id): _price_seen(one) for id, one in told.items()}
-        return seen
+        return {
+            name: None if told is None else _price_seen(told)
+            for name, told in self._ask_of(
+                subscriptions, billing.SUBSCRIPTION_PRICES, "subscription_ids"
+            )
+        }
 
     def customers_may_cancel(self, account: Account, business_id: str) -> bool:
         """See `Billing.customers_may_cancel`."""
