@@ -84,7 +84,7 @@ class CliContext:
 
 
 def context_of(ctx: typer.Context) -> CliContext:
-    """The desk that the command line was given, else one on the process's environment."""
+    """What the command line was given, else one on the process's environment."""
     found = ctx.find_object(CliContext)
     return found if found is not None else CliContext()
 

@@ -24,7 +24,7 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `portico doctor`. `code` is stable, for scripts; `todo` says what to do."""
+    """One line of `portico doctor`. `code` is stable, for scripts; `remedy` says what to do."""
 
     area: str
     code: str

@@ -11,7 +11,7 @@ from services.portal.domain.subscribed import ShownSubscriptions
 
 
 class ActivityLog(DependencyProvider):
-    """Injects the process's `WaitingLooks`."""
+    """Injects the process's `ActivityBuffer`."""
 
     def setup(self) -> None:
         self.looks = ActivityBuffer()

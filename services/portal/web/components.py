@@ -36,7 +36,7 @@ class Components:
 
 
 class ComponentsProvider(DependencyProvider):
-    """Injects `Wired`."""
+    """Injects the process's `Components`."""
 
     def setup(self) -> None:
         self.wired = Components(self.container.config["settings"])

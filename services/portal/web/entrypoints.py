@@ -130,10 +130,10 @@ def mangled(shape: re.Pattern[str]) -> Refuse:
 def link_required(
     method: str, url: str, *, also_replaced: bool = False
 ) -> Callable[[Callable[Concatenate[Service, Request, ResolvedLink, Values], Reply]], Any]:
-    """Decorate a method of a `Visiting` that answers at `url` (with `<token>` in it) whoever holds a good link.
+    """Decorate a method of `PortalEntrypoints` that answers at `url` (with `<token>` in it) whoever holds a good link.
 
     The method gets the request, the visit and what else the address names. Without a good link the visitor sees that
-    nothing is here, and so does one for whom it raises NothingHere; with a replaced link, the page that offers
+    nothing is here, and so does one for whom it raises PageNotFound; with a replaced link, the page that offers
     to mail the new one, unless it is `also_replaced` links that the method is for.
     """
 
