@@ -9,6 +9,7 @@ import typer
 
 from portico.cli.context import context_of
 from portico.cli.durations import from_now
+from portico.cli.options import AsJson
 from portico.cli.output import as_moment, print_json, print_table
 from portico.cli.rpc import ask
 from shared.contracts.rpc import portal
@@ -24,8 +25,6 @@ SHORTHANDS = {
     "write": [scope for scope in SCOPES if not scope.endswith(":erase")],
 }
 """What stands for many scopes."""
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
 
 @keys.command("create")

@@ -13,6 +13,7 @@ from portico.cli.context import FINDING, OK, UNAVAILABLE, context_of, exit_of
 from portico.cli.durations import since
 from portico.cli.faults import worded
 from portico.cli.names import arguments_of
+from portico.cli.options import TableAsJson
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Fault, Unavailable, ask, operator
 from portico.cli.waiting import when_free
@@ -32,7 +33,6 @@ invoices = typer.Typer(help="Invoices at Stripe.", no_args_is_help=True)
 
 APART = ("published", "payload")
 """What `show` has below its table."""
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
 
 @events.command("list")
@@ -55,7 +55,7 @@ def list_events(
             help="Only what came before this event, evt_…, or before 3d ago, 12h ago, an ISO time: the next page.",
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Stripe events as they were stored, newest first. Where there are more, the next page's `--before` is told on standard error.
 
@@ -105,7 +105,7 @@ def show_event(
     payload: Annotated[
         bool, typer.Option("--payload", help="The stored body too; it holds personal data.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """One stored Stripe event: deliveries, translation, and what was published of it.
 
@@ -140,7 +140,7 @@ def show_event(
 def replay_event(
     ctx: typer.Context,
     event_ids: Annotated[list[str], typer.Argument(metavar="EVENT...", help="Stripe's ids.")],
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Translate stored events again, as after an upgrade that understands them. What was said is not said again. One that was
     closed is open again if it still can't be read.
@@ -207,7 +207,7 @@ def close_event(
             show_default=False,
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Close quarantined events that somebody has looked at: nothing more is to be done, and they are forgotten after 90 days.
 
@@ -252,7 +252,7 @@ def republish(
         ),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Give a service once more what its queue was sent: after somebody deleted the queue, or a broker came back empty.
 
@@ -298,7 +298,7 @@ def reconcile(
             metavar="acct_…", help="Of this connected account; else our own.", show_default=False
         ),
     ] = OWN,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Ask Stripe for events that never reached us, and take them as if they had. Safe to repeat.
 
@@ -341,7 +341,7 @@ def collect(
     invoice_id: Annotated[
         str, typer.Argument(metavar="INVOICE", help="Stripe's id, in_…, or acct_…/in_….")
     ],
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Charge an invoice now, with the payment method that Stripe would choose.
 

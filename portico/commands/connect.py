@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from portico.cli.context import FINDING, context_of
+from portico.cli.options import AsJson, Business, Yes
 from portico.cli.output import as_moment, confirm, print_json, print_table
 from portico.cli.rpc import Caller, Fault, ask
 from shared.contracts.rpc import billing, portal
@@ -16,14 +17,10 @@ from shared.terminal import complain, say
 
 PAGE = 500
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
-
 
 def connect(
     ctx: typer.Context,
-    business: Annotated[
-        str, typer.Option("--business", metavar="ID", help="Your id of the business.")
-    ],
+    business: Business,
     as_json: AsJson = False,
 ) -> None:
     """Print a link by which a business connects its own Stripe account: give it to somebody there who can sign in to Stripe.
@@ -102,7 +99,7 @@ def disconnect(
             "--business", metavar="ID", help="Your id of the business whose account it is."
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Let an account go, here and at Stripe. Within a minute nothing is mailed or charged for it any more; its customers' pages say whom to

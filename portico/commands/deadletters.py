@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from portico.cli.context import FINDING, UNAVAILABLE, USAGE, Stop, context_of
+from portico.cli.options import TableAsJson, Yes
 from portico.cli.output import as_moment, confirm, print_json, print_table
 from portico.cli.rpc import Fault, Unavailable, broker_trouble
 from shared.messaging.amqp import BROKER_ERRORS, Unroutable
@@ -20,7 +21,6 @@ app = typer.Typer(
     help="Messages that a consumer gave up: look, replay, discard.", no_args_is_help=True
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 Queue = Annotated[
     str | None,
     typer.Option(
@@ -68,7 +68,7 @@ def list_letters(
     ctx: typer.Context,
     queue: Queue = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, oldest first.")] = 100,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Dead letters with their time, the reason, the tries and where they came from. Looking changes nothing. Ends with 1 when
     there are any.
@@ -115,7 +115,7 @@ def show_letter(
     ctx: typer.Context,
     key: Annotated[str, typer.Argument(metavar="KEY", help="As `list` shows it.")],
     queue: Queue = None,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """One dead letter with its headers and its body.
 
@@ -141,7 +141,7 @@ def replay(
     keys: Keys = None,
     queue: Queue = None,
     everything: Everything = False,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Give dead letters back to their queue. The broker confirms each before its dead letter goes, so none is lost;
     consumers know an event by its id, so none acts twice. Ends with 1 when a key is not found or its letter is too large to be
@@ -158,8 +158,8 @@ def discard(
     keys: Keys = None,
     queue: Queue = None,
     everything: Everything = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
-    as_json: AsJson = False,
+    yes: Yes = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Throw dead letters away for good.
 

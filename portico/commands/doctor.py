@@ -14,6 +14,7 @@ from portico.checks.modes import check_settings, look_at_businesses
 from portico.checks.settings import SERVICES, STAND_INS, load, settings_findings, settings_together
 from portico.cli.context import FINDING, OK, UNAVAILABLE, context_of
 from portico.cli.findings import Finding, Level, ok, tell, unknown
+from portico.cli.options import OnlyJson
 from portico.cli.output import console, print_json
 from shared.settings import SettingsError
 
@@ -300,7 +301,7 @@ def doctor(
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Don't tell what is well.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: OnlyJson = False,
 ) -> None:
     """Look for everything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from portico.cli.context import FINDING, Stop, context_of
+from portico.cli.options import BusinessOfId, OnlyJson, Yes
 from portico.cli.output import confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, Fault, ask
 from portico.commands import deadletters
@@ -22,12 +23,9 @@ def erase(
     customer: Annotated[
         str, typer.Argument(metavar="CUSTOMER", help="Portico's id, cus_…, or your own id.")
     ],
-    business: Annotated[
-        str | None,
-        typer.Option("--business", metavar="ID", help="For your own id, where there are several."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    business: BusinessOfId = None,
+    yes: Yes = False,
+    as_json: OnlyJson = False,
 ) -> None:
     """Forget a customer: in the portal, in billing's stored events, in the notifier, and in dead letters.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, context_of
+from portico.cli.options import BusinessOfId
 from portico.cli.output import console, literal, print_json
 from portico.cli.rpc import Caller, Fault, Unavailable, ask
 from portico.standing import headline
@@ -291,10 +292,7 @@ def explain(
             "acct_…/in_….",
         ),
     ],
-    business: Annotated[
-        str | None,
-        typer.Option("--business", metavar="ID", help="For your own id, where there are several."),
-    ] = None,
+    business: BusinessOfId = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document instead of a time line.")
     ] = False,

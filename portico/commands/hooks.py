@@ -10,6 +10,7 @@ import typer
 
 from portico.cli.context import context_of
 from portico.cli.durations import since as ago
+from portico.cli.options import AsJson
 from portico.cli.output import as_moment, print_json, print_table
 from portico.cli.rpc import ask
 from shared.contracts.rpc import notifier, portal
@@ -33,7 +34,6 @@ Endpoint = Annotated[
     str,
     typer.Argument(metavar="ENDPOINT_ID", help="whe_…, as `list` shows it.", callback=_an_endpoint),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
 
 @hooks.command("create")

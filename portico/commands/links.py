@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from portico.cli.context import context_of
+from portico.cli.options import Business
 from portico.cli.output import new_private_file, progress_bar
 from portico.cli.rpc import Caller, Fault, ask, read
 from portico.spreadsheets import guarded
@@ -25,9 +26,7 @@ COLUMNS: Final = ("external_id", "name", "email", "locale", "url")
 
 def links(
     ctx: typer.Context,
-    business: Annotated[
-        str, typer.Option("--business", metavar="ID", help="Your id of the business.")
-    ],
+    business: Business,
     file: Annotated[
         Path,
         typer.Option("--csv", metavar="FILE", help="A new file, made readable for you alone."),

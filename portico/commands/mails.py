@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from portico.cli.context import FINDING, UNAVAILABLE, context_of
+from portico.cli.options import AsJson, TableAsJson
 from portico.cli.output import as_moment, print_json
 from portico.cli.rpc import ask
 from shared.contracts.rpc import notifier
@@ -72,9 +73,7 @@ def preview(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the files.")] = Path(
         "var/preview"
     ),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document instead of a table.")
-    ] = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Write an email with sample data, or every one, as KIND.subject.txt, KIND.txt and KIND.html. Sends nothing.
 
@@ -112,9 +111,7 @@ def send_test(
         typer.Option(help="Which email; docs/emails.md lists them.", autocompletion=_kinds),
     ] = "payment_failed",
     locale: Language = "en",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document instead of text.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Send one email with sample data to yourself, and say what SendGrid answers: to see that mail arrives.
 

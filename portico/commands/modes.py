@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from portico.cli.context import FINDING, USAGE, Stop, context_of
+from portico.cli.options import AsJson, Yes
 from portico.cli.output import as_moment, confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, ask
 from portico.commands.preview import Shown, show_rows, show_totals
@@ -30,7 +31,6 @@ MOST_NAMED: Final = 20
 Business = Annotated[
     str | None, typer.Option("--business", metavar="ID", help="Your id of the business.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
 
 def observe(ctx: typer.Context, business: Business = None, as_json: AsJson = False) -> None:
@@ -70,7 +70,7 @@ def go_live(
             help="Send what was observed: all of it, or the emails of a file that `preview --json` wrote, or that has an id a line.",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw a business's line: what happens from now on is mailed and charged. Nothing that was observed goes out by that.

@@ -10,6 +10,7 @@ import typer
 from portico.cli.context import FINDING, OK, context_of
 from portico.cli.durations import since
 from portico.cli.names import arguments_of
+from portico.cli.options import TableAsJson
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Caller, ask
 from shared.contracts.rpc import notifier
@@ -19,7 +20,6 @@ notifications = typer.Typer(
     help="Emails that were, will be, or deliberately were not sent.", no_args_is_help=True
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 COLUMNS = (
     *("created (UTC)", "notification", "kind", "status"),
     *("customer", "invoice", "attempt", "tries", "why"),
@@ -45,7 +45,7 @@ def list_notifications(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 30,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Emails with what became of them, newest first.
 
@@ -91,7 +91,7 @@ def _show(found: list[notifier.Notification], *, empty: str) -> None:
 def resend(
     ctx: typer.Context,
     notification_id: Annotated[str, typer.Argument(metavar="NOTIFICATION", help="ntf_….")],
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Send an email once more. It is looked at again first: one about a paid invoice is not sent.
 
@@ -121,7 +121,7 @@ def resend_failed(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only name those that would be sent again.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Send once more every email that certainly never went out: after a key that was rotated wrongly, say.
 
@@ -176,7 +176,7 @@ def _resend_all(call: Caller, wanted: dict[str, Any]) -> list[notifier.Notificat
 def cancel(
     ctx: typer.Context,
     notification_id: Annotated[str, typer.Argument(metavar="NOTIFICATION", help="ntf_….")],
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Keep an email that waits from being sent. Too late once it is on its way.
 

@@ -11,6 +11,7 @@ import typer
 
 from portico.cli.context import FINDING, OK, context_of
 from portico.cli.names import arguments_of
+from portico.cli.options import AsJson, Business
 from portico.cli.output import data_stream, new_private_file, print_json, progress_bar
 from portico.cli.rpc import Caller, ask
 from portico.figures import number_of
@@ -26,8 +27,7 @@ customers = typer.Typer(
     no_args_is_help=True,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
-Business = Annotated[
+SomeBusiness = Annotated[
     str | None,
     typer.Option(
         "--business", metavar="ID", help="Your id of the business, where there are several."
@@ -62,9 +62,7 @@ def import_file(
             metavar="FILE.csv", exists=True, dir_okay=False, readable=True, help="What to import."
         ),
     ],
-    business: Annotated[
-        str, typer.Option("--business", metavar="ID", help="Your id of the business.")
-    ],
+    business: Business,
     batch: Annotated[int, typer.Option(min=1, max=5000, help="Customers in one call.")] = 1000,
     at_once: Annotated[int, typer.Option(min=1, max=16, help="Calls under way at a time.")] = 3,
     restart: Annotated[
@@ -112,9 +110,7 @@ def import_file(
 def export_file(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A new file, or - for stdout.")],
-    business: Annotated[
-        str, typer.Option("--business", metavar="ID", help="Your id of the business.")
-    ],
+    business: Business,
 ) -> None:
     """Write a business's customers as CSV, with Portico's ids; `import` takes the file again, and then the Stripe ids in it
     are your word: look through `evidence --unknown` first.
@@ -170,7 +166,7 @@ def link_customer(
     stripe_customer: Annotated[
         str, typer.Argument(metavar="cus_…", help="Stripe's id of the customer, or acct_…/cus_….")
     ],
-    business: Business = None,
+    business: SomeBusiness = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which Stripe customer a customer is. Your word overrules what Stripe's metadata and references say.
@@ -201,7 +197,7 @@ def unlink_customer(
             help="Which one is not theirs, or acct_…/cus_…; else the present one.",
         ),
     ] = None,
-    business: Business = None,
+    business: SomeBusiness = None,
     let_stripe_decide: Annotated[
         bool,
         typer.Option(
@@ -265,7 +261,7 @@ def evidence(
             "--unknown", help="List the links that nobody has spoken for since evidence is kept."
         ),
     ] = False,
-    business: Business = None,
+    business: SomeBusiness = None,
     as_json: AsJson = False,
 ) -> None:
     """Why a customer is linked with a Stripe customer, or not: who said what, when, and what it does.
@@ -333,7 +329,7 @@ def _list_unknown(call: Caller, business: str | None, *, as_json: bool) -> NoRet
 def link(
     ctx: typer.Context,
     customer: Customer,
-    business: Business = None,
+    business: SomeBusiness = None,
     rotate: Annotated[
         bool, typer.Option("--rotate", help="Make a new link; all earlier ones stop working.")
     ] = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portico.cli.context import Stop, context_of, exit_of
+from portico.cli.options import TableAsJson
 from portico.cli.output import print_json
 from portico.cli.rpc import Unavailable, ask
 from shared.contracts.accounts import OWN, Account
@@ -61,9 +62,7 @@ def portal_config(
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Only look, change nothing.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document instead of a table.")
-    ] = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Show what customers may do on Stripe's page and why, or make or change the configuration that Portico keeps there.
 

@@ -15,6 +15,7 @@ import typer
 
 from portico.cli.context import context_of
 from portico.cli.durations import since
+from portico.cli.options import OneBusiness
 from portico.cli.output import (
     JsonDocument,
     as_moment,
@@ -58,10 +59,7 @@ def preview(
         str,
         typer.Option("--since", help="What would have gone from then on: 7d, 12h, or an ISO time."),
     ] = "7d",
-    business: Annotated[
-        str | None,
-        typer.Option("--business", metavar="ID", help="Of this business alone: your id of it."),
-    ] = None,
+    business: OneBusiness = None,
     addresses: Annotated[
         bool, typer.Option("--addresses", help="Show customers' addresses whole; else masked.")
     ] = False,

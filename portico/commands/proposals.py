@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from portico.cli.context import FINDING, OK, context_of
+from portico.cli.options import AsJson, Business
 from portico.cli.output import new_private_file, print_json, progress_bar
 from portico.cli.rpc import Caller, ask, caller
 from portico.figures import number_of
@@ -54,7 +55,6 @@ DOUBTS: Final = {
 MOST_NAMED: Final = 20
 """Stripe customers of one standing that the terminal names."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 Ids = Annotated[
     list[str] | None,
     typer.Argument(metavar="[ID…]", help="Proposals, as the list names them: cus_…:…"),
@@ -74,9 +74,7 @@ File = Annotated[
 
 def proposals(
     ctx: typer.Context,
-    business: Annotated[
-        str, typer.Option("--business", metavar="ID", help="Your id of the business.")
-    ],
+    business: Business,
     file: Annotated[
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Write all of them to a new file."),

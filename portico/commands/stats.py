@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from portico.charts import AMOUNTS, page
 from portico.cli.context import context_of
 from portico.cli.durations import since
+from portico.cli.options import OneBusiness
 from portico.cli.output import (
     check_file,
     console,
@@ -33,10 +34,7 @@ def stats(
         str,
         typer.Option("--since", help="From when on: 30d, 12w, or an ISO time; up to two years."),
     ] = "30d",
-    business: Annotated[
-        str | None,
-        typer.Option("--business", metavar="ID", help="Of this business alone: your id of it."),
-    ] = None,
+    business: OneBusiness = None,
     html: Annotated[
         Path | None,
         typer.Option(

@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from portico.cli.context import FINDING, Stop, context_of
 from portico.cli.faults import worded
+from portico.cli.options import AsJson, Yes
 from portico.cli.output import check_file, confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, Fault, ask
 from portico.cli.waiting import when_free
@@ -55,16 +56,14 @@ def import_accounts(
     all_: Annotated[
         bool, typer.Option("--all", help="Every account that is served, one after another.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Yes = False,
     report: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="Write each customer of whom there is something to tell, as CSV."
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document instead of text.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take in the customers, subscriptions and open invoices that Stripe has already. Nobody is mailed for it, and nothing is charged.
 

@@ -11,8 +11,8 @@ import typer
 
 from portico.checks.settings import NO_SECRET_YET
 from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop
+from portico.cli.options import TableAsJson
 from portico.cli.output import print_json
-from portico.commands.billing import AsJson
 from portico.commands.portal_config import stripe_errors, stripe_settings
 from portico.env_file import (
     BadEnvFile,
@@ -54,7 +54,7 @@ def setup(
             "STRIPE_CONNECT_WEBHOOK_SECRETS) gets the secret, as the newest.",
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Make Stripe ready: a webhook endpoint with our event types and API version, and the portal configuration.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from portico.cli.context import FINDING, OK, USAGE, Stop, context_of
+from portico.cli.options import Business, OnlyJson
 from portico.cli.output import (
     confirm,
     console,
@@ -91,9 +92,7 @@ class Plan:
 
 def welcome(
     ctx: typer.Context,
-    business: Annotated[
-        str, typer.Option("--business", metavar="ID", help="Your id of the business.")
-    ],
+    business: Business,
     rate: Annotated[
         int | None,
         typer.Option(
@@ -110,7 +109,7 @@ def welcome(
         bool, typer.Option("--stop", help="Take those who wait off the queue.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Neither show nor ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: OnlyJson = False,
 ) -> None:
     """Tell a business's customers of their page, by email: each gets one, ever, with their own link.
 
