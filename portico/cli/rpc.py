@@ -30,6 +30,17 @@ TIMEOUT_SECONDS: Final = 10.0
 Shape = TypeVar("Shape")
 
 
+class Paged(Protocol):
+    """An answer that is a page of a list, or a step of a long work."""
+
+    @property
+    def next(self) -> Any:
+        """Where the one after it begins; None: it is the last."""
+
+
+Page = TypeVar("Page", bound=Paged)
+
+
 class Unavailable(Exception):
     """Something that the command needs does not answer; the text says what, and what to look at."""
 
@@ -61,6 +72,14 @@ def ask(call: Caller, method: Method[Shape], **arguments: Any) -> Shape:
     """Call a method, and read its answer. Raises Fault, Unavailable."""
     with asked_with(arguments):
         return read(method, call.call(method.service, method.name, **arguments))
+
+
+def pages(call: Caller, method: Method[Page], after: Any, **arguments: Any) -> Iterator[Page]:
+    """The answers of a method from `after` on, each asked for when the one before it was used. Raises Fault, Unavailable."""
+    while after is not None:
+        page = ask(call, method, **arguments, after=after)
+        yield page
+        after = page.next
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from portico.cli.faults import worded
 from portico.cli.names import arguments_of
 from portico.cli.options import TableAsJson
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
-from portico.cli.rpc import Fault, Unavailable, ask, operator
+from portico.cli.rpc import Fault, Unavailable, ask, operator, pages
 from portico.cli.waiting import when_free
 from shared.contracts.accounts import OWN, account_argument, in_account, read_name
 from shared.contracts.rpc import billing
@@ -272,10 +272,8 @@ def republish(
             with progress_bar("count") as bar:
                 task = bar.add_task("events", total=total, count="")
                 done = 0
-                after: int | None = 0
-                while after is not None:
-                    page = ask(call, billing.REPUBLISH, **wanted, after=after)
-                    done, after = done + page.events, page.next
+                for page in pages(call, billing.REPUBLISH, 0, **wanted):
+                    done += page.events
                     bar.update(task, completed=done, count=f"{done:,}")
             total = done
     if as_json:

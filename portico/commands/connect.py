@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -40,6 +41,17 @@ def connect(
         complain(f"it works until {as_moment(made.expires_at)} UTC, for whoever has it")
 
 
+def account_pages(call: Caller) -> Iterator[billing.StripeAccountPage]:
+    """The Stripe accounts beside the installation's own, page by page."""
+    after: str | None = None
+    while True:
+        page = ask(call, billing.STRIPE_ACCOUNTS, after=after, limit=PAGE)
+        yield page
+        if not page.has_more:
+            return
+        after = page.accounts[-1].account
+
+
 def accounts(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List the Stripe accounts beside the installation's own: how each stands, whose it is, and how often Stripe was read there in the
     last thirty days. A platform has one allowance of reads for its own and all connected accounts: how much of it is used comes last.
@@ -48,9 +60,7 @@ def accounts(ctx: typer.Context, as_json: AsJson = False) -> None:
     """
     rows: list[dict[str, object]] = []
     with context_of(ctx).calling() as call:
-        after: str | None = None
-        while True:
-            page = ask(call, billing.STRIPE_ACCOUNTS, after=after, limit=PAGE)
+        for page in account_pages(call):
             names = [one.account for one in page.accounts]
             found = ask(call, portal.BUSINESS_ACCOUNTS, accounts=names) if names else []
             owners: dict[str, list[str]] = {}
@@ -59,9 +69,6 @@ def accounts(ctx: typer.Context, as_json: AsJson = False) -> None:
             rows += [
                 {**plain(one), "businesses": owners.get(one.account, [])} for one in page.accounts
             ]
-            if not page.has_more:
-                break
-            after = names[-1]
         pool = page.read_pool
     if as_json:
         print_json(rows)

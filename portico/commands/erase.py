@@ -10,7 +10,7 @@ import typer
 from portico.cli.context import FINDING, Stop, context_of
 from portico.cli.options import BusinessOfId, OnlyJson, Yes
 from portico.cli.output import confirm, print_json, progress_bar
-from portico.cli.rpc import Caller, Fault, ask
+from portico.cli.rpc import Caller, Fault, ask, pages
 from portico.commands import deadletters
 from shared.contracts.accounts import OWN, Account, account_argument, read_name
 from shared.contracts.rpc import billing, notifier, portal
@@ -115,19 +115,10 @@ def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
         raise Stop(FINDING, "nothing to look for")
     with progress_bar() as bar:
         task = bar.add_task("stored events", total=None)
-        after: str | None = "inbox:"
-        while after is not None:
-            step = ask(
-                call,
-                billing.ERASE_CUSTOMER,
-                stripe_customer_id=marks[0],
-                also=marks[1:],
-                after=after,
-                **where,
-            )
+        whom = {"stripe_customer_id": marks[0], "also": marks[1:], **where}
+        for step in pages(call, billing.ERASE_CUSTOMER, "inbox:", **whom):
             done["emptied"] += step.emptied
             done["billing"] += step.deleted
-            after = step.next
             bar.advance(task)
     with deadletters.broker(ctx) as letters:
         for queue in letters.counts():

@@ -13,7 +13,7 @@ import typer
 from portico.cli.context import context_of
 from portico.cli.options import Business
 from portico.cli.output import new_private_file, progress_bar
-from portico.cli.rpc import Caller, Fault, ask, read
+from portico.cli.rpc import Caller, Fault, pages, read
 from portico.spreadsheets import guarded
 from shared.contracts.rpc import portal
 from shared.terminal import complain
@@ -48,9 +48,7 @@ def links(
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         task = bar.add_task("links", total=None, count="")
-        after: int | None = 0
-        while after is not None:
-            page = ask(call, portal.EXPORT_CUSTOMERS, business_id=business, after=after, limit=PAGE)
+        for page in pages(call, portal.EXPORT_CUSTOMERS, 0, business_id=business, limit=PAGE):
             if page.total is not None:
                 bar.update(task, total=page.total)
             for customer, url in _linked(call, page.customers):
@@ -61,7 +59,6 @@ def links(
                 writer.writerow([*map(guarded, about), url])
                 done += 1
             bar.update(task, completed=done + gone, count=f"{done:,}")
-            after = page.next
     complain(
         f"{done:,} links written to {file}: whoever has one sees that customer's page, so delete the file when they are mailed"
     )

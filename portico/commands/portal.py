@@ -13,7 +13,7 @@ from portico.cli.context import FINDING, OK, context_of
 from portico.cli.names import arguments_of
 from portico.cli.options import AsJson, Business
 from portico.cli.output import data_stream, new_private_file, print_json, progress_bar
-from portico.cli.rpc import Caller, ask
+from portico.cli.rpc import Caller, ask, pages
 from portico.figures import number_of
 from portico.spreadsheets import guarded
 from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
@@ -129,20 +129,11 @@ def export_file(
         )
         with context_of(ctx).calling(timeout=30) as call, progress_bar("count") as bar:
             task = bar.add_task("customers", total=None, count="")
-            after: int | None = 0
-            while after is not None:
-                page = ask(
-                    call,
-                    portal.EXPORT_CUSTOMERS,
-                    business_id=business,
-                    after=after,
-                    limit=EXPORT_PAGE,
-                )
+            whole = pages(call, portal.EXPORT_CUSTOMERS, 0, business_id=business, limit=EXPORT_PAGE)
+            for number, page in enumerate(whole):
                 if page.total is not None:
                     bar.update(task, total=page.total)
-                if (
-                    after == 0
-                ):  # a business that nobody knows has no file, and on stdout no first line
+                if number == 0:  # who asks for an unknown business gets no file, and no first line
                     writer.writeheader()
                 writer.writerows(
                     {name: guarded(value or "") for name, value in plain(customer).items()}
@@ -150,7 +141,6 @@ def export_file(
                 )
                 done += len(page.customers)
                 bar.update(task, completed=done, count=f"{done:,}")
-                after = page.next
     complain(f"{done:,} customers written")
 
 
@@ -309,14 +299,8 @@ def _show_evidence(told: portal.LinkEvidence) -> None:
 
 
 def _list_unknown(call: Caller, business: str | None, *, as_json: bool) -> NoReturn:
-    found: list[portal.UnknownLink] = []
-    after: int | None = 0
-    while after is not None:
-        page = ask(
-            call, portal.UNKNOWN_LINKS, business_id=business, after=after, limit=UNKNOWN_PAGE
-        )
-        found += page.links
-        after = page.next
+    whole = pages(call, portal.UNKNOWN_LINKS, 0, business_id=business, limit=UNKNOWN_PAGE)
+    found = [one for page in whole for one in page.links]
     if as_json:
         print_json(found)
     elif not found:

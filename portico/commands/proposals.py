@@ -11,7 +11,7 @@ import typer
 from portico.cli.context import FINDING, OK, context_of
 from portico.cli.options import AsJson, Business
 from portico.cli.output import new_private_file, print_json, progress_bar
-from portico.cli.rpc import Caller, ask, caller
+from portico.cli.rpc import ask, caller, pages
 from portico.figures import number_of
 from portico.spreadsheets import guarded, unguarded
 from shared.contracts.rpc import portal
@@ -89,7 +89,8 @@ def proposals(
     Example: portico customers proposals --business sunrise-cleaning --csv proposals.csv
     """
     with context_of(ctx).calling(timeout=60) as call:
-        found = _all(call, business)
+        whole = pages(call, portal.LINK_PROPOSALS, "", business_id=business, limit=PAGE)
+        found = [one for page in whole for one in page.proposals]
     if file is not None:
         _write(file, found)
     if as_json:
@@ -97,16 +98,6 @@ def proposals(
     else:
         _show(found)
     raise typer.Exit(FINDING if any(one.proposal_id for one in found) else OK)
-
-
-def _all(call: Caller, business: str) -> list[LinkProposal]:
-    found: list[LinkProposal] = []
-    after: str | None = ""
-    while after is not None:
-        page = ask(call, portal.LINK_PROPOSALS, business_id=business, after=after, limit=PAGE)
-        found += page.proposals
-        after = page.next
-    return found
 
 
 def _show(found: list[LinkProposal]) -> None:

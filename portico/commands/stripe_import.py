@@ -20,8 +20,9 @@ from portico.cli.options import AsJson, Yes
 from portico.cli.output import check_file, confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, Fault, ask
 from portico.cli.waiting import when_free
+from portico.commands.connect import account_pages
 from shared.contracts.accounts import OWN, account_argument
-from shared.contracts.rpc import billing, imports
+from shared.contracts.rpc import imports
 from shared.contracts.rpc.errors import ImportRunning
 from shared.terminal import complain, one_line, say
 
@@ -152,13 +153,8 @@ def _show(done: list[dict[str, Any]], report: Path | None) -> None:
 
 def _served(call: Caller) -> Iterator[str]:
     yield OWN
-    after: str | None = None
-    while True:
-        page = ask(call, billing.STRIPE_ACCOUNTS, after=after, limit=PAGE)
+    for page in account_pages(call):
         yield from (one.account for one in page.accounts if one.served)
-        if not page.has_more:
-            return
-        after = page.accounts[-1].account
 
 
 def _shown(account: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -19,7 +18,7 @@ from portico.cli.output import (
     print_table,
     progress_bar,
 )
-from portico.cli.rpc import Caller, ask
+from portico.cli.rpc import Caller, ask, pages
 from portico.commands.welcome_status import Quiet, observes, show_run
 from portico.figures import duration, number_of
 from services.notifier.domain.kinds import Kind
@@ -195,7 +194,14 @@ class Walk:
         plan = Plan(self.language)
         with progress_bar("count") as bar:
             task = bar.add_task("looked at" if dry_run else "asked for", total=None, count="")
-            for page in _pages(self.call, self.business):
+            customers = pages(
+                self.call,
+                portal.EXPORT_CUSTOMERS,
+                0,
+                business_id=self.business,
+                limit=MOST_AT_ONCE,
+            )
+            for page in customers:
                 if page.total is not None:
                     bar.update(task, total=page.total)
                 answer = ask(
@@ -211,16 +217,6 @@ class Walk:
                 done = plan.counts.total()
                 bar.update(task, completed=done, count=f"{done:,}")
         return plan
-
-
-def _pages(call: Caller, business: str) -> Iterator[portal.CustomerExport]:
-    after: int | None = 0
-    while after is not None:
-        page = ask(
-            call, portal.EXPORT_CUSTOMERS, business_id=business, after=after, limit=MOST_AT_ONCE
-        )
-        yield page
-        after = page.next
 
 
 def _recipient(customer: portal.ExportedCustomer) -> dict[str, Any]:
