@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from portico.checks.accounts import MOST_NAMED, check_own_keys, check_reads, check_standing
+from portico.checks.databases import opened
 from portico.cli.findings import Finding
 from services.billing.adapters.stripe.account import StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateways
@@ -30,29 +32,24 @@ def look_at_accounts(billing: Any, portal: Any | None, account: str | None) -> I
 
 def _all_accounts(billing: Any, portal: Any | None) -> Iterator[Finding]:
     today = dt.datetime.now(dt.UTC).date()
-    engine = make_engine(billing.database_url.reveal())
-    others = _engine_of(portal)
 
     def customers(named: list[Account]) -> dict[Account, int]:
         if others is None or not named:
             return {}
-        with Transactions(others, "portal").reading() as session:
+        with others.reading() as session:
             return businesses.customers_by_account(session, named)
 
-    try:
-        with Transactions(engine, "billing").reading() as session:
+    with (
+        opened(billing, "billing") as database,
+        nullcontext() if portal is None else opened(portal, "portal") as others,
+    ):
+        with database.reading() as session:
             connected = accounts.all_accounts(session)
             keyed = [one for one, _ in accounts.keyed_accounts(session)]
             pool = reads.pool_of(session, billing.stripe_read_pool, today)
             most = reads.most_read(session, today, MOST_NAMED // 4)
         yield from check_reads(pool, most, connected=bool(connected))
         yield from check_standing([*connected, *keyed], customers)
-    except (SQLAlchemyError, DatabaseUnavailable):
-        pass  # away, or behind: the look at the database has told
-    finally:
-        engine.dispose()
-        if others is not None:
-            others.dispose()
 
 
 def _own_keys(billing: Any, portal: Any | None, account: str | None) -> Iterator[Finding]:
@@ -62,7 +59,7 @@ def _own_keys(billing: Any, portal: Any | None, account: str | None) -> Iterator
         billing.stripe_api_base,
         lambda named: keys[named].key if named in keys else None,
     )
-    engine = _engine_of(portal)
+    engine = make_engine(portal.database_url.reveal()) if portal is not None else None
 
     def charged_as(named: Account) -> list[ChargedAs]:
         if engine is None:
@@ -91,7 +88,3 @@ def _own_keys(billing: Any, portal: Any | None, account: str | None) -> Iterator
         gateways.close()
         if engine is not None:
             engine.dispose()
-
-
-def _engine_of(settings: Any | None) -> Any:
-    return make_engine(settings.database_url.reveal()) if settings is not None else None

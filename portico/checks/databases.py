@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from portico.cli.findings import Finding, ask, finding, ok, unknown
-from shared.database import DatabaseUnavailable, make_engine
+from shared.database import DatabaseUnavailable, Transactions, make_engine
 from shared.database_errors import reason_of
 from shared.schema import Standing, look
+
+
+@contextmanager
+def opened(settings: Any, service: str | None = None) -> Iterator[Transactions]:
+    """The database that settings name, for a look into it. Where it is away, or behind, the body ends there without a word: the look at
+    the database itself has told. With a `service`, it must be that one's."""
+    engine = make_engine(settings.database_url.reveal())
+    try:
+        yield Transactions(engine, service)
+    except (SQLAlchemyError, DatabaseUnavailable):
+        return
+    finally:
+        engine.dispose()
 
 
 def check_database(service: str, url: str) -> Iterator[Finding]:

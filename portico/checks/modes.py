@@ -39,19 +39,12 @@ def check_settings(observes: Mapping[str, bool]) -> Iterator[Finding]:
 
 def look_at_businesses(settings: Any) -> Iterator[Finding]:
     """Businesses that observe by themselves, from the portal's database."""
-    from sqlalchemy.exc import SQLAlchemyError
-
+    from portico.checks.databases import opened
     from services.portal.queries.modes import observing
-    from shared.database import DatabaseUnavailable, Transactions, make_engine
 
-    engine = make_engine(settings.database_url.reveal())
-    try:
-        with Transactions(engine, "portal").reading() as session:
-            found = observing(session, MOST_COUNTED)
-    except (SQLAlchemyError, DatabaseUnavailable):
-        return  # away, or behind: the look at the database has told
-    finally:
-        engine.dispose()
+    found: list[str] = []
+    with opened(settings, "portal") as database, database.reading() as session:
+        found = observing(session, MOST_COUNTED)
     if found:
         count = f"at least {MOST_COUNTED:,}" if len(found) >= MOST_COUNTED else f"{len(found):,}"
         named = ", ".join(found[:MOST_NAMED]) + (", …" if len(found) > MOST_NAMED else "")

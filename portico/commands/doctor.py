@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -67,47 +68,30 @@ def _look_at_sendgrid(settings: Any) -> Iterator[Finding]:
     from portico.checks.notifier import check_sendgrid
     from services.notifier.adapters.sendgrid.account import SendGridAccount
 
-    account = SendGridAccount(settings.sendgrid_api_key.reveal(), settings.sendgrid_api_base)
-    try:
+    key, base = settings.sendgrid_api_key.reveal(), settings.sendgrid_api_base
+    with closing(SendGridAccount(key, base)) as account:
         yield from check_sendgrid(settings, account)
-    finally:
-        account.close()
 
 
 def _look_at_senders(portal: Any, notifier: Any) -> Iterator[Finding]:
-    from sqlalchemy.exc import SQLAlchemyError
-
+    from portico.checks.databases import opened
     from portico.checks.notifier import check_senders
     from services.notifier.adapters.sendgrid.account import SendGridAccount
     from services.portal.queries.customers import sender_addresses
-    from shared.database import DatabaseUnavailable, Transactions, make_engine
 
-    account = SendGridAccount(notifier.sendgrid_api_key.reveal(), notifier.sendgrid_api_base)
-    engine = make_engine(portal.database_url.reveal())
-    try:
-        with Transactions(engine).reading() as session:
+    key, base = notifier.sendgrid_api_key.reveal(), notifier.sendgrid_api_base
+    with opened(portal) as database, closing(SendGridAccount(key, base)) as account:
+        with database.reading() as session:
             addresses = sender_addresses(session)
         yield from check_senders(addresses, account)
-    except (SQLAlchemyError, DatabaseUnavailable):
-        return  # away, or behind: the look at the database has told
-    finally:
-        engine.dispose()
-        account.close()
 
 
 def _look_at_hooks(settings: Any) -> Iterator[Finding]:
-    from sqlalchemy.exc import SQLAlchemyError
-
+    from portico.checks.databases import opened
     from portico.checks.notifier import check_hooks
-    from shared.database import DatabaseUnavailable, Transactions, make_engine
 
-    engine = make_engine(settings.database_url.reveal())
-    try:
-        yield from check_hooks(settings, Transactions(engine))
-    except (SQLAlchemyError, DatabaseUnavailable):
-        return  # away, or behind: the look at the database has told
-    finally:
-        engine.dispose()
+    with opened(settings) as database:
+        yield from check_hooks(settings, database)
 
 
 def _look_at_links(settings: Any) -> Iterator[Finding]:
@@ -117,18 +101,11 @@ def _look_at_links(settings: Any) -> Iterator[Finding]:
 
 
 def _look_at_whose(settings: Any) -> Iterator[Finding]:
-    from sqlalchemy.exc import SQLAlchemyError
-
+    from portico.checks.databases import opened
     from portico.checks.portal import check_whose
-    from shared.database import DatabaseUnavailable, Transactions, make_engine
 
-    engine = make_engine(settings.database_url.reveal())
-    try:
-        yield from check_whose(Transactions(engine, "portal"))
-    except (SQLAlchemyError, DatabaseUnavailable):
-        return  # away, or behind: the look at the database has told
-    finally:
-        engine.dispose()
+    with opened(settings, "portal") as database:
+        yield from check_whose(database)
 
 
 def _look_at_broker(uri: str, services: Collection[str]) -> Iterator[Finding]:
