@@ -95,9 +95,7 @@ def prompt(question: str, default: str | None = None, *, hidden: bool = False) -
 def print_json(value: Any) -> None:
     """One JSON document on standard output, legible in every language; what commands a terminal is escaped. Answers of the
     services are written as they came, but for the one form of time: `2026-11-23T10:00:00Z`, whoever told it."""
-    text = json.dumps(plain(value, utc="Z"), ensure_ascii=False, indent=2)
-    # Outside strings there is none of them but line ends, so this is still the same document.
-    sys.stdout.write(COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+    sys.stdout.write(_json(value, indent=2) + "\n")
 
 
 class JsonDocument:
@@ -133,8 +131,9 @@ class JsonDocument:
         sys.stdout.write(text)
 
 
-def _json(value: Any) -> str:
-    text = json.dumps(plain(value, utc="Z"), ensure_ascii=False)
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(plain(value, utc="Z"), ensure_ascii=False, indent=indent)
+    # Outside strings there is none of them but line ends, so this is still the same document.
     return COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
