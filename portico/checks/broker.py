@@ -15,6 +15,7 @@ from typing import Any, Final
 import amqp
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
+from portico.checks.settings import SERVICES
 from portico.cli.findings import Finding, finding, ok, unknown
 from shared.messaging import rights, topology
 from shared.messaging.amqp import (
@@ -29,7 +30,6 @@ AREA: Final = "broker"
 MANY: Final = 1000
 PROBE: Final = "portico.commands.doctor"
 """A routing key that no queue is bound for: a message with it comes back, so that nobody gets it."""
-SERVICES: Final = ("portal", "billing", "notifier")
 
 
 def check_broker(uri: str, services: Collection[str] = SERVICES) -> Iterator[Finding]:
