@@ -1,6 +1,8 @@
-"""Numbers as people read them: money, lengths of time, bars."""
+"""Numbers, and how many there are, as people read them: money, lengths of time, bars."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from shared.l10n.locales import ENGLISH
 from shared.l10n.money import money as write_money
@@ -17,6 +19,11 @@ def money(minor: int, currency: str) -> str:
 def number_of(count: int, thing: str) -> str:
     """`1 email`, `1,200 emails`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first of many names: `sunrise, sunset, …`."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def duration(seconds: float | None) -> str:

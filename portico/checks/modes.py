@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from portico.cli.findings import Finding, finding, note
+from portico.figures import few
 
 AREA: Final = "observing"
 MOST_NAMED: Final = 10
@@ -47,10 +48,9 @@ def look_at_businesses(settings: Any) -> Iterator[Finding]:
         found = observing(session, MOST_COUNTED)
     if found:
         count = f"at least {MOST_COUNTED:,}" if len(found) >= MOST_COUNTED else f"{len(found):,}"
-        named = ", ".join(found[:MOST_NAMED]) + (", …" if len(found) > MOST_NAMED else "")
         yield note(
             AREA,
             "businesses-observe",
-            f"{count} business{'' if len(found) == 1 else 'es'} only observe{'s' if len(found) == 1 else ''}: {named}",
+            f"{count} business{'' if len(found) == 1 else 'es'} only observe{'s' if len(found) == 1 else ''}: {few(found, MOST_NAMED)}",
             "`portico preview --business ID` shows what would have gone, `portico go-live --business ID` ends it",
         )

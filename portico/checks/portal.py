@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from portico.cli.findings import Finding, ask, finding, ok
+from portico.figures import few
 from services.portal.queries import behalves, link_conflicts, links
 from services.portal.settings import Settings
 from shared.database import Transactions
@@ -63,16 +64,12 @@ def check_whose(database: Transactions) -> Iterator[Finding]:
         conflicts = len(link_conflicts.open_conflicts(session, MOST_COUNTED))
         unnamed = behalves.unnamed(session, MOST_COUNTED)
     if unnamed:
-        shown = [
-            f"{one.on_behalf_of} on {one.account or 'your own account'}"
-            for one in unnamed[:MOST_NAMED]
-        ]
+        shown = [f"{one.on_behalf_of} on {one.account or 'your own account'}" for one in unnamed]
         yield ask(
             WHOSE,
             "behalves-unnamed",
             f"Stripe charges on behalf of {_count(len(unnamed))} account{'' if len(unnamed) == 1 else 's'} that no business has: "
-            + ", ".join(shown)
-            + (", …" if len(unnamed) > MOST_NAMED else "")
+            + few(shown, MOST_NAMED)
             + "; such invoices and subscriptions count as those of the businesses that have no on_behalf_of",
             "where each is one business's, give that business its on_behalf_of (docs/operations.md, Stripe accounts)",
         )
@@ -92,14 +89,12 @@ def check_whose(database: Transactions) -> Iterator[Finding]:
             "`portico customers evidence --unknown` lists them; confirm each with `portico customers link`, or by import",
         )
     if wrong:
-        named = [f"{one.row.external_id} of {one.business_id}" for one in wrong[:MOST_NAMED]]
+        named = [f"{one.row.external_id} of {one.business_id}" for one in wrong]
         yield finding(
             WHOSE,
             "stripe-ids",
             f"{_count(len(wrong))} customer{' has' if len(wrong) == 1 else 's have'} a Stripe id that is none, so Stripe refuses "
-            "what their button asks for: "
-            + ", ".join(named)
-            + (", …" if len(wrong) > MOST_NAMED else ""),
+            "what their button asks for: " + few(named, MOST_NAMED),
             "`portico customers link 1001 cus_… --business …` puts one right, `portico customers unlink 1001 --business …` takes "
             "it away; for many, import them with the right ids (`portico customers export` shows all)",
         )

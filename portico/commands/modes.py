@@ -13,7 +13,7 @@ from portico.cli.options import AsJson, Yes
 from portico.cli.output import as_moment, confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, ask
 from portico.commands.preview import Shown, show_rows, show_totals
-from portico.figures import number_of
+from portico.figures import few, number_of
 from portico.observing.accepting import PORTION, BadList, Chosen, accept, choose, read_ids
 from portico.observing.reading import Charge, Mail, Reading
 from portico.observing.totals import Totals
@@ -146,7 +146,7 @@ def _which(call: Caller) -> str:
             f"MODE=live {EVERYWHERE}, then let one after the other go live: portico go-live --business ID"
         )
     observing = [one.business_id for one in found if one.mode == OBSERVE]
-    shown = ", ".join(observing[:MOST_NAMED]) + (", …" if len(observing) > MOST_NAMED else "")
+    shown = few(observing, MOST_NAMED)
     return f"name a --business; {f'these observe: {shown}' if observing else 'none observes'}"
 
 
