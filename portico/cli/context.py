@@ -17,7 +17,8 @@ from typer.exceptions import TyperException
 from portico.cli.faults import worded
 from portico.cli.findings import Finding
 from portico.cli.output import forget_output
-from portico.cli.rpc import TIMEOUT_SECONDS, Caller, Fault, RpcCaller, Unavailable
+from portico.cli.rpc import TIMEOUT_SECONDS, Caller, Fault, RpcCaller, Shape, Unavailable, ask
+from shared.contracts.rpc.base import Method
 from shared.settings import Reader, SettingsError
 from shared.terminal import complain, one_line, printable
 
@@ -87,6 +88,12 @@ def context_of(ctx: typer.Context) -> CliContext:
     """What the command line was given, else one on the process's environment."""
     found = ctx.find_object(CliContext)
     return found if found is not None else CliContext()
+
+
+def ask_once(ctx: typer.Context, method: Method[Shape], **arguments: Any) -> Shape:
+    """Call a method, and read its answer, for a command that calls nothing else. Raises SettingsError, Fault, Unavailable."""
+    with context_of(ctx).calling() as call:
+        return ask(call, method, **arguments)
 
 
 class PorticoGroup(TyperGroup):

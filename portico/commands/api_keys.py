@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from portico.cli.context import context_of
+from portico.cli.context import ask_once
 from portico.cli.durations import from_now
 from portico.cli.options import AsJson
 from portico.cli.output import as_moment, print_json, print_table
-from portico.cli.rpc import ask
 from shared.contracts.rpc import portal
 from shared.contracts.rpc.api_keys import SCOPES
 from shared.terminal import complain, say
@@ -63,15 +62,14 @@ def create(
     """
     scopes = _scopes(scope)
     until = from_now(expires, dt.datetime.now(dt.UTC), "--expires") if expires else None
-    with context_of(ctx).calling() as call:
-        made = ask(
-            call,
-            portal.CREATE_API_KEY,
-            name=name,
-            scopes=scopes,
-            business_id=business,
-            expires_at=until.isoformat() if until else None,
-        )
+    made = ask_once(
+        ctx,
+        portal.CREATE_API_KEY,
+        name=name,
+        scopes=scopes,
+        business_id=business,
+        expires_at=until.isoformat() if until else None,
+    )
     if as_json:
         print_json(made)
     else:
@@ -105,8 +103,7 @@ def list_keys(
 
     Example: portico keys list --business sunrise-cleaning
     """
-    with context_of(ctx).calling() as call:
-        found = ask(call, portal.API_KEYS, business_id=business)
+    found = ask_once(ctx, portal.API_KEYS, business_id=business)
     if as_json:
         print_json(found)
         return
@@ -140,8 +137,7 @@ def revoke(
 
     Example: portico keys revoke key_4mQ9bX2tLr7VwY1z
     """
-    with context_of(ctx).calling() as call:
-        done = ask(call, portal.REVOKE_API_KEY, key_id=key_id)
+    done = ask_once(ctx, portal.REVOKE_API_KEY, key_id=key_id)
     if as_json:
         print_json(done)
     else:

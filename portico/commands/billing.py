@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from portico.cli.context import FINDING, OK, UNAVAILABLE, context_of, exit_of
+from portico.cli.context import FINDING, OK, UNAVAILABLE, ask_once, context_of, exit_of
 from portico.cli.durations import since
 from portico.cli.faults import worded
 from portico.cli.names import arguments_of
@@ -111,8 +111,7 @@ def show_event(
 
     Example: portico events show evt_1Nabc
     """
-    with context_of(ctx).calling() as call:
-        found = ask(call, billing.INBOX_EVENT, payload=payload, **arguments_of(event_id=event_id))
+    found = ask_once(ctx, billing.INBOX_EVENT, payload=payload, **arguments_of(event_id=event_id))
     if as_json:
         print_json(found)
         return

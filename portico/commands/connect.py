@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portico.cli.context import FINDING, context_of
+from portico.cli.context import FINDING, ask_once, context_of
 from portico.cli.options import AsJson, Business, Yes
 from portico.cli.output import as_moment, confirm, print_json, print_table
 from portico.cli.rpc import Caller, Fault, ask
@@ -32,8 +32,7 @@ def connect(
 
     Example: portico stripe connect --business sunrise-cleaning
     """
-    with context_of(ctx).calling() as call:
-        made = ask(call, portal.BEGIN_CONNECTING, business_id=business)
+    made = ask_once(ctx, portal.BEGIN_CONNECTING, business_id=business)
     if as_json:
         print_json(made)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from portico.cli.context import context_of
+from portico.cli.context import ask_once, context_of
 from portico.cli.durations import since as ago
 from portico.cli.options import AsJson
 from portico.cli.output import as_moment, print_json, print_table
@@ -104,10 +104,9 @@ def list_endpoints(
 
     Example: portico hooks list --business sunrise-cleaning
     """
-    with context_of(ctx).calling() as call:
-        found = ask(
-            call, notifier.WEBHOOK_ENDPOINTS, business_id=business, limit=100, starting_after=after
-        )
+    found = ask_once(
+        ctx, notifier.WEBHOOK_ENDPOINTS, business_id=business, limit=100, starting_after=after
+    )
     if as_json:
         print_json(found)
         return
@@ -139,8 +138,7 @@ def show(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -> 
 
     Example: portico hooks show whe_4mQ9bX2tLr7VwY1zAbCdEf
     """
-    with context_of(ctx).calling() as call:
-        one = ask(call, notifier.WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
+    one = ask_once(ctx, notifier.WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
     _show(one, as_json)
 
 
@@ -170,15 +168,14 @@ def attempts(
 
     Example: portico hooks attempts whe_4mQ9bX2tLr7VwY1zAbCdEf --limit 20
     """
-    with context_of(ctx).calling() as call:
-        found = ask(
-            call,
-            notifier.WEBHOOK_ATTEMPTS,
-            endpoint_id=endpoint_id,
-            limit=limit,
-            before=before,
-            event_id=event,
-        )
+    found = ask_once(
+        ctx,
+        notifier.WEBHOOK_ATTEMPTS,
+        endpoint_id=endpoint_id,
+        limit=limit,
+        before=before,
+        event_id=event,
+    )
     if as_json:
         print_json(found)
         return
@@ -208,8 +205,7 @@ def try_endpoint(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = Fa
 
     Example: portico hooks test whe_4mQ9bX2tLr7VwY1zAbCdEf
     """
-    with context_of(ctx).calling() as call:
-        sent = ask(call, notifier.TEST_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
+    sent = ask_once(ctx, notifier.TEST_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
     if as_json:
         print_json(sent)
     else:
@@ -245,8 +241,7 @@ def replay(
         given["since"] = ago(since, now, "--since").isoformat()
     if until:
         given["until"] = ago(until, now, "--until").isoformat()
-    with context_of(ctx).calling() as call:
-        sent = ask(call, notifier.REPLAY_WEBHOOKS, **given)
+    sent = ask_once(ctx, notifier.REPLAY_WEBHOOKS, **given)
     if as_json:
         print_json(sent)
     else:
@@ -259,8 +254,7 @@ def rotate(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -
 
     Example: portico hooks rotate whe_4mQ9bX2tLr7VwY1zAbCdEf
     """
-    with context_of(ctx).calling() as call:
-        made = ask(call, notifier.ROTATE_WEBHOOK_SECRET, endpoint_id=endpoint_id)
+    made = ask_once(ctx, notifier.ROTATE_WEBHOOK_SECRET, endpoint_id=endpoint_id)
     _show_secret(made, as_json)
 
 
@@ -283,8 +277,7 @@ def disable(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) 
 
 
 def _switch(ctx: typer.Context, endpoint_id: str, on: bool, as_json: bool) -> None:
-    with context_of(ctx).calling() as call:
-        one = ask(call, notifier.CHANGE_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id, enabled=on)
+    one = ask_once(ctx, notifier.CHANGE_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id, enabled=on)
     _show(one, as_json)
 
 
@@ -294,8 +287,7 @@ def delete(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -
 
     Example: portico hooks delete whe_4mQ9bX2tLr7VwY1zAbCdEf
     """
-    with context_of(ctx).calling() as call:
-        gone = ask(call, notifier.DELETE_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
+    gone = ask_once(ctx, notifier.DELETE_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
     if as_json:
         print_json(gone)
     else:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from portico.cli.context import FINDING, OK, context_of
+from portico.cli.context import FINDING, OK, ask_once, context_of
 from portico.cli.durations import since
 from portico.cli.names import arguments_of
 from portico.cli.options import TableAsJson
@@ -51,14 +51,13 @@ def list_notifications(
 
     Example: portico notifications list --invoice in_1Nabc
     """
-    with context_of(ctx).calling() as call:
-        found = ask(
-            call,
-            notifier.NOTIFICATIONS,
-            **arguments_of(invoice_id=invoice, stripe_customer_id=customer),
-            limit=limit,
-            **({"status": status} if status else {}),  # a notifier of the release before knows none
-        )
+    found = ask_once(
+        ctx,
+        notifier.NOTIFICATIONS,
+        **arguments_of(invoice_id=invoice, stripe_customer_id=customer),
+        limit=limit,
+        **({"status": status} if status else {}),  # a notifier of the release before knows none
+    )
     if as_json:
         print_json(found)
         return
@@ -97,8 +96,7 @@ def resend(
 
     Example: portico notifications resend ntf_6x0Q
     """
-    with context_of(ctx).calling() as call:
-        done = ask(call, notifier.RESEND, notification_id=notification_id)
+    done = ask_once(ctx, notifier.RESEND, notification_id=notification_id)
     if as_json:
         print_json(done)
     elif done.created:
@@ -182,8 +180,7 @@ def cancel(
 
     Example: portico notifications cancel ntf_6x0Q
     """
-    with context_of(ctx).calling() as call:
-        done = ask(call, notifier.CANCEL, notification_id=notification_id)
+    done = ask_once(ctx, notifier.CANCEL, notification_id=notification_id)
     if as_json:
         print_json(done)
     else:
