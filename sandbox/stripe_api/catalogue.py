@@ -8,8 +8,9 @@ from sandbox.stripe_api import pricing
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.reading import PATHS
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -79,12 +80,6 @@ def list_products(world: World, ids: dict[str, str], params: Params) -> Object:
 
 def _active(obj: Object, params: Params) -> bool:
     return "active" not in params or obj["active"] == params["active"]
-
-
-@route("GET", "/v1/products/{product}")
-def retrieve_product(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get("product", ids["product"])
 
 
 @route("POST", "/v1/products/{product}")
@@ -200,9 +195,7 @@ def create_price(world: World, ids: dict[str, str], params: Params) -> Object:
 @route("GET", "/v1/prices")
 def list_prices(world: World, ids: dict[str, str], params: Params) -> Object:
     """All, a product's, the active ones, those of some lookup keys."""
-    key: tuple[str, ...] = ("price",)
-    if params.get("product"):
-        key = ("price", "product", params["product"])
+    key = narrowed("price", params, "product")
     return page(world, key, params, lambda p: _price_matches(p, params), url="/v1/prices")
 
 
@@ -213,12 +206,6 @@ def _price_matches(price: Object, params: Params) -> bool:
         and params.get("currency", price["currency"]) == price["currency"]
         and (not params.get("lookup_keys") or price["lookup_key"] in params["lookup_keys"])
     )
-
-
-@route("GET", "/v1/prices/{price}")
-def retrieve_price(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get("price", ids["price"])
 
 
 @route("POST", "/v1/prices/{price}")
@@ -266,18 +253,10 @@ def create_plan(world: World, ids: dict[str, str], params: Params) -> Object:
 
 
 def _simple(kind: str) -> None:
-    """Retrieve, list, update metadata and delete, for objects that nothing else depends on."""
-    path = f"/v1/{kind}s"
+    """Update metadata and delete, for objects that nothing else depends on."""
+    path = PATHS[kind] + "/{id}"
 
-    @route("GET", path)
-    def list_them(world: World, ids: dict[str, str], params: Params) -> Object:
-        return page(world, (kind,), params, url=path)
-
-    @route("GET", path + "/{id}")
-    def retrieve_one(world: World, ids: dict[str, str], params: Params) -> Object:
-        return world.get(kind, ids["id"])
-
-    @route("POST", path + "/{id}")
+    @route("POST", path)
     def update_one(world: World, ids: dict[str, str], params: Params) -> Object:
         obj = world.get(kind, ids["id"])
         with world.edit(obj, f"{kind}.updated"):
@@ -285,7 +264,7 @@ def _simple(kind: str) -> None:
                 obj["metadata"] = merged(obj["metadata"], params["metadata"])
         return obj
 
-    @route("DELETE", path + "/{id}")
+    @route("DELETE", path)
     def delete_one(world: World, ids: dict[str, str], params: Params) -> Object:
         obj = world.get(kind, ids["id"])
         world.remove(obj)

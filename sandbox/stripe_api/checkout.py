@@ -15,7 +15,7 @@ from sandbox.stripe_api.customers import create as create_customer
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id, secret
-from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
@@ -121,22 +121,12 @@ def _lines(world: World, session: Object) -> Object:
 @route("GET", "/v1/checkout/sessions")
 def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     """All, or a customer's, by status, subscription or payment intent."""
-    key: tuple[str, ...] = (KIND,)
-    for field in ("subscription", "payment_intent", "customer"):
-        if params.get(field):
-            key = (KIND, field, params[field])
-            break
+    key = narrowed(KIND, params, "subscription", "payment_intent", "customer")
 
     def wanted(session: Object) -> bool:
         return bool(params.get("status", session["status"]) == session["status"])
 
     return page(world, key, params, wanted, url="/v1/checkout/sessions")
-
-
-@route("GET", "/v1/checkout/sessions/{session}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get(KIND, ids["session"])
 
 
 @route("GET", "/v1/checkout/sessions/{session}/line_items")

@@ -10,7 +10,6 @@ from sandbox.stripe_api import collection, endings, refunds
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import intent_of
-from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
@@ -216,23 +215,6 @@ def _ask_for(world: World, invoice: Object, intent: Object) -> None:
     if payment is not None:
         with world.edit(payment):
             payment["amount_requested"] = intent["amount"]
-
-
-@route("GET", "/v1/credit_notes")
-def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All, an invoice's, or a customer's."""
-    key: tuple[str, ...] = (KIND,)
-    for field in ("invoice", "customer"):
-        if params.get(field):
-            key = (KIND, field, params[field])
-            break
-    return page(world, key, params, url="/v1/credit_notes")
-
-
-@route("GET", "/v1/credit_notes/{note}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get(KIND, ids["note"])
 
 
 @route("GET", "/v1/credit_notes/{note}/lines")

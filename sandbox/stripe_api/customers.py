@@ -7,7 +7,7 @@ from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import as_list, empty_list, public
 from sandbox.stripe_api.routing import Params, route
@@ -138,11 +138,7 @@ def alive(world: World, id: str, param: str = "customer") -> Object:
 @route("GET", "/v1/customers")
 def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     """Newest first; `email` matches exactly."""
-    key: tuple[str, ...] = ("customer",)
-    if params.get("email"):
-        key = ("customer", "email", params["email"])
-    if params.get("test_clock"):
-        key = ("customer", "test_clock", params["test_clock"])
+    key = narrowed("customer", params, "test_clock", "email")
     return page(world, key, params, lambda c: not c.get("deleted"), url="/v1/customers")
 
 

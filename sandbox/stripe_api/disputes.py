@@ -8,7 +8,6 @@ from sandbox.stripe_api.clock import DUE
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import subscription_of
-from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import RUN, World
@@ -75,23 +74,6 @@ def _cancel_subscription(world: World, charge: Object) -> None:
 def dispute_charge(world: World, ids: dict[str, str], params: Params) -> Object:
     """The customer disputes the charge now, for a `reason`."""
     return begin(world, world.get("charge", ids["charge"]), params.get("reason"))
-
-
-@route("GET", "/v1/disputes")
-def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All, a charge's, or a payment intent's."""
-    key: tuple[str, ...] = (KIND,)
-    for field in ("charge", "payment_intent"):
-        if params.get(field):
-            key = (KIND, field, params[field])
-            break
-    return page(world, key, params, url="/v1/disputes")
-
-
-@route("GET", "/v1/disputes/{dispute}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get(KIND, ids["dispute"])
 
 
 @route("POST", "/v1/disputes/{dispute}/close")

@@ -38,12 +38,6 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     return page(world, key, params, matches, url="/v1/events")
 
 
-@route("GET", "/v1/events/{event}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One, as long as the log reaches back to it."""
-    return world.get("event", ids["event"])
-
-
 @route("POST", "/sandbox/events")
 def tell(world: World, ids: dict[str, str], params: Params) -> Object:
     """Deliver an event of a `type` about an `object` (its id) as it stands, outside of any story.

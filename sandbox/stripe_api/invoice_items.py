@@ -8,7 +8,7 @@ from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import new_line, retotal
-from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -123,22 +123,12 @@ def put_on_invoice(world: World, item: Object, invoice: Object, *, keep: bool = 
 @route("GET", "/v1/invoiceitems")
 def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     """All, a customer's, an invoice's, or those that wait (`pending`)."""
-    key: tuple[str, ...] = ("invoiceitem",)
-    if params.get("invoice"):
-        key = ("invoiceitem", "invoice", params["invoice"])
-    elif params.get("customer"):
-        key = ("invoiceitem", "customer", params["customer"])
+    key = narrowed("invoiceitem", params, "invoice", "customer")
 
     def wanted(item: Object) -> bool:
         return "pending" not in params or (item["invoice"] is None) == params["pending"]
 
     return page(world, key, params, wanted, url="/v1/invoiceitems")
-
-
-@route("GET", "/v1/invoiceitems/{item}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get("invoiceitem", ids["item"])
 
 
 @route("POST", "/v1/invoiceitems/{item}")

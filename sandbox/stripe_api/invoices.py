@@ -110,12 +110,6 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     return page(world, key, params, wanted, url="/v1/invoices")
 
 
-@route("GET", "/v1/invoices/{invoice}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get("invoice", ids["invoice"])
-
-
 @route("GET", "/v1/invoices/{invoice}/lines")
 def lines(world: World, ids: dict[str, str], params: Params) -> Object:
     """All lines of one, on one page."""
@@ -299,9 +293,3 @@ def list_payments(world: World, ids: dict[str, str], params: Params) -> Object:
         )
 
     return page(world, key, params, wanted, url="/v1/invoice_payments")
-
-
-@route("GET", "/v1/invoice_payments/{invoice_payment}")
-def retrieve_payment(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get("invoice_payment", ids["invoice_payment"])

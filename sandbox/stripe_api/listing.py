@@ -51,6 +51,14 @@ def page(
     return {"object": "list", "data": chosen, "has_more": has_more, "url": url}
 
 
+def narrowed(kind: str, params: dict[str, Any], *fields: str) -> tuple[str, ...]:
+    """The index key of a list of one kind, narrowed to what the first of these parameters names that is given."""
+    for field in fields:
+        if params.get(field):
+            return (kind, field, params[field])
+    return (kind,)
+
+
 def _created(obj: Object, wanted: int | dict[str, int]) -> bool:
     at = obj["created"]
     if isinstance(wanted, int):

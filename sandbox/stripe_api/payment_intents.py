@@ -1,11 +1,10 @@
-"""Payment intents and charges as resources of their own."""
+"""Payment intents as resources of their own."""
 
 from __future__ import annotations
 
 from sandbox.stripe_api import collection, payment_methods, payments
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError
-from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.rendering import public
@@ -83,21 +82,6 @@ def _confirm(world: World, intent: Object, method: Object | None, off_session: b
         raise payments.declined(world, intent, result)
 
 
-@route("GET", "/v1/payment_intents")
-def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All, or a customer's."""
-    key: tuple[str, ...] = ("payment_intent",)
-    if params.get("customer"):
-        key = ("payment_intent", "customer", params["customer"])
-    return page(world, key, params, url="/v1/payment_intents")
-
-
-@route("GET", "/v1/payment_intents/{intent}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get("payment_intent", ids["intent"])
-
-
 @route("POST", "/v1/payment_intents/{intent}")
 def update(world: World, ids: dict[str, str], params: Params) -> Object:
     """Change what is given, before it has succeeded."""
@@ -165,23 +149,3 @@ def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
     world.save(intent)
     world.emit("payment_intent.canceled", intent)
     return intent
-
-
-# --- charges ------------------------------------------------------------------------------------------------
-
-
-@route("GET", "/v1/charges")
-def list_charges(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All, a customer's, or a payment intent's."""
-    key: tuple[str, ...] = ("charge",)
-    for field in ("payment_intent", "customer"):
-        if params.get(field):
-            key = ("charge", field, params[field])
-            break
-    return page(world, key, params, url="/v1/charges")
-
-
-@route("GET", "/v1/charges/{charge}")
-def retrieve_charge(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get("charge", ids["charge"])

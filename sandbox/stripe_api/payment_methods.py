@@ -9,7 +9,7 @@ from sandbox.stripe_api import method_shapes, test_methods
 from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
@@ -164,10 +164,9 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
 @route("GET", "/v1/payment_methods")
 def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     """All, or a customer's, of one type if `type` says so."""
-    key: tuple[str, ...] = ("payment_method",)
     if params.get("customer"):
         world.get("customer", params["customer"], "customer")
-        key = ("payment_method", "customer", params["customer"])
+    key = narrowed("payment_method", params, "customer")
     return page(world, key, params, _of_type(params), url="/v1/payment_methods")
 
 

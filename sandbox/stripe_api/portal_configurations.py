@@ -140,12 +140,6 @@ def list_configurations(world: World, ids: dict[str, str], params: Params) -> Ob
     return page(world, (CONFIGURATION,), params, wanted, url=url)
 
 
-@route("GET", "/v1/billing_portal/configurations/{configuration}")
-def retrieve_configuration(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get(CONFIGURATION, ids["configuration"])
-
-
 @route("POST", "/v1/billing_portal/configurations/{configuration}")
 def update_configuration(world: World, ids: dict[str, str], params: Params) -> Object:
     """Change what is given; features that are not named stay."""

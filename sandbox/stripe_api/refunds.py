@@ -5,7 +5,6 @@ from __future__ import annotations
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
@@ -68,23 +67,6 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     world.emit("refund.created", refund)
     world.emit("charge.refunded", charge)
     return refund
-
-
-@route("GET", "/v1/refunds")
-def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All, a charge's, or a payment intent's."""
-    key: tuple[str, ...] = ("refund",)
-    for field in ("charge", "payment_intent"):
-        if params.get(field):
-            key = ("refund", field, params[field])
-            break
-    return page(world, key, params, url="/v1/refunds")
-
-
-@route("GET", "/v1/refunds/{refund}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get("refund", ids["refund"])
 
 
 @route("POST", "/v1/refunds/{refund}")

@@ -22,6 +22,7 @@ from sandbox.stripe_api import (
     payment_methods,
     portal,
     portal_configurations,
+    reading,
     refunds,
     setup_intents,
     sources,

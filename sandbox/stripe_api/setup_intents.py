@@ -7,7 +7,6 @@ from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
-from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.rendering import public
@@ -119,21 +118,6 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         intent["status"] = "requires_confirmation"
         world.save(intent)
     return intent
-
-
-@route("GET", "/v1/setup_intents")
-def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All, or a customer's."""
-    key: tuple[str, ...] = ("setup_intent",)
-    if params.get("customer"):
-        key = ("setup_intent", "customer", params["customer"])
-    return page(world, key, params, url="/v1/setup_intents")
-
-
-@route("GET", "/v1/setup_intents/{intent}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get("setup_intent", ids["intent"])
 
 
 @route("POST", "/v1/setup_intents/{intent}/confirm")

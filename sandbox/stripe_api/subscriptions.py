@@ -225,12 +225,6 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     return page(world, key, params, wanted, url="/v1/subscriptions")
 
 
-@route("GET", "/v1/subscriptions/{subscription}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One, also after its end."""
-    return world.get("subscription", ids["subscription"])
-
-
 def _not_over(subscription: Object) -> None:
     if subscription["status"] in ("canceled", "incomplete_expired"):
         raise StripeError(

@@ -6,7 +6,6 @@ from sandbox.stripe_api import customers
 from sandbox.stripe_api.clock import line_of
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, copy
@@ -33,18 +32,6 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     world.save(clock)
     world.emit("test_helpers.test_clock.created", clock)
     return clock
-
-
-@route("GET", "/v1/test_helpers/test_clocks")
-def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All."""
-    return page(world, (KIND,), params, url="/v1/test_helpers/test_clocks")
-
-
-@route("GET", "/v1/test_helpers/test_clocks/{clock}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get(KIND, ids["clock"])
 
 
 @route("POST", "/v1/test_helpers/test_clocks/{clock}/advance")

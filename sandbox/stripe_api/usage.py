@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -36,18 +35,6 @@ def create_meter(world: World, ids: dict[str, str], params: Params) -> Object:
     world.save(meter)
     world.emit("billing.meter.created", meter)
     return meter
-
-
-@route("GET", "/v1/billing/meters")
-def list_meters(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All."""
-    return page(world, (METER,), params, url="/v1/billing/meters")
-
-
-@route("GET", "/v1/billing/meters/{meter}")
-def retrieve_meter(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get(METER, ids["meter"])
 
 
 @route("POST", "/v1/billing/meter_events")

@@ -6,7 +6,6 @@ from sandbox.stripe_api.directory import client_id
 from sandbox.stripe_api.endpoints import KIND, listeners
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
-from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
@@ -65,18 +64,6 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         )
     endpoint = _make(world, params["url"], secret("whsec"), params)
     return {**public(endpoint), "secret": endpoint["_secret"]}
-
-
-@route("GET", "/v1/webhook_endpoints")
-def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All."""
-    return page(world, (KIND,), params, url="/v1/webhook_endpoints")
-
-
-@route("GET", "/v1/webhook_endpoints/{endpoint}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One, without its secret."""
-    return world.get(KIND, ids["endpoint"])
 
 
 @route("POST", "/v1/webhook_endpoints/{endpoint}")
