@@ -9,7 +9,7 @@ from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.reading import PATHS
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -87,11 +87,7 @@ def update_product(world: World, ids: dict[str, str], params: Params) -> Object:
     """Change what is given."""
     product = world.get("product", ids["product"])
     with world.edit(product, "product.updated"):
-        for field, value in params.items():
-            if field == "metadata":
-                product["metadata"] = merged(product["metadata"], value)
-            elif field in product:
-                product[field] = value
+        take(product, params, *(product.keys() - {"metadata"}))
         product["updated"] = world.now()
     return product
 
@@ -213,11 +209,7 @@ def update_price(world: World, ids: dict[str, str], params: Params) -> Object:
     """Name, metadata, lookup key, whether it is active. The amount never changes."""
     price = world.get("price", ids["price"])
     with world.edit(price, "price.updated"):
-        for field in ("active", "nickname", "lookup_key", "tax_behavior"):
-            if field in params:
-                price[field] = params[field]
-        if "metadata" in params:
-            price["metadata"] = merged(price["metadata"], params["metadata"])
+        take(price, params, "active", "nickname", "lookup_key", "tax_behavior")
     return price
 
 
@@ -260,8 +252,7 @@ def _simple(kind: str) -> None:
     def update_one(world: World, ids: dict[str, str], params: Params) -> Object:
         obj = world.get(kind, ids["id"])
         with world.edit(obj, f"{kind}.updated"):
-            if "metadata" in params:
-                obj["metadata"] = merged(obj["metadata"], params["metadata"])
+            take(obj, params)
         return obj
 
     @route("DELETE", path)

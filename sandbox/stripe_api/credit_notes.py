@@ -10,7 +10,7 @@ from sandbox.stripe_api import collection, endings, refunds
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import intent_of
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -229,10 +229,7 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     """Only memo and metadata change."""
     note = world.get(KIND, ids["note"])
     with world.edit(note, "credit_note.updated"):
-        if "memo" in params:
-            note["memo"] = params["memo"]
-        if "metadata" in params:
-            note["metadata"] = merged(note["metadata"], params["metadata"])
+        take(note, params, "memo")
     return note
 
 

@@ -8,7 +8,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import as_list, empty_list, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -65,13 +65,9 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
 
 
 def _take(customer: Object, params: Params) -> None:
-    for field in TAKEN:
-        if field in params:
-            customer[field] = params[field]
+    take(customer, params, *TAKEN)
     if customer["tax_exempt"] is None:
         customer["tax_exempt"] = "none"
-    if "metadata" in params:
-        customer["metadata"] = merged(customer["metadata"], params["metadata"])
 
 
 def _attach_new(world: World, customer: Object, params: Params) -> Object | None:
@@ -107,9 +103,7 @@ def _take_defaults(
     if settings is None:
         return
     mine = customer["invoice_settings"]
-    for field in ("custom_fields", "footer", "rendering_options"):
-        if field in settings:
-            mine[field] = settings[field]
+    take(mine, settings, "custom_fields", "footer", "rendering_options")
     if "default_payment_method" not in settings:
         return
     wanted = settings["default_payment_method"]

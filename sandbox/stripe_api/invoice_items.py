@@ -9,7 +9,7 @@ from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import new_line, retotal
 from sandbox.stripe_api.listing import narrowed, page
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -137,12 +137,8 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     item = world.get("invoiceitem", ids["item"])
     _must_wait(world, item)
     with world.edit(item):
-        for field in ("amount", "description"):
-            if field in params:
-                item[field] = params[field]
+        take(item, params, "amount", "description")
         item["net_amount"] = item["amount"]
-        if "metadata" in params:
-            item["metadata"] = merged(item["metadata"], params["metadata"])
     return item
 
 

@@ -17,7 +17,7 @@ from sandbox.stripe_api.invoice_objects import (
     subscription_parent,
 )
 from sandbox.stripe_api.listing import page
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.method_choice import chosen_defaults
 from sandbox.stripe_api.platform_rules import may_pay, on_behalf_of
 from sandbox.stripe_api.rendering import as_list, public
@@ -128,13 +128,9 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
         )
     defaults = chosen_defaults(world, params, world.get("customer", invoice["customer"]))
     with world.edit(invoice, "invoice.updated"):
-        for field in EDITABLE:
-            if field in params:
-                invoice[field] = params[field]
+        take(invoice, params, *EDITABLE)
         if "on_behalf_of" in params:
             invoice["on_behalf_of"] = on_behalf_of(world, params)
-        if "metadata" in params:
-            invoice["metadata"] = merged(invoice["metadata"], params["metadata"])
         invoice.update(defaults)
         if params.get("days_until_due") is not None:
             invoice["due_date"] = invoice["created"] + params["days_until_due"] * DAY

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.stripe_api import collection, payment_methods, payments
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
@@ -90,11 +90,7 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     if params.get("payment_method"):
         method = payment_methods.resolve(world, params["payment_method"], "payment_method")
     with world.edit(intent):
-        for field in (*KEPT, "amount"):
-            if field in params:
-                intent[field] = params[field]
-        if "metadata" in params:
-            intent["metadata"] = merged(intent["metadata"], params["metadata"])
+        take(intent, params, *KEPT, "amount")
         if method is not None:
             intent["payment_method"] = method["id"]
             if intent["status"] == "requires_payment_method":

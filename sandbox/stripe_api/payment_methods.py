@@ -10,7 +10,7 @@ from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -242,10 +242,7 @@ def change(method: Object, params: Params) -> None:
     for field in ("exp_month", "exp_year"):
         if method["type"] == "card" and field in (params.get("card") or {}):
             method["card"][field] = params["card"][field]
-    if "metadata" in params:
-        method["metadata"] = merged(method["metadata"], params["metadata"])
-    if "allow_redisplay" in params:
-        method["allow_redisplay"] = params["allow_redisplay"]
+    take(method, params, "allow_redisplay")
 
 
 def shown(method: Object | None) -> Object | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -147,15 +147,11 @@ def update_configuration(world: World, ids: dict[str, str], params: Params) -> O
     if params.get("active") is False and configuration["is_default"]:
         raise StripeError("You cannot make the default configuration inactive.", param="active")
     with world.edit(configuration, "billing_portal.configuration.updated"):
-        for field in ("active", "default_return_url", "name"):
-            if field in params:
-                configuration[field] = params[field]
+        take(configuration, params, "active", "default_return_url", "name")
         configuration["business_profile"].update(params.get("business_profile") or {})
         if params.get("login_page"):
             configuration["login_page"]["enabled"] = params["login_page"]["enabled"]
         if params.get("features"):
             configuration["features"] = _features(params["features"], configuration["features"])
-        if "metadata" in params:
-            configuration["metadata"] = merged(configuration["metadata"], params["metadata"])
         configuration["updated"] = world.now()
     return configuration

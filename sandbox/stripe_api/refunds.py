@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -74,7 +74,7 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     """Only its metadata changes."""
     refund = world.get("refund", ids["refund"])
     with world.edit(refund, "refund.updated"):
-        refund["metadata"] = merged(refund["metadata"], params.get("metadata"))
+        take(refund, params)
     world.emit("charge.refund.updated", refund)
     return refund
 

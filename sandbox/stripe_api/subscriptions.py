@@ -16,7 +16,7 @@ from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.listing import page
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.method_choice import charged_method, chosen_defaults
 from sandbox.stripe_api.platform_rules import must_have_made, on_behalf_of
 from sandbox.stripe_api.rendering import as_list
@@ -262,13 +262,16 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
 
 
 def _change(world: World, subscription: Object, params: Params) -> None:
-    for field in ("description", "collection_method", "days_until_due", "trial_settings"):
-        if field in params:
-            subscription[field] = params[field]
+    take(
+        subscription,
+        params,
+        "description",
+        "collection_method",
+        "days_until_due",
+        "trial_settings",
+    )
     if "on_behalf_of" in params:
         subscription["on_behalf_of"] = on_behalf_of(world, params)
-    if "metadata" in params:
-        subscription["metadata"] = merged(subscription["metadata"], params["metadata"])
     if "payment_settings" in params:
         subscription["payment_settings"].update(params["payment_settings"])
     if "cancellation_details" in params:

@@ -6,7 +6,7 @@ from sandbox.stripe_api.directory import client_id
 from sandbox.stripe_api.endpoints import KIND, listeners
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -71,13 +71,9 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     """URL, events, description, metadata; `disabled` switches it off."""
     endpoint = world.get(KIND, ids["endpoint"])
     with world.edit(endpoint):
-        for field in ("url", "enabled_events", "description"):
-            if field in params:
-                endpoint[field] = params[field]
+        take(endpoint, params, "url", "enabled_events", "description")
         if "disabled" in params:
             endpoint["status"] = "disabled" if params["disabled"] else "enabled"
-        if "metadata" in params:
-            endpoint["metadata"] = merged(endpoint["metadata"], params["metadata"])
     return endpoint
 
 
