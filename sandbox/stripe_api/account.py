@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.errors import StripeError, missing
 from sandbox.stripe_api.places import Place
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
@@ -82,9 +82,7 @@ def list_connected(world: World, ids: dict[str, str], params: Params) -> Object:
     directory = world.engine.directory
     limit, after = params.get("limit", 10), params.get("starting_after")
     if after is not None and directory.account(after) is None:
-        raise StripeError(
-            f"No such account: '{after}'", code="resource_missing", param="starting_after"
-        )
+        raise missing("account", after, "starting_after")
     found: list[Object] = []
     if world.place.is_platform:
         for record in directory.store.newest("account", after=after):

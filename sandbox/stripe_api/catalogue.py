@@ -11,14 +11,10 @@ from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.reading import PATHS
+from sandbox.stripe_api.rendering import deleted
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
-
-
-def _gone(obj: Object) -> Object:
-    return {"id": obj["id"], "object": obj["object"], "deleted": True}
-
 
 # --- products -----------------------------------------------------------------------------------------------
 
@@ -102,7 +98,7 @@ def delete_product(world: World, ids: dict[str, str], params: Params) -> Object:
         )
     world.remove(product)
     world.emit("product.deleted", product)
-    return _gone(product)
+    return deleted(product)
 
 
 # --- prices -------------------------------------------------------------------------------------------------
@@ -260,7 +256,7 @@ def _simple(kind: str) -> None:
         obj = world.get(kind, ids["id"])
         world.remove(obj)
         world.emit(f"{kind}.deleted", obj)
-        return _gone(obj)
+        return deleted(obj)
 
 
 _simple("plan")

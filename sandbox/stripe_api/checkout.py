@@ -114,8 +114,7 @@ def _line(world: World, given: Params, index: int) -> Object:
 
 @included(KIND, "line_items")
 def _lines(world: World, session: Object) -> Object:
-    stored = world.get(KIND, session["id"])
-    return as_list(stored["_lines"], f"/v1/checkout/sessions/{session['id']}/line_items")
+    return _lines_of(world, session["id"])
 
 
 @route("GET", "/v1/checkout/sessions")

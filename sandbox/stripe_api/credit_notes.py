@@ -7,7 +7,7 @@ nothing, when the invoice is paid without any money; what is beyond was paid alr
 from __future__ import annotations
 
 from sandbox.stripe_api import collection, endings, refunds
-from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.errors import StripeError, missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.metadata import merged, take
@@ -64,11 +64,8 @@ def _lines(invoice: Object, params: Params) -> list[Object]:
     for index, given in enumerate(params["lines"]):
         line = billed.get(given.get("invoice_line_item", ""))
         if given["type"] == "invoice_line_item" and line is None:
-            raise StripeError(
-                f"No such invoice line item: '{given.get('invoice_line_item')}'",
-                code="resource_missing",
-                param=f"lines[{index}][invoice_line_item]",
-            )
+            where = f"lines[{index}][invoice_line_item]"
+            raise missing("invoice line item", str(given.get("invoice_line_item")), where)
         quantity = given.get("quantity")
         amount = given.get("amount")
         if amount is None and line is not None:

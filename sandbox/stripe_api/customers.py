@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sandbox.stripe_api import endings, payment_methods, sources, test_methods
 from sandbox.stripe_api.declines import CARD_DECLINES
-from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.errors import StripeError, missing
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import take
-from sandbox.stripe_api.rendering import as_list, empty_list, public
+from sandbox.stripe_api.rendering import as_list, deleted, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -123,9 +123,7 @@ def alive(world: World, id: str, param: str = "customer") -> Object:
     """The customer a parameter names; a deleted one is refused."""
     customer = world.get("customer", id, param)
     if customer.get("deleted"):
-        raise StripeError(
-            f"No such customer: '{id}'", code="resource_missing", param=param, status=400
-        )
+        raise missing("customer", id, param)
     return customer
 
 
@@ -140,7 +138,7 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
 def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
     """One; a deleted one as `{id, object, deleted}`."""
     customer = world.get("customer", ids["customer"])
-    return _gone(customer) if customer.get("deleted") else customer
+    return deleted(customer) if customer.get("deleted") else customer
 
 
 @route("POST", "/v1/customers/{customer}")
@@ -148,12 +146,7 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     """Change what is given."""
     customer = world.get("customer", ids["customer"])
     if customer.get("deleted"):
-        raise StripeError(
-            f"No such customer: '{customer['id']}'",
-            status=404,
-            code="resource_missing",
-            param="id",
-        )
+        raise missing("customer", customer["id"])
     source = None
     if params.get("source"):
         # A new source takes the place of the old default one.
@@ -184,11 +177,7 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
     customer["deleted"] = True
     customer["email"] = None
     world.save(customer)
-    return _gone(customer)
-
-
-def _gone(customer: Object) -> Object:
-    return {"id": customer["id"], "object": "customer", "deleted": True}
+    return deleted(customer)
 
 
 @included("customer", "subscriptions")
@@ -200,7 +189,7 @@ def _subscriptions(world: World, customer: Object) -> Object:
 
 @included("customer", "tax_ids")
 def _tax_ids(world: World, customer: Object) -> Object:
-    return empty_list(f"/v1/customers/{customer['id']}/tax_ids")
+    return as_list([], f"/v1/customers/{customer['id']}/tax_ids")
 
 
 def invoice_number(world: World, customer: Object) -> str:

@@ -10,6 +10,7 @@ from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import new_line, retotal
 from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged, take
+from sandbox.stripe_api.rendering import deleted
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -157,7 +158,7 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
             retotal(invoice)
     world.remove(item)
     world.emit("invoiceitem.deleted", item)
-    return {"id": item["id"], "object": "invoiceitem", "deleted": True}
+    return deleted(item)
 
 
 def _must_wait(world: World, item: Object) -> Object | None:

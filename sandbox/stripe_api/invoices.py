@@ -20,7 +20,7 @@ from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.method_choice import chosen_defaults
 from sandbox.stripe_api.platform_rules import may_pay, on_behalf_of
-from sandbox.stripe_api.rendering import as_list, public
+from sandbox.stripe_api.rendering import as_list, deleted, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -123,9 +123,7 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     invoice = world.get("invoice", ids["invoice"])
     closed = invoice["status"] in ("paid", "void")
     if closed and set(params) - {"metadata"}:
-        raise StripeError(
-            "Finalized invoices can't be updated in this way", code="invoice_not_editable"
-        )
+        raise _is_final()
     defaults = chosen_defaults(world, params, world.get("customer", invoice["customer"]))
     with world.edit(invoice, "invoice.updated"):
         take(invoice, params, *EDITABLE)
@@ -156,14 +154,15 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
             item["invoice"] = None
     world.remove(invoice)
     world.emit("invoice.deleted", invoice)
-    return {"id": invoice["id"], "object": "invoice", "deleted": True}
+    return deleted(invoice)
 
 
 @route("POST", "/v1/invoices/{invoice}/add_lines")
 def add_lines(world: World, ids: dict[str, str], params: Params) -> Object:
     """Put lines on a draft: amounts with a description, or waiting invoice items."""
     invoice = world.get("invoice", ids["invoice"])
-    _must_be_draft(invoice)
+    if invoice["status"] != "draft":
+        raise _is_final()
     with world.edit(invoice, "invoice.updated"):
         for given in params["lines"]:
             if given.get("invoice_item"):
@@ -183,11 +182,10 @@ def add_lines(world: World, ids: dict[str, str], params: Params) -> Object:
     return invoice
 
 
-def _must_be_draft(invoice: Object) -> None:
-    if invoice["status"] != "draft":
-        raise StripeError(
-            "Finalized invoices can't be updated in this way", code="invoice_not_editable"
-        )
+def _is_final() -> StripeError:
+    return StripeError(
+        "Finalized invoices can't be updated in this way", code="invoice_not_editable"
+    )
 
 
 @route("POST", "/v1/invoices/{invoice}/finalize")

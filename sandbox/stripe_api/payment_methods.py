@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.stripe_api import method_shapes, test_methods
 from sandbox.stripe_api.declines import CARD_DECLINES
-from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.errors import StripeError, missing, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged, take
@@ -145,11 +145,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     if type == "card" and details.get("token"):
         name = test_methods.known(details["token"])
         if name is None:
-            raise StripeError(
-                f"No such token: '{details['token']}'",
-                code="resource_missing",
-                param="card[token]",
-            )
+            raise missing("token", details["token"], "card[token]")
     else:
         field = test_methods.NUMBER_FIELD.get(type, "account_number")
         if field not in details:

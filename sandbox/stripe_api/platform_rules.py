@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.errors import StripeError, missing
 from sandbox.stripe_api.routing import Params
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -43,7 +43,5 @@ def on_behalf_of(world: World, params: Params) -> str | None:
     directory = world.engine.directory
     reachable = directory.reachable(world.place._replace(account=wanted))
     if not world.place.is_platform or not reachable:
-        raise StripeError(
-            f"No such account: '{wanted}'", code="resource_missing", param="on_behalf_of"
-        )
+        raise missing("account", wanted, "on_behalf_of")
     return wanted

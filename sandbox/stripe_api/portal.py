@@ -6,7 +6,7 @@ https://docs.stripe.com/api/customer_portal/sessions: a session's URL is short-l
 from __future__ import annotations
 
 from sandbox.stripe_api.customers import alive
-from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.errors import StripeError, missing, parameter_missing
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.portal_configurations import CONFIGURATION, default_configuration
@@ -106,11 +106,7 @@ def _check_flow(
         subscription = world.get("subscription", details["subscription"], where)
         strange = account is not None and subscription["on_behalf_of"] != account
         if strange or subscription["customer"] != customer["id"]:
-            raise StripeError(
-                f"No such subscription: '{subscription['id']}'",
-                code="resource_missing",
-                param=where,
-            )
+            raise missing("subscription", subscription["id"], where)
 
 
 def _flow(given: Params) -> Object:

@@ -10,6 +10,11 @@ def public(obj: Object) -> Object:
     return {key: value for key, value in obj.items() if key[0] != "_"}
 
 
+def deleted(obj: Object) -> Object:
+    """What is answered about an object that is gone."""
+    return {"id": obj["id"], "object": obj["object"], "deleted": True}
+
+
 def diff(before: Object, after: Object) -> Object:
     """`previous_attributes` of an updated event: what each changed field was; nested objects field by field."""
     changed: Object = {}
@@ -25,11 +30,6 @@ def diff(before: Object, after: Object) -> Object:
         else:
             changed[key] = old
     return changed
-
-
-def empty_list(url: str) -> Object:
-    """A list object without elements."""
-    return {"object": "list", "data": [], "has_more": False, "url": url}
 
 
 def as_list(items: list[Object], url: str) -> Object:

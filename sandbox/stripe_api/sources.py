@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.stripe_api import payment_methods, test_methods
-from sandbox.stripe_api.errors import StripeError, missing
+from sandbox.stripe_api.errors import missing
 from sandbox.stripe_api.expansion import included
-from sandbox.stripe_api.rendering import as_list, diff
+from sandbox.stripe_api.rendering import as_list, deleted, diff
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -20,7 +20,7 @@ def attach_new(world: World, customer: Object, token: str) -> Object:
     """Save what a token (`tok_visa`) stands for as a source of the customer."""
     name = test_methods.known(token)
     if name is None:
-        raise StripeError(f"No such token: '{token}'", code="resource_missing", param="source")
+        raise missing("token", token, "source")
     method = payment_methods.make(world, name, {}, customer, prefix="card")
     payment_methods.attach(world, method, customer)
     return method
@@ -93,7 +93,7 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
         with world.edit(customer, "customer.updated"):
             customer["default_source"] = left[0]["id"]
     world.emit("customer.source.deleted", shown(method))
-    return {"id": method["id"], "object": "card", "deleted": True}
+    return deleted(shown(method))
 
 
 def shown(method: Object) -> Object:

@@ -12,7 +12,7 @@ from sandbox.stripe_api import (
     subscription_cycle,
 )
 from sandbox.stripe_api.customers import alive
-from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.errors import StripeError, missing, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.listing import page
@@ -227,12 +227,7 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
 
 def _not_over(subscription: Object) -> None:
     if subscription["status"] in ("canceled", "incomplete_expired"):
-        raise StripeError(
-            f"No such subscription: '{subscription['id']}'",
-            status=404,
-            code="resource_missing",
-            param="id",
-        )
+        raise missing("subscription", subscription["id"])
 
 
 @route("POST", "/v1/subscriptions/{subscription}")

@@ -6,7 +6,7 @@ from sandbox.stripe_api import customers
 from sandbox.stripe_api.clock import line_of
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.rendering import public
+from sandbox.stripe_api.rendering import deleted, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, copy
 from sandbox.stripe_api.world import World
@@ -67,4 +67,4 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
             customers.delete(world, {"customer": customer["id"]}, {})
     world.remove(clock)
     world.emit("test_helpers.test_clock.deleted", clock)
-    return {"id": clock["id"], "object": KIND, "deleted": True}
+    return deleted(clock)

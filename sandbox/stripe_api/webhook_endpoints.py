@@ -7,7 +7,7 @@ from sandbox.stripe_api.endpoints import KIND, listeners
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.metadata import merged, take
-from sandbox.stripe_api.rendering import public
+from sandbox.stripe_api.rendering import deleted, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -82,7 +82,7 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
     """Nothing more is delivered there."""
     endpoint = world.get(KIND, ids["endpoint"])
     world.remove(endpoint)
-    return {"id": endpoint["id"], "object": KIND, "deleted": True}
+    return deleted(endpoint)
 
 
 @route("GET", "/sandbox/webhook_endpoints")
