@@ -252,6 +252,13 @@ def charges_of(stripe: Stripe, invoice_id: str) -> list[Json]:
     return [charge for charge in charges if isinstance(charge, dict)]
 
 
+def save_card(stripe: Stripe, card: Json, customer_id: str) -> Json:
+    """Save a card to a customer; the payment method. Raises ``StripeError`` where its bank refuses it."""
+    method = stripe.call("POST", "/v1/payment_methods", {"type": "card", "card": card})
+    path = f"/v1/payment_methods/{method['id']}/attach"
+    return stripe.call("POST", path, {"customer": customer_id})
+
+
 @dataclass(frozen=True)
 class Brand:
     """Whose page it is: the public name, empty when there is none, and the brand's colour (``#rrggbb``), or None."""
@@ -275,12 +282,8 @@ def brand(stripe: Stripe, on_behalf_of: str | None = None) -> Brand:
 
 def bill(stripe: Stripe, invoice: Json) -> Bill:
     """One invoice as a line of the history."""
-    refunded = (
-        sum(charge.get("amount_refunded") or 0 for charge in charges_of(stripe, invoice["id"]))
-        if invoice["status"] == "paid"
-        else 0
-    )
-    state, tone = bill_state(invoice, refunded)
+    paid = invoice["status"] == "paid"
+    state, tone = bill_state(invoice, charges_of(stripe, invoice["id"]) if paid else [])
     return Bill(
         id=invoice["id"],
         number=invoice.get("number") or "",
@@ -289,7 +292,7 @@ def bill(stripe: Stripe, invoice: Json) -> Bill:
         amount=wording.money(invoice.get("total") or 0, invoice["currency"]),
         state=state,
         tone=tone,
-        paid=invoice["status"] == "paid",
+        paid=paid,
     )
 
 
@@ -301,9 +304,10 @@ def about(invoice: Json) -> str:
     return text + (f" and {len(lines) - 1} more" if len(lines) > 1 else "")
 
 
-def bill_state(invoice: Json, refunded: int) -> tuple[str, str]:
-    """The words for an invoice's state and their tone; ``refunded`` in minor units."""
+def bill_state(invoice: Json, charges: list[Json]) -> tuple[str, str]:
+    """The words for an invoice's state and their tone; of a paid one by its ``charges``, which may have been refunded."""
     if invoice["status"] == "paid":
+        refunded = sum(charge.get("amount_refunded") or 0 for charge in charges)
         if refunded and refunded >= (invoice.get("amount_paid") or 0):
             return "Refunded", ""
         if refunded:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from flask import Blueprint, Response, abort, redirect, render_template, request
+from flask import Blueprint, abort, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox.design import hardened
 from sandbox.pages import billing, wording
+from sandbox.pages.answers import answer
 from sandbox.pages.billing import Json, Stripe
 from sandbox.pages.typed_card import TEST_CARDS, TypedCard, example
 from sandbox.stripe_api.errors import StripeError
@@ -44,11 +44,7 @@ def _invoice(pages: Blueprint, world: Stripe) -> None:
     @pages.post("/i/<invoice_id>/<key>")
     def pay_hosted_invoice(invoice_id: str, key: str) -> AnyResponse:
         found = _payable(world, invoice_id, key)
-        typed = TypedCard(
-            request.form.get("number", ""),
-            request.form.get("expiry", ""),
-            request.form.get("cvc", ""),
-        ).checked(world.now())
+        typed = TypedCard.of(request.form, world.now())
         if typed.errors:
             return _invoice_page(world, found, typed, 422)
         try:
@@ -61,10 +57,7 @@ def _invoice(pages: Blueprint, world: Stripe) -> None:
 
 
 def _pay(world: Stripe, invoice: Json, typed: TypedCard) -> None:
-    method = world.call("POST", "/v1/payment_methods", {"type": "card", "card": typed.params()})
-    world.call(
-        "POST", f"/v1/payment_methods/{method['id']}/attach", {"customer": invoice["customer"]}
-    )
+    method = billing.save_card(world, typed.params(), invoice["customer"])
     world.call(
         "POST",
         f"/v1/invoices/{invoice['id']}/pay",
@@ -92,14 +85,13 @@ def _asks(world: Stripe, invoice: Json) -> str | None:
 
 def _invoice_page(world: Stripe, invoice: Json, typed: TypedCard, status: int = 200) -> AnyResponse:
     charges = billing.charges_of(world, invoice["id"])
-    refunded = sum(charge.get("amount_refunded") or 0 for charge in charges)
     return _page(
         world,
         "portal/paying.html",
         status,
         invoice=invoice,
         about=billing.about(invoice),
-        state=billing.bill_state(invoice, refunded if invoice["status"] == "paid" else 0),
+        state=billing.bill_state(invoice, charges),
         charges=charges,
         on_behalf_of=invoice.get("on_behalf_of"),
         typed=typed,
@@ -182,16 +174,5 @@ def _page(
     on_behalf_of: str | None = None,
     **values: Any,
 ) -> AnyResponse:
-    page = render_template(
-        template,
-        visit=None,
-        brand=billing.brand(world, on_behalf_of),
-        money=wording.money,
-        day=wording.day,
-        card_name=wording.card_name,
-        line_of=wording.line,
-        **values,
-    )
-    answer = hardened(Response(page, status))
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    return answer
+    brand = billing.brand(world, on_behalf_of)
+    return answer(template, status, visit=None, brand=brand, **values)

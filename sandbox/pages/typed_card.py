@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from sandbox.stripe_api.test_methods import luhn
 
 TEST_CARDS = (
     ("4242 4242 4242 4242", "Visa", "Works, now and for every later charge."),
@@ -38,6 +41,11 @@ class TypedCard:
     expiry: str = ""
     cvc: str = ""
     errors: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, form: Mapping[str, str], now: int) -> TypedCard:
+        """The card in a form that was sent, ``checked``."""
+        return cls(form.get("number", ""), form.get("expiry", ""), form.get("cvc", "")).checked(now)
 
     @property
     def digits(self) -> str:
@@ -86,15 +94,6 @@ class TypedCard:
         """The same card with the error Stripe answered; the CVC has to be typed anew."""
         where = FIELD_OF_CODE.get(code or "", "card")
         return TypedCard(self.number, self.expiry, "", {where: message})
-
-
-def luhn(digits: str) -> bool:
-    """Whether a card number's check digit is right."""
-    total = 0
-    for index, digit in enumerate(reversed(digits)):
-        value = int(digit) * (2 if index % 2 else 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
 
 
 def example(digits: str, now: int) -> TypedCard:

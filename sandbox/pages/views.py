@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, abort, redirect, render_template, request
+from flask import Blueprint, Response, abort, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox.design import STATIC, TEMPLATES, hardened
-from sandbox.pages import billing, hosted, wording
+from sandbox.design import STATIC, TEMPLATES
+from sandbox.pages import billing, hosted
+from sandbox.pages.answers import answer
 from sandbox.pages.billing import Json, Stripe
 from sandbox.pages.typed_card import TEST_CARDS, TypedCard, example
 from sandbox.pages.visit import SessionGone, Visit
@@ -49,7 +50,7 @@ def blueprint(world: Stripe) -> Blueprint:
 
     @pages.errorhandler(SessionGone)
     def gone(_: SessionGone) -> AnyResponse:
-        return _answer(render_template("portal/expired.html"), 404)
+        return answer("portal/expired.html", 404)
 
     _reading(pages, world)
     _methods(pages, world)
@@ -98,12 +99,11 @@ def _reading(pages: Blueprint, world: Stripe) -> None:
             abort(404)
         found = _owned(visit, "invoices", invoice_id)
         charges = billing.charges_of(world, invoice_id)
-        refunded = sum(charge.get("amount_refunded") or 0 for charge in charges)
         return _page(
             visit,
             "portal/invoice.html",
             invoice=found,
-            state=billing.bill_state(found, refunded if found["status"] == "paid" else 0),
+            state=billing.bill_state(found, charges),
             charges=charges,
         )
 
@@ -133,22 +133,11 @@ def _methods(pages: Blueprint, world: Stripe) -> None:
     @pages.post("/p/session/<secret>/payment-methods/new")
     def save_card(secret: str) -> AnyResponse:
         visit = _allowed(world, secret, "payment_method_update")
-        typed = TypedCard(
-            request.form.get("number", ""),
-            request.form.get("expiry", ""),
-            request.form.get("cvc", ""),
-        ).checked(world.now())
+        typed = TypedCard.of(request.form, world.now())
         if typed.errors:
             return _card_page(visit, typed, 422)
         try:
-            method = world.call(
-                "POST", "/v1/payment_methods", {"type": "card", "card": typed.params()}
-            )
-            world.call(
-                "POST",
-                f"/v1/payment_methods/{method['id']}/attach",
-                {"customer": visit.customer_id},
-            )
+            method = billing.save_card(world, typed.params(), visit.customer_id)
         except StripeError as error:
             return _card_page(visit, typed.refused(error.code, error.message), 402)
         _make_default(visit, method["id"])
@@ -321,20 +310,4 @@ def _owned(visit: Visit, kind: str, object_id: str) -> Json:
 
 
 def _page(visit: Visit, template: str, status: int = 200, **values: Any) -> AnyResponse:
-    page = render_template(
-        template,
-        visit=visit,
-        money=wording.money,
-        day=wording.day,
-        card_name=wording.card_name,
-        line_of=wording.line,
-        **values,
-    )
-    return _answer(page, status)
-
-
-def _answer(page: str, status: int) -> AnyResponse:
-    answer = hardened(Response(page, status))
-    # The path is the session's secret: not even this site's own pages get it as a referrer.
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    return answer
+    return answer(template, status, visit=visit, **values)

@@ -240,7 +240,7 @@ def by_number(number: str, type: str = "card") -> str:
         return name
     if type != "card" and digits.isalnum():
         return _ORDINARY[type]
-    if not digits.isdigit() or not 12 <= len(digits) <= 19 or not _luhn(digits):
+    if not digits.isdigit() or not 12 <= len(digits) <= 19 or not luhn(digits):
         raise StripeError(
             "Your card number is incorrect.",
             status=402,
@@ -258,7 +258,8 @@ def by_number(number: str, type: str = "card") -> str:
     )
 
 
-def _luhn(digits: str) -> bool:
+def luhn(digits: str) -> bool:
+    """Whether a card number's check digit is right."""
     total = 0
     for index, digit in enumerate(reversed(digits)):
         value = int(digit) * (2 if index % 2 else 1)
