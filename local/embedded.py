@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -24,12 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 import local.memory_broker  # noqa: F401  (registers embedded://)
 from examples.host_app import Portico
 from local.ports import PORTS, CannotStart, chosen_ports, taken
+from local.sandboxed import mail_settings, stripe_settings
+from local.servers import is_free
 from sandbox import demo
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from sandbox.keys import own_secrets
 from sandbox.private import OTHERS, open_private, private_folder, tighten
-from sandbox.stripe_api.directory import client_id
 from services.billing import settings as billing_settings
 from services.billing.service import BillingService
 from services.notifier import settings as notifier_settings
@@ -69,7 +69,8 @@ def places(environ: Mapping[str, str]) -> Places:
     """Ports and folder from PORTAL_PORT, BILLING_PORT, NOTIFIER_PORT, API_PORT, SANDBOX_PORT and PORTICO_VAR."""
     ports = chosen_ports(environ, PORTS)
     for name, port in ports.items():
-        _check_free(name, port)
+        if not is_free(port):
+            raise taken(name, port, "make run")
     return Places(data_folder(environ), ports)
 
 
@@ -90,15 +91,6 @@ def data_folder(environ: Mapping[str, str]) -> Path:
 OUR_FILES: Final = ("secrets.json", KEY_FILE, BUSINESS_KEY_FILE, "*.sqlite3*", "portico.log")
 
 
-def _check_free(name: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise taken(name, port, "make run") from None
-
-
 def environment(
     run: Places, environ: Mapping[str, str], mail_key: str
 ) -> dict[str, dict[str, str]]:
@@ -106,30 +98,16 @@ def environment(
     common = {
         "AMQP_URI": "embedded://localhost/",
         "PUBLIC_URL": run.url("portal"),
-        "STRIPE_API_BASE": run.url("sandbox"),
-        "STRIPE_LOOK_RATE": "100",  # our own Stripe has no limit
-        "SENDGRID_API_BASE": run.url("sandbox"),
-        "SENDGRID_WEBHOOK_PUBLIC_KEY": mail_key,
-        "PORTAL_SESSION_ORIGINS": run.url("sandbox"),
-        "STRIPE_CLIENT_ID": client_id(livemode=False),
-        "STRIPE_CONNECT_BASE": run.url("sandbox"),
-        "MAIL_FROM": "billing@portico.example",
+        **stripe_settings(run.url("sandbox")),
+        **mail_settings(run.url("sandbox"), mail_key),
         **own_secrets(run.folder),
     }
     if "PUBLIC_URL" not in environ:  # webhooks to a host on this machine
         common["HOOKS_ALLOW_LOOPBACK"] = "true"
     if environ.get("STRIPE_API_KEY", "").strip() or environ.get("STRIPE_API_KEY_FILE", "").strip():
         # Real test mode: nothing of the sandbox's Stripe may stand in for what is missing.
-        for name in (
-            "STRIPE_API_BASE",
-            "STRIPE_LOOK_RATE",
-            "STRIPE_API_KEY",
-            "STRIPE_WEBHOOK_SECRETS",
-            "STRIPE_CONNECT_WEBHOOK_SECRETS",
-            "PORTAL_SESSION_ORIGINS",
-            "STRIPE_CLIENT_ID",
-            "STRIPE_CONNECT_BASE",
-        ):
+        secrets = ("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_CONNECT_WEBHOOK_SECRETS")
+        for name in (*stripe_settings(run.url("sandbox")), *secrets):
             del common[name]
     return {
         name: {

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from local.python_process import REPOSITORY, Process, fetch
+from local.sandboxed import mail_settings, stripe_settings
 from local.servers import Child, PostgreSQL, RabbitMQ, StartError, free_port
 from sandbox.keys import own_secrets
 from sandbox.private import private_folder
-from sandbox.stripe_api.directory import client_id
 
 __all__ = ["SERVICES", "Embedded", "Process", "Stack", "fetch"]
 
@@ -148,14 +148,8 @@ class Stack(_Addresses):
             f"{service.upper()}_DATABASE_URL": self.database_url(service),
             "HTTP_ADDRESS": f"127.0.0.1:{port or self._ports[service]}",
             "PUBLIC_URL": self.portal_url,
-            "STRIPE_API_BASE": self.sandbox_url,
-            "STRIPE_LOOK_RATE": "100",  # the sandbox's Stripe has no limit
-            "SENDGRID_API_BASE": self.sandbox_url,
-            "SENDGRID_WEBHOOK_PUBLIC_KEY": self._mail_key,
-            "PORTAL_SESSION_ORIGINS": self.sandbox_url,
-            "STRIPE_CLIENT_ID": client_id(livemode=False),
-            "STRIPE_CONNECT_BASE": self.sandbox_url,
-            "MAIL_FROM": "billing@portico.example",
+            **stripe_settings(self.sandbox_url),
+            **mail_settings(self.sandbox_url, self._mail_key),
             **self._api(service, port),
             **self._secrets,
             **self._settings,

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,13 +75,7 @@ def seed(stack: Stack) -> list[dict[str, Any]]:
             return_url=first["link"],
             business_id=demo.BUSINESS,
         )
-    request = urllib.request.Request(  # noqa: S310
-        f"{stack.sandbox_url}/sandbox/demo-customers",
-        data=json.dumps(customers).encode(),
-        headers={"Content-Type": "application/json"},
-        method="PUT",
-    )
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
+    demo.show(stack.sandbox_url, customers)
     return customers
 
 

@@ -132,6 +132,13 @@ def seed(amqp_uri: str, stripe_base: str, api_key: str) -> list[dict[str, Any]]:
     return shown
 
 
+def show(sandbox_url: str, customers: list[dict[str, Any]]) -> None:
+    """Put the customers with their links on the console of a sandbox that runs elsewhere."""
+    requests.put(
+        f"{sandbox_url}/sandbox/demo-customers", json=customers, timeout=10
+    ).raise_for_status()
+
+
 def _appointments(portico: Portico, customer_id: str) -> None:
     morning = dt.datetime.now(dt.UTC).replace(hour=14, minute=0, second=0, microsecond=0)
     visits = (

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import requests
 from amqp.exceptions import AMQPError
@@ -30,13 +30,6 @@ NOT_YET: Final = (
 PATIENCE_SECONDS: Final = 300.0
 
 
-def show(sandbox_url: str, customers: list[dict[str, Any]]) -> None:
-    """Put the customers with their links on the sandbox's console."""
-    requests.put(
-        f"{sandbox_url}/sandbox/demo-customers", json=customers, timeout=10
-    ).raise_for_status()
-
-
 def main(environ: Mapping[str, str] = os.environ, patience: float = PATIENCE_SECONDS) -> int:
     """Seed, within `patience` seconds; returns the exit code."""
     missing = [
@@ -50,7 +43,7 @@ def main(environ: Mapping[str, str] = os.environ, patience: float = PATIENCE_SEC
     while True:
         try:
             customers = demo.seed(environ["AMQP_URI"], base, environ["STRIPE_API_KEY"])
-            show(base, customers)
+            demo.show(base, customers)
             break
         except NOT_YET as error:
             if time.monotonic() >= end:
