@@ -450,15 +450,12 @@ class _BoundedMethod(MethodProxy):
 
     def _with_deadline(self, **kwargs: Any) -> Any:
         self.reply_listener = reply = _OneReply(self._listener)
-        limit = eventlet.Timeout(self._timeout)
         try:
-            return _result_of(self._call(**kwargs).reply_event.wait())
-        except eventlet.Timeout as expired:
-            if expired is not limit:
-                raise
+            with eventlet.Timeout(self._timeout, False):
+                return _result_of(self._call(**kwargs).reply_event.wait())
             raise RpcTimeout(
                 f"{self.service_name}.{self.method_name}: no answer in {self._timeout:g} s"
-            ) from None
+            )
         except (UnknownService, Unroutable):
             raise RpcUnavailable(f"{self.service_name} has never run on this broker") from None
         except BrokerRefused as error:
@@ -466,7 +463,6 @@ class _BoundedMethod(MethodProxy):
         except BrokerUnavailable as error:
             raise RpcUnavailable(f"the broker is out of reach: {error}") from error
         finally:
-            limit.cancel()
             self._listener.forget(reply.correlation_id)
 
 

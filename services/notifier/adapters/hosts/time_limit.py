@@ -77,12 +77,6 @@ class TimeLimitedHosts:
     def post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> Answered:
         """See `Hosts.post`."""
         began = time.monotonic()
-        limit = eventlet.Timeout(self._seconds)
-        try:
+        with eventlet.Timeout(self._seconds, False):
             return self._hosts.post(target, body, headers)
-        except eventlet.Timeout as expired:
-            if expired is not limit:
-                raise
-            return Answered(None, "timeout", int((time.monotonic() - began) * 1000))
-        finally:
-            limit.cancel()
+        return Answered(None, "timeout", int((time.monotonic() - began) * 1000))

@@ -23,12 +23,6 @@ class TimeLimitedMailer:
 
     def send(self, mail: Mail) -> Outcome:
         """See `Mailer.send`."""
-        limit = eventlet.Timeout(self._seconds)
-        try:
+        with eventlet.Timeout(self._seconds, False):
             return self._mailer.send(mail)
-        except eventlet.Timeout as expired:
-            if expired is not limit:
-                raise
-            return MaybeSent("no whole answer from SendGrid in time")
-        finally:
-            limit.cancel()
+        return MaybeSent("no whole answer from SendGrid in time")
