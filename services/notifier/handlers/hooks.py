@@ -1,48 +1,24 @@
-"""Endpoints of hosts: made, changed, tried and replayed; and what an attempt at one has come to."""
+"""Endpoints of hosts: made, changed, tried and replayed; and the events that they hear of."""
 
 from __future__ import annotations
 
 import datetime as dt
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
 
-from services.notifier import metrics
 from services.notifier.domain.hook_addresses import BadUrl, read_url
 from services.notifier.domain.hook_events import as_told, test_event
 from services.notifier.domain.hook_signing import BOTH_FOR, Signer
-from services.notifier.domain.hooks import (
-    Answered,
-    DeliveryStatus,
-    DisabledBecause,
-    HookPolicy,
-)
-from services.notifier.domain.keys import webhooks_stopped_key
-from services.notifier.domain.kinds import Kind
+from services.notifier.domain.hooks import DeliveryStatus, DisabledBecause
 from services.notifier.models import HookEndpoint
-from services.notifier.queries import (
-    hook_deliveries,
-    hook_endpoints,
-    hook_events,
-    notifications,
-    outbox,
-)
-from services.notifier.queries.hook_deliveries import HookLease
-from services.notifier.queries.notifications import NewNotification
-from shared.contracts.accounts import OWN
+from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events
 from shared.contracts.rpc import hooks as contract
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
-from shared.database import on_commit
-from shared.events import Event, WebhookEndpointDisabled
-from shared.outbox import Outgoing
-from shared.telemetry import get_logger
-
-log = get_logger(__name__)
+from shared.events import Event
 
 MOST_ENDPOINTS: Final = 20
 """Of one business, and of the installation itself."""
@@ -284,121 +260,3 @@ def record_events(session: Session, batch: Sequence[Event], now: dt.datetime) ->
     some = [(one, traceparent) for one, traceparent in told if one is not None]
     hook_events.record(session, some, now, due=now)
     return len(some)
-
-
-def record_attempt(
-    session: Session,
-    lease: HookLease,
-    answer: Answered,
-    now: dt.datetime,
-    jitter: float,
-    policy: HookPolicy,
-) -> str:
-    """Write down what an attempt has come to, with what follows for its delivery and its endpoint; in a word."""
-    hook_deliveries.add_attempt(
-        session,
-        lease,
-        now,
-        status=answer.status,
-        milliseconds=answer.milliseconds,
-        error=answer.error,
-    )
-    row = hook_deliveries.lock_leased(session, lease)
-    endpoint = None
-    if not answer.delivered:
-        endpoint = hook_endpoints.by_id(session, lease.endpoint_id, lock=True)
-        if endpoint is not None and endpoint.url != lease.url:
-            # It was given another address meanwhile: what the one before wants says nothing about that one.
-            endpoint, answer = None, replace(answer, status=None, retry_after=None)
-    outcome = "delivered" if answer.delivered else "failed"
-    if row is not None:
-        row.attempts += 1
-        row.lease_token = None
-        again = None if answer.gone else policy.next_try(row.attempts, now, jitter, answer.retry_after)  # fmt: skip
-        if answer.delivered:
-            row.status, row.finished_at = DeliveryStatus.DELIVERED, now
-        elif again is None:
-            row.status, row.finished_at = DeliveryStatus.FAILED, now
-            outcome = "gave_up"
-        else:
-            row.due_at = again
-            outcome = "retried"
-    if answer.delivered:
-        hook_endpoints.note_success(session, lease.endpoint_id)
-        return outcome
-    if endpoint is not None:
-        _note_failure(session, endpoint, answer, now, jitter, policy)
-    return outcome
-
-
-def _note_failure(
-    session: Session,
-    endpoint: HookEndpoint,
-    answer: Answered,
-    now: dt.datetime,
-    jitter: float,
-    policy: HookPolicy,
-) -> None:
-    pause = policy.pause(endpoint.failures + 1, now, jitter, answer.retry_after)
-    if endpoint.failures < policy.failures_in_a_row:
-        # Others are under way at the same time: none of them shortens what the host has asked for.
-        asked_for = (one for one in (endpoint.paused_until, pause) if one is not None)
-        pause = max(asked_for, default=None)
-    endpoint.failures += 1
-    endpoint.failing_since = endpoint.failing_since or now
-    endpoint.paused_until = pause
-    if not endpoint.enabled:
-        return
-    if answer.gone:
-        _switch_off(session, endpoint, DisabledBecause.GONE, now)
-    elif policy.is_hopeless(endpoint.failing_since, now):
-        _switch_off(session, endpoint, DisabledBecause.FAILING, now)
-
-
-def _switch_off(
-    session: Session, endpoint: HookEndpoint, because: DisabledBecause, now: dt.datetime
-) -> None:
-    """An endpoint gets nothing more until somebody enables it; its business, and whoever listens elsewhere, hears of that."""
-    endpoint.enabled, endpoint.disabled_because, endpoint.disabled_at = False, because, now
-    event = Event(
-        id=f"{endpoint.endpoint_id}/{int(now.timestamp())}/{WebhookEndpointDisabled.type}",
-        occurred_at=now,
-        correlation_id=endpoint.endpoint_id,
-        data=WebhookEndpointDisabled(
-            endpoint_id=endpoint.endpoint_id,
-            business_id=endpoint.business_id,
-            reason=because.value,
-        ),
-    )
-    outbox.OUTBOX.add(session, [Outgoing(event, event.id)], now)
-    host = urlsplit(endpoint.url).hostname
-    if endpoint.business_id is not None:
-        notifications.add_notification(
-            session,
-            NewNotification(
-                account=OWN,
-                dedupe_key=webhooks_stopped_key(endpoint.endpoint_id, now),
-                kind=Kind.WEBHOOKS_STOPPED,
-                now=now,
-                correlation_id=endpoint.endpoint_id,
-                context={
-                    "business_id": endpoint.business_id,
-                    "endpoint_id": endpoint.endpoint_id,
-                    "endpoint_host": host,
-                    "endpoint_gone": because is DisabledBecause.GONE,
-                },
-            ),
-        )
-    record_events(session, [event], now)
-    on_commit(
-        session,
-        partial(
-            log.error,
-            "webhook endpoint switched off",
-            endpoint_id=endpoint.endpoint_id,
-            business_id=endpoint.business_id,
-            host=host,
-            why=because.value,
-        ),
-    )
-    on_commit(session, metrics.HOOKS_SWITCHED_OFF.labels(because.value).inc)

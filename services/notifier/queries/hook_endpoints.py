@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 
-from sqlalchemy import and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.hooks import DeliveryStatus
@@ -71,12 +71,7 @@ def that_are_off(session: Session) -> int:
 
 def note_success(session: Session, endpoint_id: str) -> None:
     """It works. Nothing is written, and nobody waits, where that is known."""
-    session.execute(
-        update(HookEndpoint)
-        .where(HookEndpoint.endpoint_id == endpoint_id, HookEndpoint.failures > 0)
-        .values(failures=0, failing_since=None, paused_until=None)
-        .execution_options(synchronize_session=False)
-    )
+    _begin_anew(session, endpoint_id)
 
 
 def forget_failures(session: Session, endpoint_id: str) -> None:
@@ -87,9 +82,13 @@ def forget_failures(session: Session, endpoint_id: str) -> None:
         HookDelivery.status == DeliveryStatus.PENDING.value,
         HookDelivery.attempts > 0,
     )
+    _begin_anew(session, endpoint_id, ~waits)
+
+
+def _begin_anew(session: Session, endpoint_id: str, *which: ColumnElement[bool]) -> None:
     session.execute(
         update(HookEndpoint)
-        .where(HookEndpoint.endpoint_id == endpoint_id, HookEndpoint.failures > 0, ~waits)
+        .where(HookEndpoint.endpoint_id == endpoint_id, HookEndpoint.failures > 0, *which)
         .values(failures=0, failing_since=None, paused_until=None)
         .execution_options(synchronize_session=False)
     )

@@ -22,7 +22,7 @@ from services.notifier.domain.hook_shares import NOBODY_SLOW, Rotation, Slow
 from services.notifier.domain.hook_signing import Signer
 from services.notifier.domain.hooks import OBSERVED, Answered, HookPolicy
 from services.notifier.domain.observing import happened_at, observed_because
-from services.notifier.handlers import hooks, observed_hooks
+from services.notifier.handlers import hook_outcomes
 from services.notifier.models import HookEvent
 from services.notifier.ports import Hosts, Mode, Modes, Owner, Owners, PortalUnavailable
 from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events
@@ -129,15 +129,15 @@ def send_one(desk: HookContext, lease: HookLease) -> tuple[str, Answered]:
         observed = _observed(desk, lease)
     except PortalUnavailable:
         with desk.db.transaction() as session:
-            observed_hooks.put_off(session, lease, desk.now() + ASK_AGAIN_AFTER)
+            hook_outcomes.put_off(session, lease, desk.now() + ASK_AGAIN_AFTER)
         return "put_off", Answered(None, "portal_unavailable", 0)
     if observed:
         with desk.db.transaction() as session:
-            observed_hooks.record_observed(session, lease, desk.now())
+            hook_outcomes.record_observed(session, lease, desk.now())
         return OBSERVED.error or "", OBSERVED
     answer = _post(desk, lease)
     with desk.db.transaction() as session:
-        outcome = hooks.record_attempt(
+        outcome = hook_outcomes.record_attempt(
             session, lease, answer, desk.now(), desk.jitter(), desk.policy
         )
     return outcome, answer
