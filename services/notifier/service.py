@@ -32,17 +32,14 @@ from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
 from services.notifier.adapters.sendgrid.time_limit import TimeLimitedMailer
 from services.notifier.domain.addresses import AddressHasher
 from services.notifier.domain.delivery_events import DeliveryEvent
-from services.notifier.domain.kinds import Kind
 from services.notifier.domain.sending import SendingPolicy
 from services.notifier.emails.rendering import Renderer
-from services.notifier.emails.samples import sample_letter
-from services.notifier.handlers import delivery as posting
-from services.notifier.handlers import events, feedback, invoices, subscriptions
-from services.notifier.handlers import requests as asking
+from services.notifier.handlers import delivery, events, feedback, invoices, subscriptions
 from services.notifier.handlers.results import Result
 from services.notifier.queries import leases, outbox, suppressions
 from services.notifier.queries.leases import Leased
 from services.notifier.retention import RULES
+from services.notifier.rpc.emails import Emails
 from services.notifier.rpc.hooks import Hooks
 from services.notifier.rpc.observed import Observed
 from services.notifier.rpc.operations import Operations
@@ -52,15 +49,6 @@ from services.notifier.workflows import sending
 from shared import tracing
 from shared.contracts.accounts import Account, StripeId, account_shown, stripe_customer
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING
-from shared.contracts.rpc.errors import InvalidArgument
-from shared.contracts.rpc.notifier import (
-    BusinessKind,
-    CustomerKind,
-    EmailKind,
-    EmailPreview,
-    RequestContext,
-    RequestedNotification,
-)
 from shared.database import DatabaseUnavailable
 from shared.events import Event, InvoiceData, InvoicePaymentFailed
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched
@@ -68,7 +56,7 @@ from shared.nameko_ext.batching import Batched, Failed, in_halves
 from shared.nameko_ext.consumer import Permanent, consume_from
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
-from shared.nameko_ext.rpc import RpcClient, rpc
+from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.side_by_side import run_concurrently
 from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
@@ -145,12 +133,12 @@ def _permanent(outcome: str | Failed) -> str | Failed:
     return outcome
 
 
-def _begin(session: Session, postings: list[posting.SendRequest]) -> list[Result | None]:
-    return posting.begin_posts(session, postings, _now(), SendingPolicy())
+def _begin(session: Session, postings: list[delivery.SendRequest]) -> list[Result | None]:
+    return delivery.begin_posts(session, postings, _now(), SendingPolicy())
 
 
-def _record(session: Session, answers: list[posting.Answered]) -> list[Result]:
-    return posting.record_answers(session, answers, _now(), random.random, SendingPolicy())
+def _record(session: Session, answers: list[delivery.Answered]) -> list[Result]:
+    return delivery.record_answers(session, answers, _now(), random.random, SendingPolicy())
 
 
 def _refused(reason: BadWebhook) -> Response:
@@ -168,7 +156,7 @@ def _refuse_unsigned(request: Request) -> Response | None:
     return None
 
 
-class NotifierService(Operations, Observed, Welcomes, Hooks):
+class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
     """Owns the notifications and their delivery."""
 
     name: ClassVar[str] = "notifier"
@@ -405,53 +393,6 @@ class NotifierService(Operations, Observed, Welcomes, Hooks):
             return False
         with self.db.transaction() as session:
             return suppressions.key_addresses(session, self.hasher, KEYED_AT_ONCE) == KEYED_AT_ONCE
-
-    # --- RPC ----------------------------------------------------------------------------------------------------
-
-    @rpc
-    def send_customer_mail(
-        self, kind: CustomerKind, customer_id: str, context: RequestContext
-    ) -> RequestedNotification:
-        """Mail a customer (by Portico's id) about something they asked for; once for each `context.request_id` and
-        kind."""
-        return self._send_requested(Kind(kind), customer_id, context)
-
-    @rpc
-    def send_business_mail(
-        self, kind: BusinessKind, customer_id: str, context: RequestContext
-    ) -> RequestedNotification:
-        """Mail the business of a customer (by Portico's id) about them; once for each `context.request_id` and kind.
-        The links of a `cancellation_requested` are asked of the portal when it is sent, and stored nowhere."""
-        return self._send_requested(Kind(kind), customer_id, context)
-
-    def _send_requested(
-        self, kind: Kind, customer_id: str, context: RequestContext
-    ) -> RequestedNotification:
-        _check_customer_id(customer_id)
-        with self.db.transaction() as session:
-            requested = asking.send_requested(session, kind, customer_id, context, _now())
-        self.wake()
-        return requested
-
-    @rpc
-    def send_fresh_link(self, customer_id: str) -> RequestedNotification:
-        """Mail a customer (by Portico's id) their current link: at most once an hour."""
-        _check_customer_id(customer_id)
-        with self.db.transaction() as session:
-            requested = asking.send_fresh_link(session, customer_id, _now())
-        self.wake()
-        return requested
-
-    @rpc
-    def preview(self, kind: EmailKind, locale: str = "en") -> EmailPreview:
-        """An email of this kind with sample data."""
-        rendered = self.renderer.render(sample_letter(Kind(kind), locale))
-        return EmailPreview(subject=rendered.subject, text=rendered.text, html=rendered.html)
-
-
-def _check_customer_id(customer_id: str) -> None:
-    if not customer_id or len(customer_id) > 64:
-        raise InvalidArgument("customer_id: expected Portico's customer id")
 
 
 def _now() -> dt.datetime:
