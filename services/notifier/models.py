@@ -79,7 +79,7 @@ class Notification(InAccount, Base):
     sent_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     delivered_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     occurred_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    """When it happened at Stripe, which may be another clock than ours (`domain.story_time`)."""
+    """When it happened at Stripe, which may be another clock than ours (`domain.reminders.effective_time`)."""
     ready_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     """When the reminder policy last let it go; NULL: it never held it. Giving up counts from here."""
     told_in: Mapped[str | None] = mapped_column(String(40), index=True)

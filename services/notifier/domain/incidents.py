@@ -27,7 +27,7 @@ class Incident(Invoice, frozen=True, kw_only=True, gc=False):
     opened_at: dt.datetime | None = None
     """When a charge first failed that was not our own retry."""
     last_mailed_at: dt.datetime | None = None
-    """When the customer was last asked for it by email, on the invoice's own time line (`story_time`)."""
+    """When the customer was last asked for it by email, on the invoice's own time line (`reminders.effective_time`)."""
     asked_at: dt.datetime | None = None
     """When the last such email was begun, on our clock."""
     failure_heard_at: dt.datetime | None = None

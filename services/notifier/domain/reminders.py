@@ -1,7 +1,7 @@
 """When an email that asks for money, or keeps quiet hours, may go out: the reminder policy (docs/adr/0009-reminders.md).
 
 Two clocks meet here. *Our* clock says when a telephone would ring: quiet hours are read off it. *The invoice's* time
-line, which `story_time` makes of Stripe's and ours, says how far apart two emails are: in production the two are the
+line, which `effective_time` makes of Stripe's and ours, says how far apart two emails are: in production the two are the
 same; on a Stripe test clock the invoice's runs ahead, and three weeks of failures pass in seconds.
 """
 
@@ -119,7 +119,7 @@ class Timing:
     planned: Retry
     now: dt.datetime
     story_now: dt.datetime
-    """The same on the invoice's time line (`story_time`)."""
+    """The same on the invoice's time line (`effective_time`)."""
     waited: dt.timedelta
     """How long ago the failure was heard of."""
     zone: dt.tzinfo

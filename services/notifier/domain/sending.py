@@ -76,7 +76,7 @@ class SendingPolicy:
 def backoff(tries: int, jitter: float, policy: SendingPolicy) -> dt.timedelta:
     """How long to wait after the `tries`-th failure (from 1): doubling, capped, jittered.
 
-    `chance` is uniform in [0, 1). Half of the wait is certain, half random, so that rows which failed together
+    `jitter` is uniform in [0, 1). Half of the wait is certain, half random, so that rows which failed together
     don't come back together.
     """
     exponent = min(max(tries, 1) - 1, 30)

@@ -113,7 +113,7 @@ class LetterData:
     """The same invoice as billing has just read it: comes before what events told."""
     planned: Retry = Retry.UNKNOWN
     context: Mapping[str, Any] = field(default_factory=dict)
-    """What was said when the email was asked for (`asking.RequestContext`, as JSON types)."""
+    """What was said when the email was asked for (`contracts.rpc.notifier.RequestContext`, as JSON types)."""
     links: CancellationLinks | None = None
     others: Sequence[Incident] = ()
     """Further invoices that it tells of."""

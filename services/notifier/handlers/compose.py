@@ -10,7 +10,7 @@ from typing import Final
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Kind
-from services.notifier.domain.notification_rules import as_it_stands, effective_kind
+from services.notifier.domain.notification_rules import InvoiceNow, as_it_stands, effective_kind
 from services.notifier.emails.letters import LetterData, letter
 from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
@@ -28,6 +28,11 @@ class OpenInvoice:
 
     incident: Incident
     report: InvoiceReport | None
+
+    @property
+    def fresh(self) -> InvoiceNow | None:
+        """The invoice as it was just read."""
+        return self.report.now if self.report else None
 
 
 def compose(
@@ -56,7 +61,7 @@ def compose(
             planned=planned,
             context=leased.context,
             links=links,
-            others=[_as_read(one) for one in others],
+            others=[as_it_stands(one.incident, one.fresh) for one in others],
         ),
     )
     rendered = renderer.render(said)
@@ -112,7 +117,3 @@ def compose_test(
         sender_email=None if from_portico else sender_email,
         platform=None if from_portico else platform,
     )
-
-
-def _as_read(one: OpenInvoice) -> Incident:
-    return as_it_stands(one.incident, one.report.now if one.report else None)

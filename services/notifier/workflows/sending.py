@@ -85,7 +85,7 @@ class SendContext:
     begin: Callable[[SendRequest], Result | None]
     """`delivery.begin_posts` for one email, in a transaction that it may share with others."""
     record: Callable[[Answered], Result]
-    """`posting.record_answers` for one answer, in the same way."""
+    """`delivery.record_answers` for one answer, in the same way."""
     now: Callable[[], dt.datetime]
     jitter: Callable[[], float]
     """Uniform in [0, 1)."""
@@ -115,7 +115,8 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
     if leased.lookups and _is_unknown(reached):
         return _unknown_customer(desk, leased)  # Stripe is asked when there is somebody to write to
     report = desk.invoices.report(leased.invoice) if leased.invoice else None
-    stale = recheck(leased.kind, leased.incident, report.now if report else None)
+    fresh = report.now if report else None
+    stale = recheck(leased.kind, leased.incident, fresh)
     if stale is not None:
         return _suppress(desk, leased, stale)
     try:
@@ -134,12 +135,7 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
     leased, others = _told_together(desk, leased, contact.business.live_since, observed)
     if others is None:
         return Result(leased.kind, "lease_lost")
-    planned = schedule(
-        leased.incident,
-        report.now if report else None,
-        desk.now() - leased.heard_at,
-        desk.now(),
-    )
+    planned = schedule(leased.incident, fresh, desk.now() - leased.heard_at, desk.now())
     mail = compose(desk.renderer, leased, contact, report, links, planned, desk.now(), others)
     refusal = desk.begin(
         SendRequest(
@@ -149,8 +145,8 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
             contact=contact,
             planned=planned,
             observed=observed,
-            invoice=report.now if report else None,
-            others={one.incident.name: one.report.now if one.report else None for one in others},
+            invoice=fresh,
+            others={one.incident.name: one.fresh for one in others},
         )
     )
     if refusal is not None:
@@ -235,7 +231,7 @@ def _gather(
     return [
         one
         for one in _with_reports(desk, open_ones)
-        if recheck(leased.kind, one.incident, one.report.now if one.report else None) is None
+        if recheck(leased.kind, one.incident, one.fresh) is None
     ]
 
 
@@ -257,7 +253,7 @@ def _gather_ends(desk: SendContext, leased: Leased) -> tuple[Leased, list[OpenIn
     others = [
         one
         for one in _with_reports(desk, failed)
-        if how_it_ended(one.incident, one.report.now if one.report else None, now) is not None
+        if how_it_ended(one.incident, one.fresh, now) is not None
     ]
     told = {one.incident.name for one in others}
     if leased.invoice is not None:
