@@ -40,6 +40,14 @@ debit fails days later, when nobody is at checkout any more."""
 STOPPED_WITHIN: Final = dt.timedelta(minutes=10)
 """How long after the end of a subscription Stripe may still be turning off the collection of its invoices."""
 
+UNBEGUN: Final = "incomplete"
+"""Stripe's word for a subscription whose first payment is still to come; it never comes back to that."""
+
+UNBEGUN_FOR: Final = dt.timedelta(hours=23)
+"""How long Stripe lets a subscription wait for its first payment, which it does not try by itself: whoever comes back to the
+checkout pays there. Then the subscription expires, and its invoice is void
+(https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses)."""
+
 SAME_ATTEMPT: Final = dt.timedelta(seconds=10)
 """`payment_failed` and `payment_action_required` of one attempt may be this far apart, in either order."""
 
@@ -170,17 +178,30 @@ def _collected_since(invoice: Invoice, ended: SubscriptionState) -> bool:
     return told_at - ended.ended_at > STOPPED_WITHIN
 
 
-def at_checkout(invoice: Invoice, failed_at: dt.datetime | None) -> bool:
+def at_checkout(
+    invoice: Invoice,
+    failed_at: dt.datetime | None,
+    subscription: SubscriptionState | None = None,
+) -> bool:
     """Whether the failure happened before the eyes of whoever is subscribing: they need no email and no notice.
 
     Told by the payment's own timing: `billing_reason` says only that it was a first payment. Where the event does not
-    say when the invoice was made (events of an earlier release), a first payment counts as one at checkout.
+    say when the invoice was made (events of an earlier release), a first payment counts as one at checkout. While the subscription
+    waits for it, so does one that fails hours later: Stripe leaves the tries to the customer, who is back at checkout.
     """
     if invoice.billing_reason != "subscription_create":
         return False
     if invoice.finalized_at is None or failed_at is None:
         return True
-    return failed_at - invoice.finalized_at < AT_CHECKOUT_FOR
+    waits = subscription is not None and subscription.status == UNBEGUN
+    return failed_at - invoice.finalized_at < (UNBEGUN_FOR if waits else AT_CHECKOUT_FOR)
+
+
+def may_be_at_checkout(invoice: Invoice, now: dt.datetime) -> bool:
+    """The same of a payment that was found unpaid, when nobody knows when it failed: as long as Stripe may be waiting for it."""
+    return invoice.billing_reason == "subscription_create" and (
+        invoice.finalized_at is None or now - invoice.finalized_at < UNBEGUN_FOR
+    )
 
 
 def payment_under_way(invoice: Invoice) -> bool:
@@ -208,7 +229,7 @@ def owed(invoice: Invoice, subscription: SubscriptionState | None = None) -> boo
     return (
         is_autopay_debt(invoice)
         and invoice.first_failed_at is not None
-        and not at_checkout(invoice, invoice.last_failed_at)
+        and not at_checkout(invoice, invoice.last_failed_at, subscription)
         and collection_stopped(invoice, subscription) is None
     )
 
@@ -237,7 +258,7 @@ def may_collect(
     """
     if not (attempted and is_autopay_debt(invoice)):
         return False
-    if at_checkout(invoice, invoice.last_failed_at):
+    if at_checkout(invoice, invoice.last_failed_at, subscription):
         return False
     if collection_stopped(invoice, subscription) is not None:
         return False
@@ -339,7 +360,7 @@ def ending(
         invoice.status == InvoiceStatus.UNCOLLECTIBLE and given_up
     )
     failed = invoice.first_failed_at is not None and not at_checkout(
-        invoice, invoice.last_failed_at
+        invoice, invoice.last_failed_at, subscription
     )
     if not (unpaid and failed and invoice.amount_remaining > 0):
         return None

@@ -34,8 +34,12 @@ from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable, Unknow
 from shared.database import Transactions
 from shared.events import Event, InvoiceData, carries
 
-SUBSCRIPTION_ENDED: Final = "customer.subscription.deleted"
-SUBSCRIPTION_NEWS: Final = (SUBSCRIPTION_ENDED, "customer.subscription.updated")
+SUBSCRIPTION_NEWS: Final = (
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+)
+"""What tells how a subscription stands, in the order in which it lives."""
 
 Seen = TypeVar("Seen")
 Answer = TypeVar("Answer")
@@ -157,15 +161,16 @@ class _Subscription(msgspec.Struct, frozen=True):
 def _subscription_states(
     session: Session, account: Account, subscription_ids: Iterable[str | None]
 ) -> dict[str, SubscriptionState]:
-    """How subscriptions stand by the newest word of them; the end is always the last word."""
+    """How subscriptions stand by the newest word of them; the end is always the last word, and within a second the beginning the first."""
     wanted = sorted(one for one in subscription_ids if one)
-    found: dict[str, tuple[tuple[bool, int], SubscriptionState]] = {}
+    found: dict[str, tuple[tuple[bool, int, int], SubscriptionState]] = {}
     told = queries.payloads_about(session, account, wanted, SUBSCRIPTION_NEWS) if wanted else ()
     for payload in told:
         event = parse_event(payload, account)
         read = _subscription_state(event)
         if read is not None:
-            newness = (event.type == SUBSCRIPTION_ENDED, event.created or 0)
+            place = SUBSCRIPTION_NEWS.index(event.type)
+            newness = (event.type == SUBSCRIPTION_NEWS[-1], event.created or 0, place)
             subscription_id, subscription = read
             if subscription_id not in found or newness >= found[subscription_id][0]:
                 found[subscription_id] = newness, subscription

@@ -239,6 +239,8 @@ def recheck(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) -> 
     if fresh.processing:
         return Reason.PAYMENT_UNDER_WAY
     known = as_it_stands(incident, fresh) if incident is not None else Invoice()
+    if at_checkout(known, known.last_failed_at, fresh.subscription):
+        return Reason.AT_CHECKOUT
     stop = collection_stopped(known, fresh.subscription)
     return STOPPED_BECAUSE[stop] if stop is not None else None
 

@@ -17,7 +17,7 @@ from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.models import CancellationRequestRow, SubscriptionRow
 from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
-from shared.contracts.invoices import SubscriptionState
+from shared.contracts.invoices import UNBEGUN, SubscriptionState
 from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
 from shared.database import UtcDateTime
 from shared.json_documents import json_object, json_one
@@ -36,8 +36,6 @@ MOST_SHOWN: Final = 5
 """How many subscriptions of one customer a look brings."""
 NOT_TOLD: Final = "unknown"
 """The status of a subscription of which only that is known which payment method it keeps: none of `LIVING`, so no page shows it."""
-UNBEGUN: Final = "incomplete"
-"""The status of a subscription whose first payment is still to come. It never comes back to that."""
 LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 """Whatever is told of it is newer."""
 PREVIEW_GOOD_FOR: Final = dt.timedelta(days=1)

@@ -166,6 +166,25 @@ def test_a_debit_that_began_is_known_from_its_own_event(
     assert not ask(database, gateway, "in_1")["in_1"]["processing"]
 
 
+def test_a_subscription_that_waits_for_its_first_payment_is_known_from_its_beginning(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """Nothing else is told of it until it is paid; what is told then, in the same second too, is the later word."""
+
+    def of_it(status: str) -> Edit:
+        def edit(event: dict[str, Any]) -> None:
+            event["created"] = int(NOW.timestamp())
+            event["data"]["object"].update(id="sub_1", status=status)
+
+        return edit
+
+    hear(database, FAILED, 1, lambda event: event["data"]["object"].update(subscription="sub_1"))
+    hear(database, "customer.subscription.created", 2, of_it("incomplete"))
+    assert ask(database, gateway, "in_1")["in_1"]["subscription_status"] == "incomplete"
+    hear(database, "customer.subscription.updated.default_payment_method", 3, of_it("active"))
+    assert ask(database, gateway, "in_1")["in_1"]["subscription_status"] == "active"
+
+
 def test_that_a_confirmation_is_wanted_is_known_from_its_own_event(
     database: Transactions, gateway: FakePaymentGateway
 ) -> None:

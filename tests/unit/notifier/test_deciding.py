@@ -262,6 +262,17 @@ def test_one_incident_has_one_right_action() -> None:
     assert effective_kind(confirm, None, None, unknown) is confirm
 
 
+def test_nobody_is_asked_who_is_back_at_checkout() -> None:
+    """The event says when it failed, and only Stripe whether the subscription still waits for that payment."""
+    made = NOW - dt.timedelta(hours=2)
+    first = facts(billing_reason="subscription_create", finalized_at=made)
+    assert decision(first) == Send(Kind.PAYMENT_FAILED)
+    incident = merge(Incident(invoice_id="in_1", stripe_customer_id="cus_1"), first, NOW)
+    for status, reason in (("incomplete", Reason.AT_CHECKOUT), ("past_due", None)):
+        fresh = InvoiceNow(status=InvoiceStatus.OPEN, subscription_status=status)
+        assert recheck(Kind.PAYMENT_FAILED, incident, fresh) == reason
+
+
 def test_keys_of_the_own_account_are_those_of_before_accounts() -> None:
     """Byte for byte: what was told under them is not told anew. In another account the same ids are other things."""
     day = dt.datetime(2026, 12, 24, 12, tzinfo=dt.UTC)

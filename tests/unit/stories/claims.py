@@ -121,7 +121,8 @@ def _counts(invoice: dict[str, Any], drawn: Drawn) -> bool:
         if event["type"] == "invoice.payment_failed"
         and event["data"]["object"]["id"] == invoice["id"]
     )
-    soon = failed_at - invoice["status_transitions"]["finalized_at"] < 3600
+    unbegun = subscription is not None and subscription["status"].startswith("incomplete")
+    soon = failed_at - invoice["status_transitions"]["finalized_at"] < (23 if unbegun else 1) * 3600
     return not by_hand and not (created and soon and subscription is not None)
 
 

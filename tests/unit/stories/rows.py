@@ -32,6 +32,7 @@ from tests.unit.stories.steps import (
     opens,
     opens_the_old_way,
     pauses,
+    pays_at_checkout,
     pays_by_debit,
     pays_by_hand,
     pays_outside,
@@ -219,6 +220,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("A free week ends, and the payment is declined", tries_it_first(), declined_next, wait(days=8)),
         row("A free week ends, and there is no payment method", tries_it_first(None), wait(days=8)),
     ),
+        row("She is back hours later, and another card is declined", checks_out(BAD_CARD), wait(hours=5), pays_at_checkout(BAD_CARD)),
+        row("The same while Stripe can't be asked", checks_out(BAD_CARD), wait(hours=5), stripe_is_busy(), pays_at_checkout(BAD_CARD)),
     "Looking first: the business observes, then goes live": (
         row("The renewal is declined while it observes", OPEN, observes, FAILED),
         row("The second try is declined, too", OPEN, observes, FAILED, next_try()),

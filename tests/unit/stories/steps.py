@@ -261,6 +261,24 @@ def pays_by_debit(method: str) -> Step:
     return step
 
 
+@named
+def pays_at_checkout(method: str) -> Step:
+    """Maria is back where she began her subscription, and pays for it with this."""
+
+    def step(house: House) -> None:
+        invoice = _open(house)
+        card = house.call(f"/v1/payment_methods/{method}/attach", customer=house.customer_id)["id"]
+        path = f"/v1/invoices/{invoice['id']}/pay"
+        _tried(house, path, payment_method=card, off_session=False)
+
+    return step
+
+
+def portico_looks_through_unpaid(house: House) -> None:
+    """The daily look at what is unpaid at Stripe. All was told by webhook, so it finds nothing."""
+    house.look_through_unpaid()
+
+
 def gives_it_up(house: House) -> None:
     """The business marks the invoice uncollectible."""
     invoice = _open(house)

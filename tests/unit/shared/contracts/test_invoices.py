@@ -26,6 +26,7 @@ from shared.contracts.invoices import (
     at_checkout,
     collection_stopped,
     ending,
+    may_be_at_checkout,
     may_collect,
     owed,
     payment_under_way,
@@ -279,6 +280,35 @@ def test_checkout_is_minutes_not_days() -> None:
     assert owed(first(4 * DAY))
     assert at_checkout(first(None), NOW)
     assert not at_checkout(story(seen(finalized_at=NOW)), NOW)
+
+
+def test_who_comes_back_to_the_checkout_is_at_checkout() -> None:
+    """While the subscription waits for its first payment, hours count as minutes do: Stripe tries nothing by itself then. Nobody is asked,
+    and a card that came with another subscription does not pay for the one that was left."""
+    hours = story(
+        seen(billing_reason="subscription_create", finalized_at=NOW - dt.timedelta(hours=5))
+    )
+    waits = SubscriptionState("incomplete")
+    assert at_checkout(hours, NOW, waits)
+    assert not owed(hours, waits)
+    assert not may_collect(hours, waits, MethodChange.CHOSEN, attempted=True)
+    assert ending(hours, waits, now=NOW + 30 * DAY, waited=30 * DAY) is None
+    assert owed(hours, ACTIVE)  # a debit that has come back: it had begun
+    late = story(seen(billing_reason="subscription_create", finalized_at=NOW - DAY))
+    assert not at_checkout(late, NOW, waits)
+
+
+def test_a_payment_that_was_found_unpaid_may_have_failed_at_checkout() -> None:
+    """Nobody knows when it failed, so all the time counts in which Stripe waits for it."""
+
+    def may_be(after: dt.timedelta | None, reason: str = "subscription_create") -> bool:
+        made = None if after is None else NOW - after
+        return may_be_at_checkout(story(seen(billing_reason=reason, finalized_at=made)), NOW)
+
+    assert may_be(dt.timedelta(hours=22))
+    assert may_be(None)
+    assert not may_be(DAY)
+    assert not may_be(dt.timedelta(hours=1), "subscription_cycle")
 
 
 def test_a_date_is_promised_only_when_a_charge_will_really_happen() -> None:
