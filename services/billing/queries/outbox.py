@@ -22,6 +22,7 @@ OUTBOX: Final = Outbox(OutboxEvent)
 class MissedFailure:
     """A failure that may not have been announced, and the keys under which it would have been."""
 
+    invoice_id: str
     outgoing: Outgoing
     dedupe_keys: tuple[str, ...]
 
@@ -33,16 +34,20 @@ def add_unsaid(session: Session, outgoing: Sequence[Outgoing], now: dt.datetime)
     return OUTBOX.add(session, [one for one in outgoing if one.event.id not in said], now)
 
 
-def publish_missed(
-    session: Session, unsaid: Sequence[MissedFailure], now: dt.datetime
-) -> list[str]:
-    """Queue those failures that were announced under none of their keys; returns the ids of the new events."""
-    keys = [key for one in unsaid for key in one.dedupe_keys]
+def unannounced(session: Session, failures: Sequence[MissedFailure]) -> list[MissedFailure]:
+    """Those failures that were announced under none of their keys."""
+    keys = [key for one in failures for key in one.dedupe_keys]
     said = set(
         session.scalars(select(OutboxEvent.dedupe_key).where(OutboxEvent.dedupe_key.in_(keys)))
     )
-    fresh = [one.outgoing for one in unsaid if said.isdisjoint(one.dedupe_keys)]
-    return OUTBOX.add(session, fresh, now)
+    return [one for one in failures if said.isdisjoint(one.dedupe_keys)]
+
+
+def publish_missed(
+    session: Session, missed: Sequence[MissedFailure], now: dt.datetime
+) -> list[str]:
+    """Queue those failures that were announced under none of their keys; returns the ids of the new events."""
+    return OUTBOX.add(session, [one.outgoing for one in unannounced(session, missed)], now)
 
 
 def _our_ids(stripe_events: Sequence[StripeId]) -> list[str]:

@@ -2,8 +2,9 @@
 
 Two passes. The first walks Stripe's log of events (`GET /v1/events`) through the same inbox as a webhook: a webhook
 that never came becomes the same email, one that came is a duplicate. The second looks at open, attempted autopay
-invoices for which no failure was ever announced, and announces it under the key that a late webhook would have: so
-the sweep never says what was said, and of two events about one charge the notifier tells the customer once.
+invoices of whose last attempt nothing was heard, and announces its failure under the key that a late webhook would have: so
+the sweep never says what was said, and of two events about one charge the notifier tells the customer once. An open invoice
+alone is no failure: its debit may be under way, or its card so dead that Stripe counts attempts and makes none.
 
 No call to Stripe stands inside a transaction. A lease keeps replicas from doing the work twice; done twice all the
 same, it would change nothing.
@@ -13,11 +14,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.billing.domain.errors import InvalidRequest
+from sqlalchemy.orm import Session
+
+from services.billing.domain.errors import InvalidRequest, StripePermissionMissing
 from services.billing.domain.paying import Invoice
 from services.billing.handlers import inbox
 from services.billing.ports import PaymentGateway
@@ -26,8 +29,10 @@ from services.billing.queries import outbox, reconciliation
 from services.billing.stripe_events.drafts import dedupe_key
 from services.billing.stripe_events.payloads import NotAnEvent
 from services.billing.stripe_events.translation import WANTED
+from services.billing.workflows.invoice_reports import invoices_heard
 from shared import events
 from shared.contracts.accounts import our_event_id
+from shared.contracts.invoices import may_be_at_checkout
 from shared.contracts.rpc.errors import ReconciliationRunning
 from shared.database import Transactions
 from shared.outbox import Outgoing
@@ -199,12 +204,17 @@ def _sweep(
     with database.reading() as session:
         announced_from = reconciliation.moment_of(session, account, reconciliation.ANNOUNCED_FROM)
     for invoices in gateway.unpaid_invoices(began - SWEPT, MOST_PAGES):
-        owed = [one for one in invoices if one.collectable]
+        owed = [one for one in invoices if one.collectable and not may_be_at_checkout(one, began)]
         ours = [one for one in owed if not _is_older(one, announced_from)]
         report.older += len(owed) - len(ours)
+        with database.reading() as session:
+            unheard = _unheard(session, gateway, ours)
+            unsaid = outbox.unannounced(
+                session, [_failure(one, gateway, clock()) for one in unheard]
+            )
+        missed = [one for one in unsaid if not _is_under_way(gateway, one.invoice_id)]
         with database.transaction() as session:
-            unsaid = [_failure(one, gateway, clock()) for one in ours]
-            report.swept += len(outbox.publish_missed(session, unsaid, clock()))
+            report.swept += len(outbox.publish_missed(session, missed, clock()))
         keep_lease()
     with database.transaction() as session:
         reconciliation.keep_moment(session, account, reconciliation.SWEEP, began)
@@ -215,6 +225,28 @@ def _is_older(invoice: Invoice, announced_from: dt.datetime | None) -> bool:
     if announced_from is None or invoice.finalized_at is None:
         return False
     return invoice.finalized_at < announced_from
+
+
+def _unheard(
+    session: Session, gateway: PaymentGateway, invoices: Sequence[Invoice]
+) -> list[Invoice]:
+    """Those of whose last attempt no webhook has told. What came of one that was told of was told with it, or will be."""
+    heard = invoices_heard(
+        session, gateway.account, [one.id for one in invoices], livemode=gateway.livemode
+    )
+    return [
+        one
+        for one in invoices
+        if one.id not in heard or heard[one.id].attempt_count < one.attempt_count
+    ]
+
+
+def _is_under_way(gateway: PaymentGateway, invoice_id: str) -> bool:
+    """Whether a debit has begun that no bank has answered yet. Where the key may not see that, there is none."""
+    try:
+        return gateway.payment_trace(invoice_id).processing
+    except StripePermissionMissing:
+        return False
 
 
 def _take_in(
@@ -249,6 +281,7 @@ def _failure(invoice: Invoice, gateway: PaymentGateway, now: dt.datetime) -> out
         amount_due=invoice.amount_due,
         amount_remaining=invoice.amount_remaining,
         amount_paid=invoice.amount_paid,
+        amount_credited=invoice.amount_credited,
         attempt_count=invoice.attempt_count,
         attempted=invoice.attempted,
         collection_method=invoice.collection_method,
@@ -258,6 +291,8 @@ def _failure(invoice: Invoice, gateway: PaymentGateway, now: dt.datetime) -> out
         purpose=invoice.purpose,
         purpose_more=invoice.purpose_more,
         next_payment_attempt=invoice.next_payment_attempt,
+        auto_advance=invoice.auto_advance,
+        finalized_at=invoice.finalized_at,
         account=gateway.account,
         livemode=gateway.livemode,
     )
@@ -271,4 +306,4 @@ def _failure(invoice: Invoice, gateway: PaymentGateway, now: dt.datetime) -> out
         data=data,
     )
     confirm = key.replace(data.type, events.InvoicePaymentActionRequired.type, 1)
-    return outbox.MissedFailure(Outgoing(event, key), (key, confirm))
+    return outbox.MissedFailure(invoice.id, Outgoing(event, key), (key, confirm))

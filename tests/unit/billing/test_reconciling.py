@@ -147,6 +147,81 @@ def test_what_is_not_owed_by_autopay_is_not_announced(
     assert (run(database, gateway, clock).swept, outbox(database)) == (0, [])
 
 
+def test_a_debit_under_way_is_no_failure(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """Its invoice is open and tried for days. Nothing is said before the bank has answered; what has come back is."""
+    gateway.invoices["in_1"] = owed(1)
+    gateway.processing.add("in_1")
+    assert (run(database, gateway, clock).swept, outbox(database)) == (0, [])
+    gateway.processing.clear()
+    assert run(database, gateway, clock).swept == 1
+
+
+def test_a_debit_whose_beginning_was_told_is_not_asked_about(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """A month's debits are under way together: they are not as many reads a day."""
+    begun = payload(
+        "payment_intent.processing", lambda e: e["data"]["object"].update(invoice="in_1")
+    )
+    webhook(database, begun)
+    gateway.invoices["in_1"] = owed(1, attempt_count=0)
+    asked: list[str] = []
+    gateway.before = asked.append
+    assert run(database, gateway, clock).swept == 0
+    assert "payment_trace" not in asked
+
+
+def test_a_try_that_stripe_counted_and_did_not_make_is_no_failure(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """After some declines its count goes on: the invoice's own event tells of it, and of no failure."""
+    webhook(database, payload("invoice.payment_failed", lambda e: edit_id(e, "in_1")))
+    webhook(database, payload("invoice.updated", lambda e: count(e, "in_1", 2)))
+    gateway.invoices["in_1"] = owed(1, attempt_count=2)
+    assert run(database, gateway, clock).swept == 0
+
+
+def count(event: dict[str, Any], invoice_id: str, attempts: int) -> None:
+    event["data"]["object"].update(id=invoice_id, attempt_count=attempts)
+
+
+def from_before_the_line(database: Transactions) -> None:
+    """The installation is of a release that drew none: nothing counts as older than it."""
+    with database.transaction() as session:
+        session.add(Reconciliation(name="stripe", until=NOW))
+
+
+def test_nobody_at_checkout_is_announced(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """A first payment is the customer's to make for 23 hours; what is open after that is a debit that has come back."""
+    from_before_the_line(database)
+    first = {"billing_reason": "subscription_create"}
+    gateway.invoices["in_1"] = owed(1, **first, finalized_at=NOW - dt.timedelta(hours=22))
+    gateway.invoices["in_2"] = owed(2, **first, finalized_at=NOW - dt.timedelta(days=4))
+    assert run(database, gateway, clock).swept == 1
+    assert outbox(database) == ["sweep/in_2/1/invoice.payment_failed"]
+
+
+def test_an_announcement_has_all_that_a_webhook_would_have(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """What was forgiven, whether Stripe goes on, when it was made: what is left out would count as unsaid, or as nothing."""
+    from_before_the_line(database)
+    made = NOW - dt.timedelta(days=4)
+    gateway.invoices["in_1"] = owed(
+        1, amount_due=8900, amount_credited=1000, auto_advance=True, finalized_at=made
+    )
+    run(database, gateway, clock)
+    with database.reading() as session:
+        (body,) = session.scalars(select(OutboxEvent.body))
+    told = json.loads(body)["data"]
+    assert (told["amount_credited"], told["auto_advance"]) == (1000, True)
+    assert dt.datetime.fromisoformat(told["finalized_at"]) == made
+
+
 def test_one_replica_walks_at_a_time_and_a_dead_one_gives_way(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:
@@ -314,8 +389,7 @@ def test_an_installation_from_before_the_line_announces_as_before(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:
     """Its cursor was there without a line: nothing is held back."""
-    with database.transaction() as session:
-        session.add(Reconciliation(name="stripe", until=NOW))
+    from_before_the_line(database)
     gateway.invoices["in_1"] = owed(1, finalized_at=NOW - dt.timedelta(days=20))
     assert run(database, gateway, clock).swept == 1
 

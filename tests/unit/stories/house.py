@@ -31,12 +31,14 @@ from sandbox.stripe_api.versions import render_for
 from services.billing import models as billing_models
 from services.billing.adapters.portal import PortalBusinesses
 from services.billing.adapters.stripe.gateway import StripeGateways
+from services.billing.adapters.stripe.lists import StripeLists
 from services.billing.domain.budget import Budget
 from services.billing.handlers import inbox
-from services.billing.queries import outbox
+from services.billing.queries import outbox, reconciliation
+from services.billing.stripe_events.imports import Run
 from services.billing.stripe_events.translation import ROUTES
+from services.billing.workflows import importing, reconciling, recovery
 from services.billing.workflows import invoice_reports as looking
-from services.billing.workflows import recovery
 from services.notifier import models as notifier_models
 from services.notifier.adapters.billing import BillingInvoices, fetch_invoices
 from services.notifier.adapters.portal import PortalContacts, fetch_contacts
@@ -228,6 +230,10 @@ class House:
         self.gateway = self.gateways.at(OWN)
         self.businesses = PortalBusinesses(PortalRpc(self), all_observe=False)
         self.billing = tables.empty(billing_models.Base.metadata)
+        with (
+            self.billing.transaction() as session
+        ):  # as its first start does: what is older is none of ours
+            reconciliation.reconciled_until(session, OWN, self.now())
         self.portal = tables.empty(portal_models.Base.metadata)
         self.notifier = Notifier(tables.empty(notifier_models.Base.metadata), clock=self.now)
         self.notifier.portal = PortalContacts(
@@ -303,6 +309,25 @@ class House:
         if not held:
             self.undelivered += self._withheld
             self._withheld = []
+
+    def forget(self) -> None:
+        """What was held came before there was a Portico: nobody will ever hear of it."""
+        self.held, self._withheld = False, []
+
+    def import_from_stripe(self) -> None:
+        """A person has what is there at Stripe imported: for the pages alone."""
+        lists, run, done = StripeLists(self.gateway), Run(OWN, False, "", self.now()), False
+        while not done:
+            step = importing.step(
+                self.billing, lists, None, run, holder="importing", clock=self.now
+            )
+            done = step.progress.finished
+        self._relay()
+        events, self.wire.waiting = self.wire.waiting, []
+        told = [one for one in events if portal_events.can_be_imported(one)]
+        with self.portal.transaction() as session:
+            portal_events.handle_imported(session, told, self.now())
+        self._next = self.now()
 
     def _told(self, event: dict[str, Any]) -> None:
         self.stripe_events.append(event)
@@ -521,6 +546,20 @@ class House:
 
     def _learn(self) -> bool:
         return learning.learn_cards(self.portal, RpcBilling(BillingRpc(self)), self.now()).more
+
+    def look_through_unpaid(self) -> None:
+        """Billing reads Stripe's log and looks through what is unpaid, as it does once a day."""
+        with contextlib.suppress(StripeUnavailable):
+            reconciling.reconcile(
+                self.billing,
+                self.gateway,
+                self.now() - dt.timedelta(days=29),
+                holder="reconciling",
+                clock=self.now,
+            )
+        self._relay()
+        self._hear()
+        self._next = self.now()
 
     # -- what people see ---------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from tests.unit.stories.steps import (
     pays_by_debit,
     pays_by_hand,
     pays_outside,
+    portico_looks_through_unpaid,
     refunds,
     renewal,
     renewal_fails,
@@ -108,6 +109,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("A wrong number", OPEN, renewal_fails("incorrect_number")),
         row("The permission was withdrawn", OPEN, renewal_fails("revocation_of_authorization")),
         row("Lost, and Stripe's next date has passed", OPEN, renewal_fails("lost_card"), next_try()),
+        row("The same, when Portico looks through what is unpaid", OPEN, renewal_fails("lost_card"), next_try(), portico_looks_through_unpaid),
         row(
             "Lost, and Stripe's last date has passed",
             OPEN,
@@ -156,6 +158,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "SEPA debit": (
         row("The renewal comes back", opens(SEPA), renewal_fails()),
         row("The renewal is under way", opens(SEPA), renewal),
+        row("The same a day later, when Portico looks through what is unpaid", opens(SEPA), renewal, wait(days=1), portico_looks_through_unpaid),
         row("The renewal comes back, and debits are tried again", opens(SEPA), renewal_fails(), retry_debits=True),
         row(
             "Stripe tries again by itself: the debit is under way",
@@ -217,11 +220,11 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("The first payment is declined", checks_out(BAD_CARD)),
         row("The first payment wants a confirmation", checks_out(NEEDS_BANK)),
         row("The first payment was declined, an hour later", checks_out(BAD_CARD), wait(hours=2)),
+        row("She is back hours later, and another card is declined", checks_out(BAD_CARD), wait(hours=5), pays_at_checkout(BAD_CARD)),
+        row("The same while Stripe can't be asked", checks_out(BAD_CARD), wait(hours=5), stripe_is_busy(), pays_at_checkout(BAD_CARD)),
         row("A free week ends, and the payment is declined", tries_it_first(), declined_next, wait(days=8)),
         row("A free week ends, and there is no payment method", tries_it_first(None), wait(days=8)),
     ),
-        row("She is back hours later, and another card is declined", checks_out(BAD_CARD), wait(hours=5), pays_at_checkout(BAD_CARD)),
-        row("The same while Stripe can't be asked", checks_out(BAD_CARD), wait(hours=5), stripe_is_busy(), pays_at_checkout(BAD_CARD)),
     "Looking first: the business observes, then goes live": (
         row("The renewal is declined while it observes", OPEN, observes, FAILED),
         row("The second try is declined, too", OPEN, observes, FAILED, next_try()),
