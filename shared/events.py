@@ -405,7 +405,8 @@ class SubscriptionEnded(SubscriptionData, frozen=True, kw_only=True):
 
 
 class SubscriptionImported(SubscriptionData, frozen=True, kw_only=True):
-    """A subscription that is not over, as an import from Stripe found it: for pages alone, like `invoice.imported`."""
+    """A subscription that is not over, or has an open invoice, as an import from Stripe found it: for pages alone, like
+    `invoice.imported`."""
 
     type: ClassVar[str] = "subscription.imported"
     lane: ClassVar[str] = "imported"

@@ -29,6 +29,9 @@ class InvoiceStatus(StrEnum):
     PAID = "paid"
 
 
+MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
+"""Reasons of invoices that Stripe makes, and begins to collect, by itself."""
+
 FINALITY: Final[dict[str, int]] = {status.value: rank for rank, status in enumerate(InvoiceStatus)}
 """Later states win: a bad debt can still be paid or voided; what is paid or void never opens again. Stripe lets nobody
 void a paid invoice, so where both are heard of, it was paid."""
@@ -37,9 +40,6 @@ AT_CHECKOUT_FOR: Final = dt.timedelta(hours=1)
 """A first payment that fails this soon after its invoice was made fails before the eyes of whoever subscribes. A bank
 debit fails days later, when nobody is at checkout any more."""
 
-STOPPED_WITHIN: Final = dt.timedelta(minutes=10)
-"""How long after the end of a subscription Stripe may still be turning off the collection of its invoices."""
-
 UNBEGUN: Final = "incomplete"
 """Stripe's word for a subscription whose first payment is still to come; it never comes back to that."""
 
@@ -47,6 +47,9 @@ UNBEGUN_FOR: Final = dt.timedelta(hours=23)
 """How long Stripe lets a subscription wait for its first payment, which it does not try by itself: whoever comes back to the
 checkout pays there. Then the subscription expires, and its invoice is void
 (https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses)."""
+
+STOPPED_WITHIN: Final = dt.timedelta(minutes=10)
+"""How long after the end of a subscription Stripe may still be turning off the collection of its invoices."""
 
 SAME_ATTEMPT: Final = dt.timedelta(seconds=10)
 """`payment_failed` and `payment_action_required` of one attempt may be this far apart, in either order."""

@@ -15,6 +15,8 @@ from shared.contracts.invoices import (
     AT_CHECKOUT_FOR,
     FINALITY,
     LONGEST_PURPOSE,
+    MADE_BY_ITSELF,
+    UNBEGUN_FOR,
     Invoice,
     InvoiceStatus,
 )
@@ -48,6 +50,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The event is about the date of the next attempt: None means *withdrawn*, not *unknown*."""
     auto_advance: bool | None = None
     """Whether Stripe goes on collecting by itself; None: the event doesn't say."""
+    was_advancing: bool = False
+    """Stripe has collected it by itself, whatever it does now."""
     failed: bool = False
     """A charge failed, or waits for the customer."""
     failed_at: dt.datetime | None = None
@@ -88,6 +92,8 @@ def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
         next_payment_attempt=data.next_payment_attempt,
         schedule_changed=data.schedule_changed,
         auto_advance=data.auto_advance,
+        # Who found it was not there when it began.
+        was_advancing=found and data.billing_reason in MADE_BY_ITSELF,
         failed=failed or found,
         failed_at=_found_failed_at(data, at) if found else None,
         own_retry=data.own_retry,
@@ -98,11 +104,13 @@ def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
 
 def _found_failed_at(data: events.InvoiceData, at: dt.datetime) -> dt.datetime:
     """When a charge of an invoice failed that was found so: after it was finalized, more is not known. No word of a failure
-    that was heard of is overruled by that. A first payment that is unpaid still did not fail at checkout."""
+    that was heard of is overruled by that. A first payment that is unpaid still, when Stripe waits for it no more, did not fail at
+    checkout."""
     if data.finalized_at is None:
         return at
-    first = data.billing_reason == "subscription_create"
-    return min(at, data.finalized_at + AT_CHECKOUT_FOR) if first else data.finalized_at
+    if data.billing_reason == "subscription_create" and at - data.finalized_at >= UNBEGUN_FOR:
+        return data.finalized_at + AT_CHECKOUT_FOR
+    return data.finalized_at
 
 
 def merge(known: AnyInvoice, seen: Observation, **besides: Any) -> AnyInvoice:
@@ -118,7 +126,7 @@ def merge(known: AnyInvoice, seen: Observation, **besides: Any) -> AnyInvoice:
         "subscription_id": known.subscription_id or seen.subscription_id,
         "finalized_at": _earliest(known.finalized_at, seen.finalized_at),
         "attempt_count": max(known.attempt_count, seen.attempt_count),
-        "was_advancing": known.was_advancing or seen.auto_advance is True,
+        "was_advancing": known.was_advancing or seen.was_advancing or seen.auto_advance is True,
     }
     if known.purpose is None and seen.purpose is not None:
         # What an open invoice is for changes no more: whoever says it first is as good as any.

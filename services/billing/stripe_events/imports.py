@@ -167,8 +167,24 @@ def _subscription(run: Run, event: StripeEvent, page: Page) -> Iterator[EventDra
     )
 
 
+class _SubscriptionDetails(msgspec.Struct, frozen=True):
+    subscription: Subscription | str | None = None
+
+
+class _Parent(msgspec.Struct, frozen=True):
+    subscription_details: _SubscriptionDetails | None = None
+
+
 class _Whose(msgspec.Struct, frozen=True):
     customer: payloads.Customer | str | None = None
+    parent: _Parent | None = None
+
+    @property
+    def ended(self) -> Subscription | None:
+        """Its subscription, where that is over."""
+        details = self.parent.subscription_details if self.parent else None
+        found = details.subscription if details else None
+        return found if isinstance(found, Subscription) and found.status == "canceled" else None
 
 
 def _invoice(run: Run, event: StripeEvent, page: Page) -> Iterator[EventDraft]:
@@ -180,6 +196,8 @@ def _invoice(run: Run, event: StripeEvent, page: Page) -> Iterator[EventDraft]:
         return
     invoice = decode_object(event.content().object, payloads.Invoice)
     if invoice.status == "open" and invoice.attempted:
+        if whose.ended is not None:
+            yield EventDraft(subscription_data(event, whose.ended, events.SubscriptionImported), "")
         yield EventDraft(invoice_data(event, invoice, events.InvoiceImported), "")
 
 

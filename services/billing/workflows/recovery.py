@@ -36,7 +36,12 @@ from services.billing.workflows.change_plans import ChangePlanner, Plan, Run
 from services.billing.workflows.customer_lease import CustomerLease, lease_of
 from services.billing.workflows.invoice_reports import invoices_heard
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
-from shared.contracts.invoices import MethodChange, SubscriptionState, may_collect
+from shared.contracts.invoices import (
+    MADE_BY_ITSELF,
+    MethodChange,
+    SubscriptionState,
+    may_collect,
+)
 from shared.contracts.rpc.billing import RecoveryAttempt
 from shared.contracts.rpc.errors import (
     StripeRefused,
@@ -47,8 +52,6 @@ from shared.events import PaymentMethodChanged
 
 PAUSES: Final = tuple(dt.timedelta(seconds=pause) for pause in (20, 60, 300, 900))
 """How long after each run somebody goes on with a change that is still open; then at the last pace."""
-MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
-"""Reasons of invoices that Stripe makes, and begins to collect, by itself."""
 NOT_SERVED_PAUSE: Final = dt.timedelta(hours=1)
 """How often it is looked whether an account is served again; letting it in ends the wait at once. So one that is let in, which this
 process only hasn't seen yet, has no pause: nobody would end it."""
@@ -357,7 +360,8 @@ class _Recovery:
         """Whether the new card may be charged for it: nothing that Stripe or the business stopped collecting is.
 
         Stripe tells whether it goes on by itself, and not whether it ever did, nor when a charge failed: that is in its
-        webhooks. Without them a subscription's renewals go on by themselves, and a first payment is one at checkout.
+        webhooks. Without them (it failed before we heard of it) a subscription's renewals went on by themselves, whether it goes on is as
+        it was just read, and it may have failed just now.
         """
         if not invoice.collectable:
             return False
@@ -370,13 +374,16 @@ class _Recovery:
                 session, self._change.account, [invoice.id], livemode=self._gateway.livemode
             )
         known = heard.get(invoice.id)
-        by_itself = known.was_advancing if known else invoice.billing_reason in MADE_BY_ITSELF
         failed_at = known.last_failed_at if known else None
+        by_itself = known is not None and known.was_advancing
+        told_at = known.auto_advance_as_of if known and known.auto_advance else None
         if self._change.came_about is MethodChange.RENEWED:
             line = self._mode(invoice.on_behalf_of).live_since
             if line is not None and (failed_at is None or failed_at < line):
                 return False  # from before the line, and nobody has given the card for it
-        told_at = known.auto_advance_as_of if known and known.auto_advance else None
+        if failed_at is None:
+            by_itself = by_itself or invoice.billing_reason in MADE_BY_ITSELF
+            failed_at = told_at = self._clock()
         return may_collect(
             invoice.with_changes(
                 was_advancing=by_itself,

@@ -300,6 +300,31 @@ def test_a_subscription_that_has_not_begun_is_left_out(
     assert counted(database)["customer.seen"] == 8
 
 
+@pytest.mark.parametrize(("status", "said_of_it"), [("canceled", 1), ("active", 0)])
+def test_the_ended_subscription_of_an_open_invoice_is_told_with_it(
+    database: Transactions, walk: Walk, lists: FakeLists, status: str, said_of_it: int
+) -> None:
+    """It stands in no list of ours, and says whether the invoice is collected still: once, however many invoices it has left."""
+    whole = {
+        "id": "sub_gone",
+        "customer": "cus_00000",
+        "status": status,
+        "ended_at": 1_700_000_000,
+        "cancellation_details": {"reason": "cancellation_requested"},
+    }
+    for one in lists.objects["invoices"]:
+        one["parent"] = {"subscription_details": {"subscription": whole}}
+    finish(walk)
+    found = [
+        one.data
+        for one in said(database)
+        if isinstance(one.data, events.SubscriptionImported)
+        and one.data.subscription_id == "sub_gone"
+    ]
+    assert len(found) == said_of_it
+    assert all(one.end_reason == "cancellation_requested" and one.ends_at for one in found)
+
+
 def test_what_was_there_before_is_announced_by_no_sweep(
     database: Transactions, walk: Walk, clock: Clock
 ) -> None:

@@ -320,6 +320,31 @@ def test_a_first_payment_that_is_found_unpaid_did_not_fail_at_checkout(
     assert tone(session, customer_id) is Tone.DECLINED
 
 
+def test_what_nobody_collected_any_more_before_portico_is_not_asked_for(
+    session: Session, customer_id: str
+) -> None:
+    """A renewal was collected by itself once, whoever finds it later."""
+    handle(
+        session,
+        event(imported(billing_reason="subscription_cycle", auto_advance=False)),
+        NOW,
+    )
+    assert tone(session, customer_id) is Tone.WELL
+
+
+def test_a_first_payment_that_was_begun_today_may_be_at_checkout(
+    session: Session, customer_id: str
+) -> None:
+    """Whoever left it may be back in a moment, and nobody asks them for it; a bank may have a first debit."""
+    made = ago(hours=20)
+    handle(
+        session,
+        event(imported(billing_reason="subscription_create", finalized_at=made)),
+        NOW,
+    )
+    assert tone(session, customer_id) is Tone.WELL
+
+
 def test_what_was_not_tried_yet_is_not_owed(session: Session, customer_id: str) -> None:
     """Stripe charges it by itself in a moment."""
     handle(session, event(imported(attempted=False, attempt_count=0)), NOW)

@@ -14,7 +14,11 @@ FILTERS: Final[dict[Listed, dict[str, Any]]] = {
     Listed.CUSTOMERS: {},
     # Without a status Stripe lists all that are not canceled.
     Listed.SUBSCRIPTIONS: {},
-    Listed.INVOICES: {"status": "open", "expand": ["data.customer"]},
+    # Subscriptions that are over stand in no list of ours, and say whether an invoice is collected still.
+    Listed.INVOICES: {
+        "status": "open",
+        "expand": ["data.customer", "data.parent.subscription_details.subscription"],
+    },
 }
 
 
