@@ -259,14 +259,25 @@ def _nothing_unpaid(incident: Incident | None, fresh: InvoiceNow | None) -> Reas
 
 
 def effective_kind(
-    kind: Kind, incident: Incident | None, fresh: InvoiceNow | None, schedule: Retry
+    kind: Kind,
+    incident: Incident | None,
+    fresh: InvoiceNow | None,
+    schedule: Retry,
+    *,
+    by_hand: bool = False,
 ) -> Kind:
-    """The email that fits what is known now: one incident has one right action, confirm or replace the card."""
+    """The email that fits what is known now: one incident has one right action, confirm or replace the card. One that a person has sent
+    again (`by_hand`) stays what it was as long as that is so."""
     if kind not in DUNNING:
         return kind
     asked = kind is Kind.PAYMENT_ACTION_REQUIRED
     if wants_confirmation(asked, fresh.decline if fresh else None):
         return Kind.PAYMENT_ACTION_REQUIRED
+    if by_hand:
+        still_so = kind is Kind.PAYMENT_REMINDER or (
+            kind is Kind.PAYMENT_LAST_ATTEMPT and schedule is Retry.OVER
+        )
+        return kind if still_so else Kind.PAYMENT_FAILED
     if incident is None or incident.last_mailed_at is None:
         return Kind.PAYMENT_FAILED
     return Kind.PAYMENT_LAST_ATTEMPT if schedule is Retry.OVER else Kind.PAYMENT_REMINDER

@@ -46,9 +46,13 @@ def compose(
     others: Sequence[OpenInvoice] = (),
 ) -> Mail:
     """The finished email, in memory only."""
-    kind = leased.kind
-    if not leased.by_hand:
-        kind = effective_kind(kind, leased.incident, report.now if report else None, planned)
+    kind = effective_kind(
+        leased.kind,
+        leased.incident,
+        report.now if report else None,
+        planned,
+        by_hand=leased.by_hand,
+    )
     if others and kind in DUNNING:
         kind = Kind.PAYMENTS_FAILED
     said = letter(

@@ -234,9 +234,11 @@ def _begin(
         reason = Reason.CUSTOMER_DELETED
     reason = reason or known.suppressed.get(posting.address)
     failure = _failure(posting, row)
-    # Once it was begun it is posted again whatever the policy says; but a welcome rings no telephone at night.
+    # Once it was begun it is posted again whatever the policy says; but a welcome rings no telephone at night. What a person has sent again
+    # no policy holds; but that collecting has ended is told only while it has.
     first = row.unconfirmed_since is None
-    if reason is None and not leased.by_hand and (first or leased.kind is Kind.WELCOME):
+    free = leased.by_hand and leased.kind is not Kind.COLLECTION_ENDED
+    if reason is None and not free and (first or leased.kind is Kind.WELCOME):
         verdict = _verdict(session, posting, known, row, now)
         if isinstance(verdict, Go) and leased.kind in DUNNING and posting.observed is None:
             verdict = _alone_or_together(posting, known.incidents, now)
@@ -376,7 +378,7 @@ def _end_verdict(
     posting: SendRequest, incident: Incident | None, known: _Known, now: dt.datetime
 ) -> Go | Hold | Suppress:
     """The business hears how collecting ended when Stripe itself says that it has: what was heard may lack the half of it."""
-    if posting.leased.invoice in known.ends_told:
+    if posting.leased.invoice in known.ends_told and not posting.leased.by_hand:
         return Suppress(Reason.TOLD_TOGETHER)
     if posting.invoice is None or posting.invoice.heard:
         return Hold(dt.timedelta(hours=1), Reason.WAITS_FOR_END)

@@ -262,6 +262,31 @@ def test_one_incident_has_one_right_action() -> None:
     assert effective_kind(confirm, None, None, unknown) is confirm
 
 
+@pytest.mark.parametrize(
+    ("kind", "decline", "schedule", "said"),
+    [
+        (Kind.PAYMENT_REMINDER, Decline.DECLINED, Retry.OVER, Kind.PAYMENT_REMINDER),
+        (Kind.PAYMENT_LAST_ATTEMPT, Decline.DECLINED, Retry.OVER, Kind.PAYMENT_LAST_ATTEMPT),
+        (Kind.PAYMENT_LAST_ATTEMPT, Decline.DECLINED, Retry.SCHEDULED, Kind.PAYMENT_FAILED),
+        (Kind.PAYMENT_ACTION_REQUIRED, Decline.DECLINED, Retry.SCHEDULED, Kind.PAYMENT_FAILED),
+        (Kind.PAYMENT_ACTION_REQUIRED, None, Retry.UNKNOWN, Kind.PAYMENT_ACTION_REQUIRED),
+        (
+            Kind.PAYMENT_FAILED,
+            Decline.AUTHENTICATION_REQUIRED,
+            Retry.SCHEDULED,
+            Kind.PAYMENT_ACTION_REQUIRED,
+        ),
+        (Kind.PAYMENTS_FAILED, Decline.DECLINED, Retry.SCHEDULED, Kind.PAYMENT_FAILED),
+    ],
+)
+def test_what_is_sent_again_says_what_is_still_so(
+    kind: Kind, decline: Decline | None, schedule: Retry, said: Kind
+) -> None:
+    """A person wants the same email once more; of what has changed since it says how it is now."""
+    fresh = InvoiceNow(decline=decline)
+    assert effective_kind(kind, None, fresh, schedule, by_hand=True) is said
+
+
 def test_nobody_is_asked_who_is_back_at_checkout() -> None:
     """The event says when it failed, and only Stripe whether the subscription still waits for that payment."""
     made = NOW - dt.timedelta(hours=2)

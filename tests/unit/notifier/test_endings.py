@@ -13,7 +13,7 @@ from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.planned_ends import PlanNotice, plan_news
 from services.notifier.domain.sending import Refused
 from services.notifier.domain.vocabulary import Reason
-from services.notifier.handlers import subscriptions
+from services.notifier.handlers import requests, subscriptions
 from services.notifier.models import IncidentRow
 from services.notifier.ports import InvoiceReport, Mail
 from shared import events as contract
@@ -226,6 +226,28 @@ def test_several_invoices_are_one_email(house: House) -> None:
     assert mail.subject == "Still unpaid: $298.00 (Dana Reyes)"
     reasons = [row.reason for row in house.rows() if row.kind == "collection_ended"]
     assert sorted(reasons, key=str) == [None, Reason.TOLD_TOGETHER]
+
+
+def test_an_end_is_sent_again_while_it_is_one(house: House) -> None:
+    """A person's resend is held by no policy; but what goes on again, or can't be looked at, has not ended for certain."""
+    stripe_says(house, **DIED)
+    house.hear(failed())
+    house.hear(GONE)
+    work(house)
+    original = next(row for row in house.rows() if row.kind == "collection_ended")
+
+    def again() -> list[str]:
+        with house.db.transaction() as session:
+            requests.resend(session, original.notification_id, house.clock())
+        return work(house)
+
+    assert again() == ["sent"]
+    stripe_says(house, **DIED, heard=True)
+    assert again() == ["held"]
+    stripe_says(house, next_payment_attempt=house.clock() + DAY)
+    house.clock.forward(hours=1)
+    assert work(house) == ["held"]
+    assert house.mailed_to(BUSINESS) == ["collection_ended"] * 2
 
 
 def test_the_end_of_a_subscription_without_a_debt_is_told_as_ever(house: House) -> None:

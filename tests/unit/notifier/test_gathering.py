@@ -11,6 +11,7 @@ from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.reminders import GATHER_FOR
 from services.notifier.domain.sending import MaybeSent, Refused
 from services.notifier.domain.vocabulary import Reason
+from services.notifier.handlers import requests
 from services.notifier.models import IncidentRow, Notification
 from services.notifier.queries import notifications
 from services.notifier.workflows import sending
@@ -47,6 +48,24 @@ def lead_of(house: House) -> Notification:
         if any(row.notification_id == one.told_in for one in house.rows())
     )
     return lead
+
+
+def test_an_email_about_several_is_sent_again_about_what_is_still_owed(house: House) -> None:
+    """By then there may be one of them alone."""
+    fail(house, 1, 2, 3)
+    house.work()
+    house.clock.forward(minutes=10)
+    house.work()
+    lead = lead_of(house)
+    for number in {1, 2, 3} - {int((lead.invoice_id or "").removeprefix("in_"))}:
+        house.hear(paid(invoice_id=f"in_{number}"))
+    house.work()
+    with house.db.transaction() as session:
+        requests.resend(session, lead.notification_id, house.clock())
+    house.work()
+    again = house.mailer.inbox[-1]
+    assert again.kind is Kind.PAYMENT_FAILED
+    assert "Several" not in again.text
 
 
 def test_five_in_a_minute_are_two_emails(house: House) -> None:
