@@ -175,7 +175,7 @@ def _of_invoice(kind: Kind, data: LetterData) -> dict[str, Any]:
     lines = _lines([owed, *data.others]) if data.others else ()
     ended = how_it_ended(incident, fresh, data.now) if kind is Kind.COLLECTION_ENDED else None
     # After such a decline the count goes on, and nothing is charged.
-    uncounted = ended is not None and fresh is not None and fresh.needs_new_method
+    uncounted = fresh is not None and fresh.needs_new_method
     amount = settlement(incident).paid if came_in else known.amount_remaining
     return {
         "amount": (_total(lines) if lines else amount) or None,

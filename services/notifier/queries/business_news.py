@@ -73,9 +73,10 @@ def ends_told(
 
 
 def times_asked(session: Session, invoices: Collection[StripeId]) -> int:
-    """How many emails have asked customers for these invoices."""
+    """How many emails have asked customers for these invoices; one that asked for several of them is one."""
+    email = func.coalesce(Notification.told_in, Notification.notification_id)
     found = session.scalar(
-        select(func.count()).where(
+        select(func.count(email.distinct())).where(
             among_objects(Notification.account, Notification.invoice_id, invoices),
             Notification.kind.in_([kind.value for kind in DUNNING]),
             Notification.sent_at.is_not(None),

@@ -228,6 +228,22 @@ def test_several_invoices_are_one_email(house: House) -> None:
     assert sorted(reasons, key=str) == [None, Reason.TOLD_TOGETHER]
 
 
+def test_an_email_that_asked_for_several_is_counted_once(house: House) -> None:
+    """Three failures within minutes are two emails, and the business reads so."""
+    for number in (1, 2, 3):
+        house.hear(failed(invoice_id=f"in_{number}", number=f"SUN-{number}"))
+        stripe_says(house, f"in_{number}")
+    house.work()
+    house.clock.forward(minutes=10)
+    house.work()
+    assert house.mailed_to("dana@example.com") == ["payment_failed", "payments_failed"]
+    for number in (1, 2, 3):
+        stripe_says(house, f"in_{number}", **DIED)
+    house.hear(GONE)
+    work(house)
+    assert "We have emailed the customer 2 times." in told(house).text
+
+
 def test_an_end_is_sent_again_while_it_is_one(house: House) -> None:
     """A person's resend is held by no policy; but what goes on again, or can't be looked at, has not ended for certain."""
     stripe_says(house, **DIED)
@@ -248,6 +264,20 @@ def test_an_end_is_sent_again_while_it_is_one(house: House) -> None:
     house.clock.forward(hours=1)
     assert work(house) == ["held"]
     assert house.mailed_to(BUSINESS) == ["collection_ended"] * 2
+
+
+def test_tries_that_were_not_made_are_not_counted(house: House) -> None:
+    """After such a decline Stripe's count goes on, and no bank is asked: neither customer nor business reads how often."""
+    dead = {"decline": Decline.LOST_OR_STOLEN, "needs_new_method": True}
+    stripe_says(house, **dead)
+    house.hear(failed())
+    work(house)
+    house.clock.forward(days=4)
+    stripe_says(house, **dead, **DIED)
+    house.hear(failed(attempt_count=4))
+    house.work()
+    assert house.mailed_to("dana@example.com") == ["payment_failed", "payment_last_attempt"]
+    assert "We have tried" not in house.mailer.inbox[-1].text
 
 
 def test_the_end_of_a_subscription_without_a_debt_is_told_as_ever(house: House) -> None:
