@@ -32,12 +32,13 @@ class EarlyFetch:
         """What was asked for early and not looked at, the oldest first: when, and how to wait for its answer."""
 
     def begin(self, name: Any) -> None:
-        """Ask about it now: who calls within `EARLY_SECONDS` gets the answer."""
+        """Ask about it now: who calls within `EARLY_SECONDS` gets the answer. What was asked before, of something that has happened to it
+        since, is forgotten."""
         now = self._clock()
+        self._early.pop(name, None)
         for old in [one for one, (at, _) in self._early.items() if now - at > EARLY_SECONDS]:
             del self._early[old]
-        if name not in self._early:
-            self._early[name] = now, run_concurrently(lambda: self._fetch(name))
+        self._early[name] = now, run_concurrently(lambda: self._fetch(name))
 
     def __call__(self, name: Any) -> Any:
         """The answer. Raises what the question raised."""

@@ -40,12 +40,21 @@ def asked() -> Asked:
 def test_what_was_asked_early_is_asked_once(asked: Asked) -> None:
     """Asking begins at once and keeps nobody; whoever calls then gets that answer, and the next one a fresh one."""
     asked.fetch.begin("it")
-    asked.fetch.begin("it")
     eventlet.sleep(0)
     assert asked.names == ["it"]
     asked.answers.send()
     assert asked.fetch("it") == "about it (1)"
     assert asked.fetch("it") == "about it (2)"
+
+
+def test_the_second_failure_within_a_second_is_asked_about_anew(asked: Asked) -> None:
+    """What was asked about the first one may have been answered before the second one came."""
+    asked.answers.send()
+    asked.fetch.begin("it")
+    eventlet.sleep(0)
+    asked.fetch.begin("it")
+    assert asked.fetch("it") == "about it (2)"
+    assert asked.names == ["it", "it"]
 
 
 def test_what_went_wrong_is_raised_where_it_is_called_for(asked: Asked) -> None:
