@@ -293,7 +293,7 @@ class Incident(Answer, frozen=True, kw_only=True):
 
 
 class IncidentPage(Answer, frozen=True, kw_only=True):
-    """Incidents, those that failed last first."""
+    """Incidents, newest first by when they first failed."""
 
     data: list[Incident]
     has_more: bool

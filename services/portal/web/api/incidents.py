@@ -30,7 +30,7 @@ class ApiIncidents(ApiEntrypoints):
         asks="_emails_of_page",
     )
     def api_list_incidents(self, session: Session, call: Call) -> Reply:
-        """List invoices of a business's customers whose payment failed, those that failed last first, with the emails about each."""
+        """List invoices of a business's customers whose payment failed, newest first by when they first failed, with the emails about each."""
         rows, more, emails = call.told
         return Reply(IncidentPage(data=incidents.told(rows, emails, call.now), has_more=more))
 
