@@ -88,6 +88,8 @@ def _ahead(standing: InvoiceStanding, now: dt.datetime) -> str:
         return ""
     if standing.stopped:
         return STOPPED.get(standing.stopped, "collected no more")
+    if standing.under_way:
+        return "a payment is under way"
     if standing.next_charge:
         return f"next try {_day(standing.next_charge, now)}"
     if standing.needs_confirmation:

@@ -26,7 +26,7 @@ from services.portal.queries import (
 from services.portal.queries import customers as people
 from shared.contracts.accounts import Account, Merchant, StripeCustomer, StripeId
 from shared.contracts.accounts import stripe_id as named
-from shared.contracts.invoices import collection_stopped, settlement
+from shared.contracts.invoices import collection_stopped, payment_under_way, settlement
 from shared.contracts.rpc.base import TimelineStep, in_words
 from shared.contracts.rpc.portal import InvoiceStanding, Timeline, TimelineCustomer
 
@@ -142,6 +142,7 @@ def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> InvoiceSta
         needs_confirmation=invoice.needs_confirmation,
         retry=plan.retry,
         next_charge=plan.at,
+        under_way=invoice.status == "open" and payment_under_way(invoice),
     )
 
 

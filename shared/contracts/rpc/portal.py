@@ -591,6 +591,8 @@ class InvoiceStanding(Answer, frozen=True, kw_only=True):
     """Whether Stripe charges it again by itself."""
     next_charge: dt.datetime | None = None
     """When, with `scheduled`."""
+    under_way: bool = False
+    """A payment whose outcome takes days has begun: nothing is tried before that is known."""
 
 
 class TimelineCustomer(Answer, frozen=True, kw_only=True):

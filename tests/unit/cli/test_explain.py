@@ -87,6 +87,11 @@ MAILED = [mail("notified", "07:03:00.5"), mail("sent", "07:03:59.2"), mail("deli
         ),
         ({"status": "void", "remaining": 0, "next_charge": None}, [], "Void: $149.00, 1 try"),
         (
+            {"under_way": True, "next_charge": None, "retry": "over"},
+            [],
+            "Open: $149.00, 1 try, a payment is under way",
+        ),
+        (
             {"currency": "isk", "attempt_count": 0, "next_charge": None, "retry": "unknown"},
             [],
             "Open: ISK\xa0149, no next try known",
