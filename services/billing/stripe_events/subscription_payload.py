@@ -139,6 +139,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     automatic_tax: AutomaticTax | None = None
     default_tax_rates: tuple[TaxRate, ...] | None = None
     tax_percent: Any = None
+    schedule: Any = None
     items: SubscriptionItems = SubscriptionItems()
 
     @property
@@ -162,11 +163,12 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         return text[:200] if text.isprintable() and text else None
 
     @property
-    def discounted(self) -> bool:
-        """Whether a discount stands on it or on an item. A customer's own does not show here."""
-        return bool(
-            self.discount or self.discounts or any(one.discounts for one in self.items.data)
-        )
+    def discounted(self) -> bool | None:
+        """Whether a discount stands on it or on an item. A customer's own does not show here, nor what a schedule has for the next
+        period, another price or a discount: then None."""
+        if self.discount or self.discounts or any(one.discounts for one in self.items.data):
+            return True
+        return None if self.schedule else False
 
     @property
     def taxed_on_top(self) -> bool:

@@ -32,6 +32,7 @@ RELEVANT_SUBSCRIPTION_CHANGES: Final = PLANNED_ENDS | {
     "pause_collection",
     "trial_end",
     "on_behalf_of",
+    "schedule",
 }
 
 

@@ -14,7 +14,7 @@ from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import translate
 from services.billing.workflows import pricing as handlers
 from shared import events
-from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
+from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms, price
 from shared.contracts.rpc.errors import StripeRefused
 from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import Edit, payload
@@ -70,6 +70,19 @@ def test_an_event_says_how_the_amount_comes_about(
     found = told(case)
     assert (found.pricing, found.amount, found.discounted) == (pricing, amount, discounted)
     assert found.interval == (None if amount is None else "month")
+
+
+def test_what_a_schedule_has_for_the_next_period_is_not_known() -> None:
+    """The price of this period is no price of every month: Stripe's preview tells, and till then none is said."""
+
+    def scheduled(event: dict[str, Any]) -> None:
+        event["data"]["object"]["schedule"] = "sub_sched_1"
+
+    found = told("fixed", scheduled)
+    assert (found.amount, found.discounted) == (8900, None)
+    assert (
+        price(Terms(pricing=Pricing.FIXED, amount=8900, currency="usd", interval="month")) is None
+    )
 
 
 @pytest.mark.parametrize(
