@@ -104,7 +104,7 @@ class Mail:
         told = self.row.invoice
         if self.row.invoice_id is None or told is None:
             return None
-        end = meanwhile(told.status, told.amount_paid)
+        end = meanwhile(told.status, told.amount_paid, told.amount_credited)
         return Invoice(self.row.invoice_id, told.number, told.amount_due, told.currency, end)
 
     def view(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Charge:
     def invoice(self) -> Invoice:
         """What would have been paid with it."""
         row = self.row
-        end = meanwhile(row.invoice_status, row.amount_paid)
+        end = meanwhile(row.invoice_status, row.amount_paid, row.amount_credited)
         return Invoice(row.invoice_id, row.number, row.amount, row.currency, end)
 
     def view(self) -> dict[str, Any]:
@@ -151,9 +151,10 @@ Observed = Mail | Charge
 """Something that was not done."""
 
 
-def meanwhile(status: str | None, paid: int | None) -> str:
-    """What Stripe did with an invoice since, in words."""
-    if status == InvoiceStatus.PAID and paid == 0:
+def meanwhile(status: str | None, paid: int | None, credited: int | None) -> str:
+    """What Stripe did with an invoice since, in words: paid without any money is one that a credit note let go, and one that was
+    marked as paid elsewhere, in which some versions of Stripe's API name no amount (`contracts.invoices.settlement`)."""
+    if status == InvoiceStatus.PAID and paid == 0 and credited:
         return FORGIVEN
     return MEANWHILE.get(status or "", UNKNOWN)
 

@@ -56,6 +56,7 @@ def _charge(row: PaymentTry, invoice: Invoice | None) -> ObservedCharge:
         number=invoice.number if invoice else None,
         invoice_status=invoice.status if invoice else None,
         amount_paid=invoice.amount_paid if invoice else None,
+        amount_credited=invoice.amount_credited if invoice else None,
         amount_remaining=invoice.amount_remaining if invoice else None,
     )
 

@@ -73,6 +73,7 @@ def _invoice(incident: Incident) -> contract.ObservedInvoice:
         amount_due=incident.amount_due,
         amount_remaining=incident.amount_remaining,
         amount_paid=incident.amount_paid,
+        amount_credited=incident.amount_credited,
         number=incident.number,
         attempt_count=incident.attempt_count,
         first_failed_at=incident.first_failed_at,

@@ -446,6 +446,8 @@ class ObservedCharge(Answer, frozen=True, kw_only=True):
     """What became of the invoice."""
     amount_paid: int | None = None
     """Money that came in."""
+    amount_credited: int | None = None
+    """What credit notes took off before it was paid."""
     amount_remaining: int | None = None
     """What is still to be paid."""
 

@@ -136,6 +136,8 @@ class ObservedInvoice(Answer, frozen=True, kw_only=True):
     """What is still to be paid."""
     amount_paid: int
     """Money that came in."""
+    amount_credited: int = 0
+    """What credit notes took off before it was paid."""
     number: str | None = None
     """The number printed on it."""
     attempt_count: int = 0

@@ -98,12 +98,13 @@ def test_money_of_an_invoice_counts_once(run: Run, world: ObservingWorld) -> Non
 def test_what_a_credit_note_emptied_is_forgiven_and_not_paid(
     run: Run, world: ObservingWorld
 ) -> None:
-    """Stripe calls both paid."""
-    world.mails = [mail(1, invoice=paid(0)), mail(2, invoice=paid())]
+    """Stripe calls all of them paid, also one that was marked as paid elsewhere, in which it may name no amount."""
+    credited = paid(0) | {"amount_credited": 14900}
+    world.mails = [mail(1, invoice=credited), mail(2, invoice=paid()), mail(3, invoice=paid(0))]
     ends = [
         one["meanwhile"] for one in json.loads(run("preview", "--json").stdout)["notifications"]
     ]
-    assert ends == ["forgiven", "paid"]
+    assert ends == ["forgiven", "paid", "paid"]
 
 
 def test_an_email_about_no_invoice_and_a_customer_whom_nobody_knows_are_told_too(
