@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from shared.contracts.rpc.base import Answer, Arguments, one_of
+from shared.contracts.rpc.base import Answer, Arguments, one_of, spelled
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
     ContactBusiness,
@@ -23,7 +23,7 @@ from shared.contracts.rpc.portal import (
 MOST_OF_A_PAGE: Final = 100
 MOST_IN_BULK: Final = 1000
 
-Something = Annotated[str, msgspec.Meta(pattern=r"^\S+$")]
+Something = Annotated[str, spelled(r"\S+", "a text without spaces")]
 """A text that is empty or has spaces in it is refused, as it is for one customer: a CSV's cell it isn't, of which spaces are taken away, and
 which clears, or says nothing, when none is left."""
 
@@ -132,7 +132,7 @@ class EventPageArguments(Arguments, frozen=True, kw_only=True):
     known."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_OF_A_PAGE)] = 10
     """How many at most, 1 to 100."""
-    since: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,18}$")] | None = None
+    since: Annotated[str, spelled("[0-9]{1,18}", "the `next` of an answer")] | None = None
     """The `next` of the answer before; omitted: everything that is kept, which is 90 days."""
 
 

@@ -6,19 +6,23 @@ import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from shared.contracts.rpc.base import SPELLED
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.text import clean
 
 Given = TypeVar("Given", bound=msgspec.Struct)
 
+UNKNOWN: Final = "unknown argument"
+"""How the text begins where a caller gives what this release does not know."""
+
 
 def read_arguments(given: Mapping[str, Any], struct: type[Given], *, strict: bool = True) -> Given:
-    """The struct that JSON values make. Raises InvalidArgument, which names the field. Not `strict`: a number may be written as a
-    text, as in an address."""
+    """The struct that JSON values make. Raises InvalidArgument, which names the field. Not `strict`: a whole number may be written as a
+    text of digits, as in an address."""
     try:
         for name, value in given.items():
             for place in _unclean(value, name):
@@ -28,9 +32,21 @@ def read_arguments(given: Mapping[str, Any], struct: type[Given], *, strict: boo
         raise InvalidArgument(_name_the_field(str(error), struct)) from None
     except RecursionError:
         raise InvalidArgument("the arguments are nested too deeply") from None
+    if not strict:
+        _refuse_lookalikes(given, checked)
     for place in _beyond_utc(checked, "") if _has_moments(struct) else ():
         raise InvalidArgument(f"{place}: expected a time of the years 1 to 9999 in UTC")
     return checked
+
+
+def _refuse_lookalikes(given: Mapping[str, Any], checked: msgspec.Struct) -> None:
+    """Raises InvalidArgument for a text that msgspec takes for a number or for null, and hardly anybody means so: `1e2`, `null`."""
+    for name, text in given.items():
+        became = getattr(checked, name)
+        if became is None:
+            raise InvalidArgument(f"{name}: expected a value, or nothing at all, and not {text}")
+        if type(became) is int and str(became) != text:
+            raise InvalidArgument(f"{name}: expected a whole number in digits")
 
 
 @lru_cache(maxsize=256)
@@ -69,27 +85,35 @@ def _beyond_utc(value: Any, place: str) -> Iterator[str]:
 
 
 def _name_the_field(text: str, struct: type[msgspec.Struct]) -> str:
-    """``Expected `str`, got `int` - at `$.a.b` `` becomes ``a.b: expected str, got int``, and of an enumeration the words that it
-    has."""
+    """``Expected `str`, got `int` - at `$.a.b` `` becomes ``a.b: expected str, got int``, of an enumeration the words that it
+    has, of a spelling what it is called."""
     message, _, path = text.replace("`", "").partition(" - at $")
+    parts = _parts_at(struct, re.findall(r"\w+|\[[^]]*\]", path))
     if message.startswith("Invalid enum value"):
-        words = _words_at(struct, re.findall(r"\w+|\[[^]]*\]", path))
-        message = f"expected one of {', '.join(words)}"
+        literals = (part for part in parts if get_origin(part) is Literal)
+        message = (
+            f"expected one of {', '.join(str(one) for part in literals for one in get_args(part))}"
+        )
+    elif message.startswith("Expected str matching regex"):
+        words = (
+            part.extra[SPELLED] for part in parts if isinstance(part, msgspec.Meta) and part.extra
+        )
+        message = f"expected {' or '.join(words)}"
     message = message.replace("Object missing required field", "missing").replace(
-        "Object contains unknown field", "unknown argument"
+        "Object contains unknown field", UNKNOWN
     )
     message = message[:1].lower() + message[1:]
     return f"{path.lstrip('.')}: {message}" if path else message
 
 
-def _words_at(hint: Any, path: list[str]) -> list[str]:
-    """The words of the enumeration that stands at a path in a type: `appointments`, `[0]`, `status`."""
-    if get_origin(hint) is Literal:
-        return [str(word) for word in get_args(hint)]
+def _parts_at(hint: Any, path: list[str]) -> Iterator[Any]:
+    """What a type is made of at a path in it (`appointments`, `[0]`, `status`): each alternative, each annotation."""
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        name, *rest = path or [""]
-        return _words_at(get_type_hints(hint, include_extras=True).get(name), rest)
-    rest = (
-        path[1:] if path and path[0].startswith("[") and get_origin(hint) in (list, dict) else path
-    )
-    return [word for part in get_args(hint) for word in _words_at(part, rest)]
+        if path:
+            name, *rest = path
+            yield from _parts_at(get_type_hints(hint, include_extras=True).get(name), rest)
+        return
+    yield hint
+    inside = path and path[0].startswith("[") and get_origin(hint) in (list, dict)
+    for part in get_args(hint):
+        yield from _parts_at(part, path[1:] if inside else path)

@@ -14,6 +14,17 @@ from shared.contracts.rpc.errors import InvalidArgument, RpcError
 
 Shape = TypeVar("Shape")
 
+SPELLED: Final = "spelled"
+"""Where an annotation of `spelled` has its words."""
+
+
+def spelled(pattern: str, words: str) -> msgspec.Meta:
+    """Annotates a text that is spelled like `pattern`, from its beginning to its end; `words` say so to whoever spells it otherwise.
+
+    msgspec searches as Python does: `$` alone lets a line end follow, and `\\d` takes the digits of every script.
+    """
+    return msgspec.Meta(pattern=rf"^(?:{pattern})$(?!\n)", extra={SPELLED: words})
+
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keyword arguments of a method that has many: the only parameter of its function, while callers name the fields.

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from shared.contracts.rpc.base import Answer, Method, SecretAnswer, one_of
+from shared.contracts.rpc.base import Answer, Method, SecretAnswer, one_of, spelled
 from shared.contracts.rpc.errors import NotFound
 
 HookEventType = Literal[
@@ -34,9 +34,9 @@ HookEventType = Literal[
 TEST_TYPE: Final = "webhook_endpoint.test"
 """What an endpoint is tried with. Each gets its own, whatever it subscribes to."""
 EventTypes = Annotated[list[HookEventType], msgspec.Meta(max_length=50)]
-ENDPOINT_ID: Final = r"^whe_[A-Za-z0-9_-]{1,36}$"
-EndpointId = Annotated[str, msgspec.Meta(pattern=ENDPOINT_ID)]
-RequestId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+ENDPOINT_ID: Final = "whe_[A-Za-z0-9_-]{1,36}"
+EndpointId = Annotated[str, spelled(ENDPOINT_ID, "the id of a webhook endpoint, whe_…")]
+RequestId = Annotated[str, spelled("[0-9a-f]{64}", "a SHA-256 in hexadecimal")]
 """What a caller makes up of a request, and gives again when it repeats it."""
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final
 
-import msgspec
-
 from shared.contracts.rpc import base
-from shared.contracts.rpc.base import Method, one_of
+from shared.contracts.rpc.base import Method, one_of, spelled
 from shared.contracts.rpc.errors import ImportRunning, StripeRefused, StripeUnavailable
 
 LISTS: Final = ("customers", "subscriptions", "invoices")
@@ -27,7 +25,7 @@ STRIPE: Final = "stripe"
 HELD: Final = (LIVE_WORK, OUTBOX, STRIPE)
 """What an import waits for: live work has taken the budget of reads; events wait to be published; Stripe says that there are too many
 requests."""
-Holder = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{8,64}$")]
+Holder = Annotated[str, spelled("[A-Za-z0-9_-]{8,64}", "8 to 64 letters, digits, - and _")]
 """What whoever drives an import makes up, once, to be known by."""
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.rpc import base
-from shared.contracts.rpc.base import Answer, Method, SecretAnswer, one_of
+from shared.contracts.rpc.base import Answer, Method, SecretAnswer, one_of, spelled
 from shared.contracts.rpc.errors import NotFound, StillObserved, TooLate
 from shared.contracts.rpc.hooks import (
     CHANGE_WEBHOOK_ENDPOINT,
@@ -69,7 +69,9 @@ STATUSES: Final = get_args(NotificationStatus)
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     """What whoever asks for an email has to say. Fields that are not known here are ignored, as in events."""
 
-    request_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[\w.:-]+$")]
+    request_id: Annotated[
+        str, spelled("[A-Za-z0-9_.:-]{1,100}", "1 to 100 letters, digits and . : - _")
+    ]
     """The request's id with whoever asks: one email a request and kind."""
     description: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
     """What it is about, in words: the subscription's name, and its price where that may be said."""

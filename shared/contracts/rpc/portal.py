@@ -17,6 +17,7 @@ from shared.contracts.rpc.base import (
     SecretAnswer,
     TimelineStep,
     one_of,
+    spelled,
 )
 from shared.contracts.rpc.enrolment import ACCEPT_PROPOSALS, LINK_PROPOSALS, REFUSE_PROPOSALS
 from shared.contracts.rpc.errors import (
@@ -31,8 +32,7 @@ from shared.contracts.rpc.errors import (
 from shared.contracts.rpc.modes import BUSINESSES_MODES, OBSERVED, SET_MODE
 from shared.contracts.rpc.recipients import RECIPIENTS
 
-CLOCK: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
-"""A time of day as `21:00`."""
+Clock = Annotated[str, spelled("(?:[01][0-9]|2[0-3]):[0-5][0-9]", "a time of day like 21:00")]
 EnrolmentWord = Literal["by_host", "from_stripe"]
 AppointmentStatus = Literal["scheduled", "cancelled", "completed"]
 EVIDENCE_SOURCES: Final = ("host", "metadata", "reference", "enrolled", "unknown")
@@ -64,9 +64,9 @@ class ReminderPolicyArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_u
 
     interval_days: Annotated[int, msgspec.Meta(ge=1, le=30)] = 3
     """Days between two reminders at least, 1 to 30."""
-    quiet_from: Annotated[str, msgspec.Meta(pattern=CLOCK)] | None = None
+    quiet_from: Clock | None = None
     """From then on nobody is written to; both ends are given, or neither."""
-    quiet_until: Annotated[str, msgspec.Meta(pattern=CLOCK)] | None = None
+    quiet_until: Clock | None = None
 
 
 class BusinessArguments(Arguments, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final, Literal
 
@@ -13,6 +14,7 @@ import structlog
 from amqp.exceptions import AccessRefused
 from structlog.testing import capture_logs
 
+from shared.contracts.rpc.arguments import read_arguments
 from shared.contracts.rpc.base import Arguments
 from shared.contracts.rpc.errors import (
     InternalError,
@@ -20,6 +22,7 @@ from shared.contracts.rpc.errors import (
     NotFound,
     TemporarilyUnavailable,
 )
+from shared.contracts.rpc.portal import Clock
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging.amqp import BrokerRefused
 from shared.messaging.confirmed import Outcome, Publication
@@ -93,6 +96,58 @@ def test_wrong_arguments_name_the_field(args, kwargs, message):
     """A wrong shape is refused before any work, and the caller learns which field it was."""
     with pytest.raises(InvalidArgument, match=message):
         check(args, kwargs)
+
+
+class Spelled(Arguments, frozen=True, kw_only=True):
+    """Texts of a spelling, wherever one may stand."""
+
+    clock: Clock | None = None
+    clocks: list[Clock] = msgspec.field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"clock": "2١:00"}, "clock: expected a time of day like 21:00"),
+        ({"clock": "21:00\n"}, "clock: expected a time of day like 21:00"),
+        ({"clock": "x21:00"}, "clock: expected a time of day like 21:00"),
+        ({"clocks": ["21:00", "24:00"]}, "clocks[1]: expected a time of day like 21:00"),
+    ],
+)
+def test_a_spelling_holds_for_the_whole_text_and_is_told_in_words(
+    given: dict[str, Any], message: str
+) -> None:
+    """No digits of other scripts, no end of a line behind it; and no caller reads an expression."""
+    with pytest.raises(InvalidArgument, match=f"^{re.escape(message)}$"):
+        read_arguments(given, Spelled)
+    assert read_arguments({"clock": "21:00", "clocks": ["00:59"]}, Spelled).clock == "21:00"
+
+
+class Paged(Arguments, frozen=True, kw_only=True):
+    """What an address may say."""
+
+    limit: int = 10
+    after: int | None = None
+    open: bool | None = None
+    name: str | None = None
+
+
+@pytest.mark.parametrize("text", ["1e2", "100.0", "1E+2", "0100", "+100", "-0", "null", "٣", ""])
+@pytest.mark.parametrize("name", ["limit", "after"])
+def test_a_number_in_an_address_is_digits(name: str, text: str) -> None:
+    """What only looks like one is refused, and "null" is not as if nothing had been said: a list would begin anew."""
+    with pytest.raises(InvalidArgument, match=f"^{name}: expected "):
+        read_arguments({name: text}, Paged, strict=False)
+
+
+def test_what_an_address_says_is_taken() -> None:
+    """Numbers, and words that are none: a name may be `null`."""
+    told = read_arguments(
+        {"limit": "100", "after": "7", "open": "true", "name": "null"}, Paged, strict=False
+    )
+    assert told == Paged(limit=100, after=7, open=True, name="null")
+    with pytest.raises(InvalidArgument, match=r"^open: expected a value"):
+        read_arguments({"open": "null"}, Paged, strict=False)
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
