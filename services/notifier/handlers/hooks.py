@@ -179,12 +179,18 @@ def rotate(
 
 
 def test(
-    session: Session, rules: HookRules, row: HookEndpoint, now: dt.datetime
+    session: Session,
+    rules: HookRules,
+    row: HookEndpoint,
+    now: dt.datetime,
+    request_id: str | None,
 ) -> contract.SentWebhooks:
-    """Send an endpoint an event that says nothing. Raises InvalidArgument."""
+    """Send an endpoint an event that says nothing; for a request that comes again, as long as that event is kept, no other one. Raises
+    InvalidArgument."""
     rules.need_keys()
     _need_enabled(row)
-    event = test_event(row.endpoint_id, row.business_id, secrets.token_urlsafe(12), now)
+    token = request_id or secrets.token_urlsafe(12)
+    event = test_event(row.endpoint_id, row.business_id, token, now)
     hook_events.record(session, [(event, "")], now, due=None)
     hook_events.deliver(session, [(row.endpoint_id, event.hook_event_id)], now, now)
     return contract.SentWebhooks(endpoint_id=row.endpoint_id, count=1, event_id=event.hook_event_id)

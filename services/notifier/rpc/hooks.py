@@ -292,12 +292,16 @@ class Hooks:
 
     @audited_rpc("endpoint_id")
     def test_webhook_endpoint(
-        self, endpoint_id: EndpointId, business_id: BusinessId | None = None
+        self,
+        endpoint_id: EndpointId,
+        business_id: BusinessId | None = None,
+        request_id: RequestId | None = None,
     ) -> SentWebhooks:
-        """Send an endpoint an event of the type `webhook_endpoint.test`; `webhook_attempts` tells what came of it."""
+        """Send an endpoint an event of the type `webhook_endpoint.test`, for the same `request_id` one alone; `webhook_attempts` tells what
+        came of it."""
         with self.db.transaction() as session:
             row = handlers.find(session, endpoint_id, business_id)
-            sent = handlers.test(session, self.hooks.rules, row, _now())
+            sent = handlers.test(session, self.hooks.rules, row, _now(), request_id)
         self.wake_hooks()
         return sent
 

@@ -118,7 +118,7 @@ def test_a_test_and_a_single_replay_go_to_one_endpoint(world: World) -> None:
     """Whatever types it wants; what is another's is not found."""
     endpoint = world.endpoint("a", "sunrise", "invoice.paid")
     other = world.endpoint("b", "moonlight")
-    sent = world.on(endpoint, lambda s, row: hooks.test(s, world.rules, row, world.clock()))
+    sent = world.on(endpoint, lambda s, row: hooks.test(s, world.rules, row, world.clock(), None))
     assert world.work() == ["delivered"]
     assert [one["type"] for one in world.hosts.got["a.example.com"]] == ["webhook_endpoint.test"]
     again = world.on(

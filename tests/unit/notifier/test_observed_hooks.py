@@ -105,7 +105,9 @@ def test_an_endpoint_can_be_tried_all_the_same(world: World) -> None:
     """A person wants to see that it works."""
     endpoint = world.endpoint("a", "sunrise")
     world.observes = True
-    world.on(endpoint, lambda session, row: hooks.test(session, world.rules, row, world.clock()))
+    world.on(
+        endpoint, lambda session, row: hooks.test(session, world.rules, row, world.clock(), None)
+    )
     assert world.work() == ["delivered"]
 
 

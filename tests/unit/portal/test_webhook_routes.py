@@ -11,7 +11,9 @@ from structlog.testing import capture_logs
 
 from services.notifier.domain.hook_signing import Signer
 from services.notifier.handlers.hooks import HookRules
+from services.notifier.models import HookDelivery
 from services.portal.models import IdempotentRequestRow
+from shared.contracts.rpc.errors import RemoteFault
 from shared.nameko_ext.rpc import RpcTimeout
 from tests.unit.portal.api_host import ApiHost, Told, query
 
@@ -67,7 +69,8 @@ def test_an_endpoint_from_the_first_to_the_last(host: ApiHost, key: str) -> None
 def test_a_request_that_comes_again_makes_nothing_twice(
     host: ApiHost, key: str, lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither an endpoint nor a secret, even where the notifier did it and the portal did not hear so. No secret is kept for that."""
+    """Neither an endpoint nor a secret nor a test, even where the notifier did it and the portal did not hear so. No secret is kept for
+    that."""
 
     def twice(path: str, body: Any) -> list[Any]:
         if lost:
@@ -91,8 +94,25 @@ def test_a_request_that_comes_again_makes_nothing_twice(
     assert turned.json["secret"] == Signer(["h" * 32]).secret(one.rpartition("/")[2], 2)
     with host.db.reading() as session:
         assert [row.answer for row in session.scalars(select(IdempotentRequestRow))] == [None, None]
+    tried, once_more = twice(f"{one}/test", None)
+    assert (tried.status, tried.json) == (200, once_more.json)
+    with host.notifier.webhooks.db.reading() as session:
+        assert list(session.scalars(select(HookDelivery.hook_event_id))) == [tried.json["event_id"]]
     other = host.send("POST", "/webhook_endpoints", key, {"url": URL + "2"}, Idempotency_Key="1")
     assert other.status == 422
+
+
+def test_what_a_notifier_of_the_release_before_does_not_know_is_for_later(
+    host: ApiHost, key: str
+) -> None:
+    """While a roll has not come to it: the request is right, and may be sent again."""
+    one = f"/webhook_endpoints/{create(host, key)['about']['endpoint_id']}"
+    host.notifier.answers["test_webhook_endpoint"] = [
+        RemoteFault("InvalidArgument", "unknown argument request_id")
+    ]
+    told = host.send("POST", f"{one}/test", key, Idempotency_Key="1")
+    assert (told.status, told.json["code"]) == (503, "unavailable")
+    assert host.send("POST", f"{one}/test", key, Idempotency_Key="1").status == 200
 
 
 def test_what_was_undone_since_a_request_is_not_done_again_by_repeating_it(

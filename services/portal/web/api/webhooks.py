@@ -166,7 +166,7 @@ class ApiWebhooks(ApiEntrypoints):
         return Reply(call.told)
 
     def _test_endpoint(self, session: Session, call: Call) -> Ask:
-        return self._of_one(call, hooks.TEST_WEBHOOK_ENDPOINT)
+        return self._of_one(call, hooks.TEST_WEBHOOK_ENDPOINT, request_id=call.request_id)
 
     @route(
         "POST",
