@@ -7,7 +7,7 @@ import time
 from email.utils import formatdate
 from functools import cached_property, lru_cache
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
@@ -61,6 +61,14 @@ def _prepared_head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
 
 Reply = Response | PreparedAnswer
 """What an entrypoint may give."""
+
+
+class Later(NamedTuple):
+    """What an entrypoint gives that is to leave no sooner than a moment: nobody holds a worker for it until then."""
+
+    reply: Reply
+    at: float
+    """Monotonic, in seconds."""
 
 
 def json_answer(status: int, body: dict[str, Any]) -> Answer:

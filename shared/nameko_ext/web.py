@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import eventlet
 from nameko.exceptions import ContainerBeingKilled
 from nameko.web.handlers import HttpRequestHandler
 from werkzeug.exceptions import (
@@ -20,7 +21,7 @@ from werkzeug.wrappers import Response
 from shared import tracing
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Overloaded
-from shared.nameko_ext.http_answers import PreparedAnswer, Reply, json_answer, plain_error
+from shared.nameko_ext.http_answers import Later, PreparedAnswer, Reply, json_answer, plain_error
 from shared.nameko_ext.http_bodies import NoRoom, TooLarge
 from shared.nameko_ext.http_server import HttpServer
 from shared.telemetry import HTTP_SECONDS, get_logger
@@ -37,7 +38,7 @@ WAITING_PER_WORKER: Final = 5
 
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 
-Refuse = Callable[[Any], Reply | None]
+Refuse = Callable[[Any], Reply | Later | None]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -72,6 +73,9 @@ class Http(HttpRequestHandler):
         outside = request.headers.get("traceparent", "")
         with tracing.http_server(request.method, self.url, outside) as span:
             response = self._respond(request)
+            if isinstance(response, Later):
+                eventlet.sleep(max(0.0, response.at - time.monotonic()))
+                response = response.reply
             span.answered(response.status_code)
         kind = (request.method, response.status_code)
         seconds = self._seconds.get(kind)
@@ -82,7 +86,7 @@ class Http(HttpRequestHandler):
         seconds.observe(time.perf_counter() - started)
         return response
 
-    def _respond(self, request: Any) -> Reply:
+    def _respond(self, request: Any) -> Reply | Later:
         if self._refuse is not None and (refusal := self._refuse(request)) is not None:
             return refusal
         if request.method in _BODILESS:
@@ -108,7 +112,7 @@ class Http(HttpRequestHandler):
         """More than can be done now: said at once, so that whoever asks comes back instead of waiting."""
         return Response("busy\n", 503, {"Retry-After": "1"})
 
-    def _work(self, request: Any) -> Reply:
+    def _work(self, request: Any) -> Reply | Later:
         pool = self.container.workers
         if pool.free() <= 0 and pool.waiting() > WAITING_PER_WORKER * self.container.max_workers:
             return self.busy()
@@ -119,8 +123,8 @@ class Http(HttpRequestHandler):
         except Exception as error:
             return self.response_from_exception(error)
 
-    def response_from_result(self, result: Any) -> Reply:
-        if isinstance(result, PreparedAnswer):
+    def response_from_result(self, result: Any) -> Reply | Later:
+        if isinstance(result, PreparedAnswer | Later):
             return result
         answer: Response = super().response_from_result(result)
         return answer
@@ -153,7 +157,7 @@ class Http(HttpRequestHandler):
 def http(
     method: str, url: str, *, refuse: Refuse | None = None, body_limit: int = FORM_BYTES
 ) -> Callable[[Method], Method]:
-    """Decorate a method that answers `method` (comma-separated) requests at `url` with a `Reply`.
+    """Decorate a method that answers `method` (comma-separated) requests at `url` with a `Reply`, or with one for `Later`.
 
     `refuse` is asked first, with the request's head: its answer, when it gives one, is sent at once and the body is not read.
     Raises ValueError for a method with a body and no `refuse`: whoever knows the address could fill our memory.

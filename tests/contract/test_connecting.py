@@ -34,8 +34,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def here(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Installation:
-    monkeypatch.setattr(entrypoints, "NOTHING_HERE_SECONDS", 0.0)
+def here(sandbox: Sandbox) -> Installation:
     return Installation(sandbox)
 
 

@@ -28,7 +28,7 @@ from services.portal.web.entrypoints import (
 )
 from services.portal.web.responses import answer, choose_for_business, locale_for, redirect
 from shared.contracts.rpc.portal import CancellationLinks
-from shared.nameko_ext.http_answers import Reply
+from shared.nameko_ext.http_answers import Later, Reply
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.rpc import rpc
 from shared.nameko_ext.web import http
@@ -62,7 +62,7 @@ class Cancelling(PortalEntrypoints):
         return answer(page)
 
     @http("GET", "/requests/<token>", refuse=mangled(TOKEN))
-    def look_at_request(self, request: Request, token: str) -> Reply:
+    def look_at_request(self, request: Request, token: str) -> Reply | Later:
         """What the business is asked, and both answers. Looking decides nothing: mail scanners look."""
         arrived = time.monotonic()
         said = self._said(token)
@@ -79,7 +79,7 @@ class Cancelling(PortalEntrypoints):
         return answer(page)
 
     @http("POST", "/requests/<token>", refuse=mangled(TOKEN))
-    def answer_request(self, request: Request, token: str) -> Reply:
+    def answer_request(self, request: Request, token: str) -> Reply | Later:
         """The business approves or declines, once."""
         arrived = time.monotonic()
         said = self._said(token)

@@ -19,7 +19,7 @@ from services.portal.web.entrypoints import PortalEntrypoints, mangled, utc_now
 from services.portal.web.responses import answer, choose_for_business, locale_for, redirect
 from shared.contracts.rpc.errors import ConnectNotSetUp, InvalidArgument
 from shared.contracts.rpc.portal import BusinessAccount, ConnectLink
-from shared.nameko_ext.http_answers import Reply
+from shared.nameko_ext.http_answers import Later, Reply
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.nameko_ext.web import http
 from shared.telemetry import get_logger
@@ -79,7 +79,7 @@ class Connecting(PortalEntrypoints):
             ]
 
     @http("GET", "/connect/<token>", refuse=mangled(SECRET))
-    def look_at_connecting(self, request: Request, token: str) -> Reply:
+    def look_at_connecting(self, request: Request, token: str) -> Reply | Later:
         """Who asks, and what will happen. Looking does nothing: mail scanners look."""
         arrived = time.monotonic()
         with self.db.reading() as session:
@@ -98,7 +98,7 @@ class Connecting(PortalEntrypoints):
         return answer(drawn)
 
     @http("POST", "/connect/<token>", refuse=mangled(SECRET))
-    def go_to_stripe(self, request: Request, token: str) -> Reply:
+    def go_to_stripe(self, request: Request, token: str) -> Reply | Later:
         """On to Stripe's page, with a state that only this browser can bring back."""
         arrived = time.monotonic()
         page = self.wiring.connect_page

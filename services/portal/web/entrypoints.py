@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-import eventlet
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request
@@ -28,7 +27,7 @@ from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FO
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.http_answers import Reply
+from shared.nameko_ext.http_answers import Later, Reply
 from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.web import Refuse, http
 from shared.telemetry import get_logger
@@ -56,9 +55,9 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def take_as_long_as_others(arrived: float) -> None:
-    """Wait until a request that came at `arrived` (monotonic) may be answered that nothing is here."""
-    eventlet.sleep(max(0.0, arrived + NOTHING_HERE_SECONDS - time.monotonic()))
+def as_late_as_others(reply: Reply, arrived: float) -> Later:
+    """An answer that nothing is here, to a request that came at `arrived` (monotonic)."""
+    return Later(reply, arrived + NOTHING_HERE_SECONDS)
 
 
 def _look(session: Session, public_ids: list[str]) -> list[Snapshot | None]:
@@ -95,11 +94,10 @@ class PortalEntrypoints:
         return found and resolved_links.as_installed(found, self.wiring.observes)
 
     @staticmethod
-    def _nothing_here(request: Request, arrived: float) -> Reply:
+    def _nothing_here(request: Request, arrived: float) -> Later:
         VISITS.labels("nothing").inc()
         page = views.page_not_found(locale_for(request))
-        take_as_long_as_others(arrived)
-        return answer(page, 404)
+        return as_late_as_others(answer(page, 404), arrived)
 
     def _replaced(self, request: Request, visit: ResolvedLink) -> Reply:
         VISITS.labels("replaced").inc()
@@ -119,7 +117,7 @@ class PortalEntrypoints:
 def mangled(shape: re.Pattern[str]) -> Refuse:
     """For `http`: nothing is at addresses whose token has not this shape, and their bodies are not read."""
 
-    def refuse(request: Any) -> Reply | None:
+    def refuse(request: Any) -> Later | None:
         if shape.fullmatch(request.path_values["token"]):
             return None
         return PortalEntrypoints._nothing_here(request, time.monotonic())
@@ -144,7 +142,7 @@ def link_required(
         @functools.wraps(page)
         def entrypoint(
             self: Service, request: Request, token: str, *args: Values.args, **values: Values.kwargs
-        ) -> Reply:
+        ) -> Reply | Later:
             arrived = time.monotonic()
             visit = self._find(token)
             if visit is None:

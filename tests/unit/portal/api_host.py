@@ -23,7 +23,7 @@ from services.portal.web.entrypoints import utc_now
 from services.portal.web.known_keys import KnownKeys
 from services.portal.web.limiter import Limiter
 from shared.contracts.rpc.api_keys import SCOPES
-from shared.nameko_ext.http_answers import answer_bytes
+from shared.nameko_ext.http_answers import Later, answer_bytes
 from shared.nameko_ext.http_requests import HttpRequest
 from shared.settings import Secret
 from tests.unit import tables
@@ -48,6 +48,10 @@ class Told:
     """An answer."""
 
     def __init__(self, response: Any) -> None:
+        self.not_before = 0.0
+        """Until when it is held back (monotonic)."""
+        if isinstance(response, Later):
+            response, self.not_before = response
         self.status: int = response.status_code
         head, _, body = answer_bytes(response, bodiless=False, connection=b"").partition(
             b"\r\n\r\n"

@@ -78,7 +78,7 @@ def test_every_bad_key_gets_the_same_answer(host: ApiHost, key: str) -> None:
     ):  # fmt: skip
         began = time.monotonic()
         told = host.send("GET", "/businesses", None, Authorization=header)
-        assert time.monotonic() - began >= NOTHING_HERE_SECONDS
+        assert told.not_before - began >= NOTHING_HERE_SECONDS
         refused(told, "unauthorized")
         assert told.headers["WWW-Authenticate"] == 'Bearer realm="portico"'
         answers.add(told.text)
@@ -125,7 +125,7 @@ def test_what_tells_nothing_takes_the_same_time(host: ApiHost, ada: str) -> None
     for customer_id in (ada, "A" * 22, "x"):
         began = time.monotonic()
         told.append(host.send("GET", f"/customers/{customer_id}", other))
-        assert time.monotonic() - began >= NOTHING_HERE_SECONDS
+        assert told[-1].not_before - began >= NOTHING_HERE_SECONDS
     assert 404 in SAME_TIME
     assert {(one.status, one.text) for one in told} == {(404, told[0].text)}
 

@@ -6,7 +6,6 @@ import urllib.parse
 
 import pytest
 
-from services.portal.web import entrypoints
 from tests.unit.portal.api_host import ApiHost
 
 GOOD = (
@@ -26,12 +25,6 @@ GOOD = (
     "a" * 100,
 )
 BAD = ("", " ", "a b", "a\tb", "a\nb", "a\0b", "a\x7fb", "a\x85b", "a\u00a0b", "a\u202eb", "\u2066a", "a\u2028b", "a" * 101)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals take as long as others elsewhere."""
-    monkeypatch.setattr(entrypoints, "NOTHING_HERE_SECONDS", 0.0)
 
 
 @pytest.fixture

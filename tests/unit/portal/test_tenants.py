@@ -22,7 +22,6 @@ from services.portal.handlers import appointments, customers, host_events
 from services.portal.handlers.events import handle
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, LinkEvidenceRow
 from services.portal.queries.host_events import place_of
-from services.portal.web import entrypoints
 from services.portal.web.api.door import Route
 from services.portal.web.api.entrypoints import Call
 from shared.contracts.rpc.portal import (
@@ -40,12 +39,6 @@ ROUTES = dict(routes())
 every_route = pytest.mark.parametrize("name", ROUTES)
 EXAMPLES = max(3, settings.default.max_examples // 8)  # type: ignore[union-attr]
 """Worlds a route: two dozen of them keep one rule."""
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals take as long as others elsewhere."""
-    monkeypatch.setattr(entrypoints, "NOTHING_HERE_SECONDS", 0.0)
 
 
 class World:

@@ -12,9 +12,9 @@ from werkzeug.wrappers import Response
 
 from services.portal.domain.api_keys import is_well_formed
 from services.portal.web.api import problems
-from services.portal.web.entrypoints import take_as_long_as_others
+from services.portal.web.entrypoints import as_late_as_others
 from shared.contracts.rpc.base import Arguments
-from shared.nameko_ext.http_answers import Reply
+from shared.nameko_ext.http_answers import Later, Reply
 from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.http_server import HttpServer
 from shared.nameko_ext.web import RETRY_AFTER_SECONDS, Http
@@ -87,13 +87,12 @@ class ApiHttp(Http):
         super().__init__(route.method, ROOT + route.path, refuse=self._keyless, body_limit=BODY_BYTES, **kwargs)  # fmt: skip
         self.route = route
 
-    def _keyless(self, request: Any) -> Response | None:
+    def _keyless(self, request: Any) -> Later | None:
         """What a request without a key that can be ours gets: its body is not read."""
         arrived = time.monotonic()
         if key_of(request, self.container.config["settings"].api_mode) is not None:
             return None
-        take_as_long_as_others(arrived)
-        return problems.unauthorized()
+        return as_late_as_others(problems.unauthorized(), arrived)
 
     def refusal(self, error: HTTPException) -> Response:
         return problems.of_http(error)

@@ -30,7 +30,7 @@ from services.portal.web.api.problems import Refused
 from services.portal.web.entrypoints import (
     RETRY_AFTER_SECONDS,
     PortalEntrypoints,
-    take_as_long_as_others,
+    as_late_as_others,
     utc_now,
 )
 from shared.contracts.host_api import NoArguments
@@ -39,7 +39,7 @@ from shared.contracts.rpc.base import Arguments
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, RpcError, StripeCustomerConflict
 from shared.database import UnstorableValue
 from shared.nameko_ext.batching import Batched
-from shared.nameko_ext.http_answers import PreparedAnswer
+from shared.nameko_ext.http_answers import Later, PreparedAnswer
 from shared.nameko_ext.http_answers import Reply as Answered
 from shared.nameko_ext.loops import Waker
 from shared.outbox import has_said
@@ -132,12 +132,10 @@ class ApiEntrypoints(PortalEntrypoints):
         handler: Callable[..., Reply],
         request: Any,
         values: Mapping[str, str],
-    ) -> Answered:
+    ) -> Answered | Later:
         arrived = time.monotonic()
         answer = self._attempt(route, handler, request, values)
-        if answer.status_code in SAME_TIME:
-            take_as_long_as_others(arrived)
-        return answer
+        return as_late_as_others(answer, arrived) if answer.status_code in SAME_TIME else answer
 
     def _attempt(
         self, route: Route, handler: Callable[..., Reply], request: Any, values: Mapping[str, str]
@@ -350,7 +348,7 @@ def route(
 
     def decorate(handler: Callable[[Any, Session, Call], Reply]) -> Any:
         @functools.wraps(handler)
-        def entrypoint(self: ApiEntrypoints, request: Any, **values: str) -> Answered:
+        def entrypoint(self: ApiEntrypoints, request: Any, **values: str) -> Answered | Later:
             return self._serve(made, handler, request, values)
 
         entrypoint.handler = handler  # type: ignore[attr-defined]
