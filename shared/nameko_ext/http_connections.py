@@ -78,6 +78,7 @@ class Connection:
         "_stage",
         "_turn_ends",
         "ends",
+        "since",
     )
 
     def __init__(self, server: Server, sock: Any) -> None:
@@ -87,8 +88,9 @@ class Connection:
         self._held: Held | None = None
         self._turn_ends = 0.0
         self._stage = IDLE_SECONDS
-        self.ends = time.monotonic() + IDLE_SECONDS
-        """On the monotonic clock; NEVER while a request is worked on."""
+        self.since = self.ends = NEVER
+        """From when to when its client may take its time, on the monotonic clock; NEVER while a request is worked on."""
+        self._allow(IDLE_SECONDS)
 
     @property
     def idle(self) -> bool:
@@ -178,7 +180,12 @@ class Connection:
 
     def _wait_for(self, stage: int) -> None:
         if stage != self._stage:
-            self._stage, self.ends = stage, time.monotonic() + stage
+            self._stage = stage
+            self._allow(stage)
+
+    def _allow(self, seconds: int) -> None:
+        self.since = time.monotonic()
+        self.ends = self.since + seconds
 
     def _receive(self, most: int = PIECE_BYTES) -> bytes:
         """The next bytes, none at the end. Others get their turn meanwhile. Raises OSError."""
@@ -192,7 +199,8 @@ class Connection:
 
     def _answer(self, request: HttpRequest) -> bool:
         """Answer one request; whether the connection goes on. Raises OSError."""
-        self._stage, self.ends = 0, NEVER
+        self._stage = 0
+        self.since = self.ends = NEVER
         if self._turn_ends or request.path not in PROBES:
             self._take_turn()
         else:
@@ -220,7 +228,8 @@ class Connection:
 
     def _send(self, response: Reply, connection: bytes, *, bodiless: bool = False) -> None:
         data = answer_bytes(response, bodiless=bodiless, connection=connection)
-        self._stage, self.ends = 0, time.monotonic() + ANSWER_SECONDS
+        self._stage = 0
+        self._allow(ANSWER_SECONDS)
         sent = 0
         with contextlib.suppress(BlockingIOError):
             sent = self._sock.fd.send(data)
@@ -236,6 +245,7 @@ class Connection:
         assert reader is not None
         room.expect(request.length)
         if not request.whole:
+            self._allow(BODY_SECONDS)
             with eventlet.Timeout(BODY_SECONDS, TimeoutError()):
                 if request.expects and not request.pieces:
                     self._sock.sendall(_CONTINUE)
@@ -246,6 +256,7 @@ class Connection:
                     if not (data := self._receive()):
                         raise ConnectionError
                     reader.feed(data)
+            self.since = self.ends = NEVER
         self._keep(request, room)
         return room.whole()
 
@@ -258,7 +269,8 @@ class Connection:
     def _linger(self) -> None:
         """Say that we are done, then take what is still coming: closed on unread bytes, a connection is reset and the
         client may never see our answer. Raises OSError."""
-        self._stage, self.ends = 0, time.monotonic() + LINGER_SECONDS
+        self._stage = 0
+        self._allow(LINGER_SECONDS)
         self._sock.shutdown(socket.SHUT_WR)
         left = LINGER_BYTES
         while left > 0 and (taken := len(self._receive())):

@@ -22,7 +22,7 @@ from werkzeug.routing import Map
 
 from shared.nameko_ext.http_answers import Answer, Reply, json_answer, json_error, plain_error
 from shared.nameko_ext.http_bodies import BODY_BUDGET, BodyBudget
-from shared.nameko_ext.http_connections import Connection
+from shared.nameko_ext.http_connections import NEVER, Connection
 from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.http_turns import Line
 from shared.settings import SettingsError
@@ -227,7 +227,7 @@ class HttpServer(ProviderCollector, SharedExtension):
             self._take(sock)
 
     def _take(self, sock: Any) -> None:
-        if len(self._connections) >= self._most and not self._evict_idle():
+        if len(self._connections) >= self._most and not self._make_room():
             sock.close()
             return
         with contextlib.suppress(OSError):
@@ -244,10 +244,11 @@ class HttpServer(ProviderCollector, SharedExtension):
         finally:
             self._connections.discard(connection)
 
-    def _evict_idle(self) -> bool:
-        """End those that have been idle for longest; whether there were any. More than one, as looking for one costs as much."""
-        idle: Iterable[Connection] = (one for one in self._connections if one.idle)
-        longest = heapq.nsmallest(self._most // 100 + 1, idle, key=attrgetter("ends"))
+    def _make_room(self) -> bool:
+        """End those that wait for their clients for longest, idle or in the middle of a request; whether there were any. More than one, as
+        looking for one costs as much."""
+        waiting = (one for one in self._connections if one.since != NEVER)
+        longest = heapq.nsmallest(self._most // 100 + 1, waiting, key=attrgetter("since"))
         for connection in longest:
             self._connections.discard(connection)
             connection.cut()

@@ -532,3 +532,21 @@ def test_over_its_connections_a_service_ends_those_idle_for_longest(
             assert young.held() == 100
         assert FEW - 150 < old.held() < FEW - 100
     assert "few open files are allowed" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [BEGUN + b"Content-Length: 9\r\n\r\nh", BEGUN + b"X-Never: ends\r\nX-"],
+    ids=["a body", "a head"],
+)
+def test_nor_do_requests_that_do_not_get_on_keep_others_out(
+    modest: tuple[int, Path], begun: bytes
+) -> None:
+    """As many as it holds have begun to ask something, for longer than the newcomers wait: each of these is answered."""
+    port, _ = modest
+    with contextlib.ExitStack() as stack:
+        for _ in range(FEW):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            one.sendall(begun)
+        time.sleep(1)  # all are read: none is idle
+        assert all(answers(f"http://127.0.0.1:{port}/healthz") for _ in range(20))
