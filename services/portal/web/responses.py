@@ -16,7 +16,7 @@ from shared.l10n.locales import choose_locale
 from shared.nameko_ext.http_answers import PreparedAnswer, Reply
 
 LONGEST_WISH: Final = 500
-"""How much of a browser's list of languages is read."""
+"""How much of a browser's list of languages is read, and remembered."""
 
 
 def answer(page: frame.Page, status: int = 200, **headers: str) -> Reply:
@@ -34,7 +34,7 @@ def redirect(address: str) -> Response:
 
 def locale_for(request: Request, visit: ResolvedLink | None = None) -> Locale:
     """The customer's own language, then the browser's, then the business's."""
-    asked = request.headers.get("Accept-Language", "")
+    asked = _wish(request)
     if visit is None:
         return _choose(None, asked, None)
     return _choose(visit.snapshot.locale, asked, visit.snapshot.business.locale)
@@ -42,13 +42,17 @@ def locale_for(request: Request, visit: ResolvedLink | None = None) -> Locale:
 
 @lru_cache(maxsize=1024)
 def _choose(own: str | None, asked: str, business: str | None) -> Locale:
-    accepted = parse_accept_header(asked[:LONGEST_WISH], LanguageAccept)
+    accepted = parse_accept_header(asked, LanguageAccept)
     return choose_locale((own, *(tag for tag, quality in accepted if quality > 0), business))
 
 
 def choose_for_business(request: Request, locale: str) -> Locale:
     """For somebody at the business: its own language, then the browser's."""
-    return _choose(locale, request.headers.get("Accept-Language", ""), None)
+    return _choose(locale, _wish(request), None)
+
+
+def _wish(request: Request) -> str:
+    return request.headers.get("Accept-Language", "")[:LONGEST_WISH]
 
 
 def parse_source(value: str | None) -> str | None:
