@@ -55,7 +55,12 @@ SECRETS: Final = (
     (re.compile(r"://[^/\s:@]*:[^/\s]+@"), "://***@"),
     # A run of letters is tried from its beginning alone, and no part of it given back: from each of its letters, a text
     # without an address would take time in the square of its length.
-    (re.compile(r"(?<![\w.+\-])[\w.+\-]++(?:@|%40)[\w\-]++(?:\.[\w\-]++)++"), "***@***"),
+    (
+        re.compile(
+            r"(?<![\w.+\-])(?<![\w.+\-]')[\w.+\-]++(?:'[\w.+\-]++)*+(?:@|%40)[\w\-]++(?:\.[\w\-]++)++"
+        ),
+        "***@***",
+    ),
 )
 """What must not be logged, and what stands in its place. Each takes time in proportion to the text's length."""
 _SUSPECT: Final = re.compile(

@@ -59,6 +59,19 @@ def test_redact(secret):
     assert told.startswith("something about ")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("to o'brien@example.com, d'arc%40example.com", "to ***@***, ***@***"),
+        ("{'to': 'ada@example.com'}", "{'to': '***@***'}"),
+        ("it's 'ada' who isn't 'here'", "it's 'ada' who isn't 'here'"),
+    ],
+)
+def test_an_apostrophe_is_a_part_of_an_address_and_a_quote_is_none(text, told):
+    """Nothing of the name before it stays; nothing else goes."""
+    assert redact(text) == told
+
+
 def test_ids_stay():
     """Ids that explain a story are kept, and addresses that are no secret."""
     text = "evt_1Qx in_1Qx cus_1Qx sub_1 pm_1 /connect/stripe/return /webhooks/stripe/connect"
