@@ -78,7 +78,7 @@ def test_each_skip_of_checkov_has_its_reason() -> None:
 
 @pytest.mark.parametrize("component", sorted(p.name for p in (K8S / "components").iterdir()))
 def test_each_component_is_used_by_an_overlay(component: str) -> None:
-    """Nothing lies about that no overlay renders, but what waits: the API for hosts (`test_host_api.py`), Stripe accounts (`test_stripe_accounts.py`), the Ingress for clusters without Gateway API, the rights of
+    """Nothing lies about that no overlay renders, but what waits: the API for hosts (`test_host_api.py`), Stripe accounts (`test_stripe_accounts.py`), the Ingress for clusters without Gateway API, names from the node (`test_node_local_dns.py`), the rights of
     two releases for an upgrade, the way out of a backup."""
     used = "".join(
         (K8S / "overlays" / name / "kustomization.yaml").read_text() for name in OVERLAYS
@@ -87,6 +87,7 @@ def test_each_component_is_used_by_an_overlay(component: str) -> None:
         "host-api",
         "host-api-route",
         "ingress",
+        "node-local-dns",
         "rabbitmq-last-release",
         "webhooks",
         "postgresql-restore",
