@@ -162,7 +162,7 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
         },
     )
     event.listen(engine, "handle_error", _on_error)
-    event.listen(engine, "connect", _compress_fast)
+    event.listen(engine, "connect", _meet)
     _ask_the_rested(engine)
     prepared.prepare_on(engine)
     use_few_messages(engine)
@@ -180,18 +180,22 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
     return engine
 
 
-_LZ4: Final = """
-SELECT set_config(name, 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)
-"""
+_MEETING: Final = f"""
+SELECT bool_or({prepared.IS_OURS}),
+    max(CASE name WHEN 'default_toast_compression' THEN set_config(name, 'lz4', false) END)
+FROM pg_settings WHERE {prepared.IS_OURS} OR (name = 'default_toast_compression' AND 'lz4' = ANY(enumvals))
+"""  # noqa: S608 (ours)
 
 
-def _compress_fast(connection: Any, record: Any) -> None:
-    """Have long values compressed by LZ4 where the server can: of all that it does to store a webhook, its own algorithm is a
-    seventh. A column with a compression of its own keeps it."""
+def _meet(connection: Any, record: Any) -> None:
+    """Ask a new connection whether it is ours alone, and have long values compressed by LZ4 where the server can: of all that it does to
+    store a webhook, its own algorithm is a seventh. A column with a compression of its own keeps it."""
     connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute(_LZ4)
+        cursor.execute(_MEETING)
+        is_ours, _ = cursor.fetchone()
     connection.autocommit = False
+    prepared.begin(record.info, is_ours=bool(is_ours))
 
 
 def _ask_the_rested(engine: Engine) -> None:

@@ -6,7 +6,7 @@ made for no values in particular (docs/operations.md has the memory that it take
 grow. SQLite's driver remembers its statements by itself.
 
 A pooler between us and the server gives a session's name to whoever comes next, and does not know it where it is used. It drops the
-options of the connection too, so we see that it is there, and send statements as they are.
+options of the connection too, so we see that it is there (`IS_OURS`), and send statements as they are.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ MOST: Final = 100
 """Statements that a connection has names for. Each is a plan in the server's memory; more are sent as they are."""
 OPTION: Final = "-c plan_cache_mode=force_generic_plan"
 """Among the options of a connection. Left to itself, the server plans a statement of lists anew for each list that is short."""
+
+IS_OURS: Final = "(name = 'plan_cache_mode' AND source = 'client')"
+"""Of a row of `pg_settings`: the option came through. That the setting has its value says little: a role or a database may have it by default,
+behind a pooler too."""
 
 MARK: Final = "prepared"
 """The execution option of what is marked."""
@@ -90,15 +94,20 @@ class _Plans:
         self._is_certain = False
 
 
+def begin(info: dict[str, Any], *, is_ours: bool) -> None:
+    """Note of a new connection, in what the pool knows of it, whether names may be given on it: `IS_OURS`."""
+    info[_PLANS] = _Plans() if is_ours else None
+
+
 def prepare_on(engine: Engine, planned_for: float = PLANNED_FOR) -> None:
     """Have what is marked planned once on each connection of an engine, whose connections are `shared.postgresql.Connection`s with
-    `OPTION` among their options."""
+    `OPTION` among their options. On one of which nothing was noted (`begin`) statements go as they are."""
 
     @event.listens_for(engine, "do_execute")
     def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
         if not context.execution_options.get(MARK):
             return False
-        plans = _plans_of(context.root_connection.connection, cursor)
+        plans: _Plans | None = context.root_connection.connection.info.get(_PLANS)
         ahead = None if plans is None else plans.ahead_of(statement, planned_for)
         if plans is None or ahead is None:
             return False
@@ -110,12 +119,3 @@ def prepare_on(engine: Engine, planned_for: float = PLANNED_FOR) -> None:
             plans.have_failed()
             raise
         return True
-
-
-def _plans_of(connection: Any, cursor: Any) -> _Plans | None:
-    info: dict[str, Any] = connection.info
-    if _PLANS not in info:
-        cursor.execute("SHOW plan_cache_mode")
-        info[_PLANS] = _Plans() if OPTION.endswith(f"={cursor.fetchone()[0]}") else None
-    plans: _Plans | None = info[_PLANS]
-    return plans

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from local.servers import PostgreSQL
 from shared.database import Transactions, UnstorableValue, make_engine
 from shared.postgresql import WITH_NEXT, Connection
-from shared.prepared import MOST, OPTION, prepare_on, prepared
+from shared.prepared import MOST, OPTION, begin, prepare_on, prepared
 
 MOMENT = dt.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=dt.UTC)
 ODD = 'it\'s “100%(s)s” \\ \n\t{"a"} $1 ذهب 👩‍👩‍👧'
@@ -78,6 +78,7 @@ def test_a_plan_is_made_anew_after_a_while(database: Transactions) -> None:
     how = {"options": OPTION, "connection_factory": Connection}
     engine = create_engine(database.engine.url, pool_size=1, max_overflow=0, connect_args=how)
     prepare_on(engine, planned_for=0)
+    event.listen(engine, "connect", lambda _, record: begin(record.info, is_ours=True))
     try:
         for _ in range(3):
             find(Transactions(engine), "a")
@@ -94,11 +95,17 @@ def test_a_new_connection_plans_for_itself(database: Transactions) -> None:
     assert list(plans(database).values()) == [1]
 
 
-def test_where_the_connection_is_a_poolers_nothing_is_prepared(database: Transactions) -> None:
-    """A pooler drops the options of a connection, and gives it to others between two transactions."""
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("SET plan_cache_mode = auto")
-        connection.commit()
+@pytest.mark.parametrize("default", ["auto", "force_generic_plan"])
+def test_where_the_connection_is_a_poolers_nothing_is_prepared(
+    database: Transactions, postgres: PostgreSQL, default: str
+) -> None:
+    """A pooler drops the options of a connection, and gives it to others between two transactions. What the database has by default, as
+    whoever knows what it drops may have set it, says nothing of that."""
+    engine = database.engine
+    postgres.execute(f"ALTER DATABASE prepared SET plan_cache_mode = {default}")
+    engine.dispose()
+    connect = engine.dialect.connect
+    engine.dialect.connect = lambda *args, **given: connect(*args, **given | {"options": ""})  # type: ignore[method-assign]
     note(database, "a")
     assert (find(database, "a"), plans(database)) == ([("a", MOMENT)], {})
 
