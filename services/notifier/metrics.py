@@ -8,7 +8,7 @@ EMAILS = Counter(
 PENDING = Gauge("portico_notifications_pending", "Notifications that wait to be sent")
 OLDEST_DUE = Gauge(
     "portico_notifications_oldest_due_seconds",
-    "How long the oldest notification that is due has waited",
+    "How long the oldest notification that is due, or was tried in vain, has waited",
 )
 HOOK_ATTEMPTS = Counter(
     "portico_hook_attempts_total",

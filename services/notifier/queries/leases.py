@@ -8,7 +8,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
@@ -370,13 +381,13 @@ class Backlog:
 
 
 def backlog(session: Session, now: dt.datetime) -> Backlog:
-    """What waits to be sent. Only what is due and held by nobody counts as late."""
-    active = Notification.status.in_([status.value for status in ACTIVE])
-    pending = session.scalar(select(func.count()).select_from(Notification).where(active)) or 0
-    oldest = session.scalar(
-        select(Notification.due_at)
-        .where(active, Notification.due_at <= now)
-        .order_by(Notification.due_at)
-        .limit(1)
-    )
+    """What waits to be sent. Only what is due and held by nobody counts as late; so does what was tried in vain and comes again: it has been
+    due since it was first ready, however far off its next try is."""
+    waits = Notification.status.in_([status.value for status in ACTIVE])
+    ready = func.coalesce(Notification.ready_at, Notification.created_at)
+    in_vain = and_(Notification.attempts > 0, Notification.unconfirmed_since.is_(None))
+    due = case((in_vain, ready), else_=Notification.due_at)
+    pending, oldest = session.execute(
+        select(func.count(), func.min(due).filter(due <= now)).where(waits)
+    ).one()
     return Backlog(pending, (now - oldest).total_seconds() if oldest else 0.0)

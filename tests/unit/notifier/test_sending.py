@@ -494,6 +494,34 @@ def test_the_backlog_counts_what_waits_and_how_late_it_is(house: House) -> None:
     assert (backlog.pending, backlog.oldest_due_seconds) == (1, 42)
 
 
+@pytest.mark.parametrize(
+    "outcome", [Unavailable("503"), RateLimited(START + dt.timedelta(minutes=30))]
+)
+def test_what_is_tried_in_vain_is_late_between_its_tries(
+    house: House, outcome: Unavailable | RateLimited
+) -> None:
+    """Else hours without SendGrid would look like minutes: each email is due again for a moment only."""
+    house.hear(failed())
+    house.mailer.answers = [outcome] * 2
+    house.work()
+    house.clock.forward(minutes=20)
+    house.work()
+    with house.db.reading() as session:
+        assert leases.backlog(session, house.clock()).oldest_due_seconds == 20 * 60
+
+
+def test_whom_nobody_knows_yet_is_not_late(house: House) -> None:
+    """That email waits for the host's word, and not for us."""
+    house.hear(failed())
+    house.mailer.answers = [Unavailable("503")]
+    house.work()
+    del house.portal.people["cus_1"]
+    house.clock.forward(seconds=30)
+    assert house.work() == ["unknown_customer"]
+    with house.db.reading() as session:
+        assert leases.backlog(session, house.clock()).oldest_due_seconds == 0
+
+
 def test_a_database_that_goes_away_in_the_middle_costs_no_try(house: House) -> None:
     """The lease ends by itself, and whoever takes the email then begins anew: nothing of it was tried."""
 
