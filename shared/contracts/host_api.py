@@ -63,9 +63,10 @@ class CustomerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     external_id: str
     """The host's own id of the customer, 1 to 100 characters without spaces."""
-    name: str
-    """1 to 200 characters."""
-    email: str
+    name: str | UnsetType = UNSET
+    """1 to 200 characters; a new one needs it."""
+    email: str | UnsetType = UNSET
+    """A new one needs it."""
     locale: Something | UnsetType | None = UNSET
     """`en`, `es_MX`; null: the business's."""
     timezone: Something | UnsetType | None = UNSET

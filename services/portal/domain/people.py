@@ -41,6 +41,8 @@ PROFILE: Final = tuple(field.name for field in fields(CustomerProfile))
 OPTIONAL: Final = frozenset(
     field.name for field in fields(CustomerProfile) if field.default is not MISSING
 )
+NEEDED: Final = tuple(name for name in PROFILE if name not in OPTIONAL)
+"""What a new customer must have."""
 NOT_FOR_LINKS: Final = frozenset({"email"})
 """What the answer about a link (`lookup`) leaves out: whoever holds one learns no address from it."""
 
@@ -54,7 +56,7 @@ _FIRST_COLUMNS: Final = (
 )
 COLUMNS: Final = (*_FIRST_COLUMNS, *(name for name in PROFILE if name not in _FIRST_COLUMNS))
 """The columns of an import, in the order in which they cross the wire: later ones come last."""
-COLUMNS_NEEDED: Final = ("external_id", *(name for name in PROFILE if name not in OPTIONAL))
+COLUMNS_NEEDED: Final = ("external_id", *NEEDED)
 
 
 def new_public_id() -> str:

@@ -13,6 +13,7 @@ from services.portal.handlers import arguments, existing
 from services.portal.handlers.customers import write_changes
 from services.portal.models import AppointmentRow
 from services.portal.queries import customers as people
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import AppointmentArgument, AppointmentCounts
 
 
@@ -24,9 +25,9 @@ def upsert_appointments(
     customer = existing.customer(session, customer_id, lock=True)
     known = people.appointments_of(session, customer.id, [each.external_id for each in checked])
     created = updated = 0
-    for each in checked:
+    for number, each in enumerate(checked):
         row = known.get(each.external_id)
-        values = _appointment(each, row)
+        values = _appointment(f"appointments[{number}].", each, row)
         if row is None:
             session.add(
                 AppointmentRow(
@@ -54,15 +55,21 @@ def delete_appointment(session: Session, *, customer_id: str, external_id: str) 
     return True
 
 
-def _appointment(given: AppointmentArgument, row: AppointmentRow | None) -> dict[str, Any]:
-    """What is given of an appointment, as it is stored. An end that is kept goes when the start moves past it."""
-    values: dict[str, Any] = {"title": given.title, "starts_at": given.starts_at.astimezone(dt.UTC)}
-    if given.ends_at is not UNSET:
-        values["ends_at"] = given.ends_at and given.ends_at.astimezone(dt.UTC)
-    elif row is not None and row.ends_at is not None and row.ends_at <= values["starts_at"]:
+def _appointment(at: str, given: AppointmentArgument, row: AppointmentRow | None) -> dict[str, Any]:
+    """What is given of an appointment, as it is stored. An end that is kept goes when the start moves past it. Raises InvalidArgument, which
+    says where `at`."""
+    values: dict[str, Any] = {
+        name: value.astimezone(dt.UTC) if isinstance(value, dt.datetime) else value
+        for name in ("title", "starts_at", "ends_at", "location", "status")
+        if (value := getattr(given, name)) is not UNSET
+    }
+    if row is None:
+        arguments.need(values, "title", "starts_at", at=at)
+    starts_at = values["starts_at"] if "starts_at" in values or row is None else row.starts_at
+    if (ends_at := values.get("ends_at")) is not None and ends_at <= starts_at:
+        raise InvalidArgument(f"{at}ends_at: expected a time after starts_at")
+    if "ends_at" not in values and row is not None and row.ends_at and row.ends_at <= starts_at:
         values["ends_at"] = None
-    if given.location is not UNSET:
-        values["location"] = given.location
-    if given.status is not UNSET:
-        values["status"] = given.status or "scheduled"
+    if "status" in values:
+        values["status"] = values["status"] or "scheduled"
     return values

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -264,6 +263,18 @@ NEW_BUSINESS: Final[dict[str, Any]] = {
 """What a new business has of what is not given."""
 
 
+def lacking(given: Collection[str], *fields: str, at: str = "") -> str | None:
+    """Which of these fields is not given of something new, which is nothing without it, in words; None: all are. `at` is where they stand."""
+    missing = next((field for field in fields if field not in given), None)
+    return None if missing is None else f"{at}{missing}: missing; a new one needs it"
+
+
+def need(given: Collection[str], *fields: str, at: str = "") -> None:
+    """Raises InvalidArgument for what is `lacking`."""
+    if (lacks := lacking(given, *fields, at=at)) is not None:
+        raise InvalidArgument(lacks)
+
+
 _PROFILE: Final[dict[str, Callable[[str, Any], str | None]]] = {
     "name": partial(text, longest=200),
     "email": email,
@@ -278,7 +289,7 @@ def profile_field(field: str, value: Any) -> Any:
 
 
 def appointments(given: list[AppointmentArgument]) -> list[AppointmentArgument]:
-    """The appointments, checked: each once, ending after it starts."""
+    """The appointments, checked: each once."""
     if len(given) > MAX_APPOINTMENTS:
         raise InvalidArgument(f"appointments: expected at most {MAX_APPOINTMENTS}")
     seen: set[str] = set()
@@ -289,13 +300,11 @@ def appointments(given: list[AppointmentArgument]) -> list[AppointmentArgument]:
         if external_id in seen:
             raise InvalidArgument(f"{at}.external_id: expected each appointment once")
         seen.add(external_id)
-        if isinstance(each.ends_at, dt.datetime) and each.ends_at <= each.starts_at:
-            raise InvalidArgument(f"{at}.ends_at: expected a time after starts_at")
         checked.append(
             msgspec.structs.replace(
                 each,
                 external_id=external_id,
-                title=text(f"{at}.title", each.title, 200),
+                title=UNSET if each.title is UNSET else text(f"{at}.title", each.title, 200),
                 location=UNSET
                 if each.location is UNSET
                 else optional_text(f"{at}.location", each.location, 200),

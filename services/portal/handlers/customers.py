@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from services.portal.domain.people import PROFILE, CustomerProfile, new_public_id
+from services.portal.domain.people import NEEDED, PROFILE, CustomerProfile, new_public_id
 from services.portal.domain.snapshot import Business
 from services.portal.handlers import arguments, claiming, evidence, existing, known_customers
 from services.portal.handlers.business_accounts import (
@@ -64,6 +64,7 @@ def upsert_business(
         raise NotFound("business_id: no such business")
     wanted = wanted_account(given, row)
     if row is None:
+        arguments.need(values, "name")
         session.add(
             BusinessRow(
                 business_id=business_id,
@@ -116,6 +117,7 @@ def upsert_customer(
     created = row is None
     if row is None:
         claiming.refuse_reserved(external_id)
+        arguments.need(values, *NEEDED)
         links.lock(session)
         session.refresh(business)
         row = CustomerRow(

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from services.portal.domain.enrolment import OWN_IDS, own_id
 from services.portal.domain.people import (
     COLUMNS,
+    NEEDED,
     OPTIONAL,
     PROFILE,
     PUBLIC_ID_LENGTH,
@@ -167,6 +168,8 @@ def _write(session: Session, batch: _Batch, wishes: list[_Wish]) -> list[_Wish]:
         row = known.get(wish.external_id)
         if row is None and wish.external_id.startswith(OWN_IDS):
             done.errors.append(RowError(row=wish.row, error=claiming.RESERVED))
+        elif row is None and (lacks := arguments.lacking(wish.values, *NEEDED)):
+            done.errors.append(RowError(row=wish.row, error=lacks))
         elif row is None:
             new.append(
                 {

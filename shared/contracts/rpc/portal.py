@@ -47,9 +47,10 @@ class AppointmentArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     external_id: str
     """The host's own id of it."""
-    title: str
-    """1 to 200 characters."""
-    starts_at: Annotated[dt.datetime, msgspec.Meta(tz=True)]
+    title: str | UnsetType = UNSET
+    """1 to 200 characters; a new one needs it."""
+    starts_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | UnsetType = UNSET
+    """A new one needs it."""
     ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | UnsetType | None = UNSET
     """After `starts_at`; null: none is known. One that is kept goes when `starts_at` moves past it."""
     location: str | UnsetType | None = UNSET
@@ -74,8 +75,8 @@ class BusinessArguments(Arguments, frozen=True, kw_only=True):
 
     business_id: str
     """The host's own id, 1 to 100 characters without spaces."""
-    name: str
-    """1 to 200 characters, as customers know it."""
+    name: str | UnsetType = UNSET
+    """1 to 200 characters, as customers know it; a new one needs it."""
     email: str | UnsetType | None = UNSET
     """Where its customers' answers go, and where it is asked to approve a cancellation; null: nowhere."""
     phone: str | UnsetType | None = UNSET
@@ -125,9 +126,10 @@ class CustomerArguments(Arguments, frozen=True, kw_only=True):
     """The host's own id of the business."""
     external_id: str
     """The host's own id of the customer, 1 to 100 characters without spaces."""
-    name: str
-    """1 to 200 characters."""
-    email: str
+    name: str | UnsetType = UNSET
+    """1 to 200 characters; a new one needs it."""
+    email: str | UnsetType = UNSET
+    """A new one needs it."""
     locale: str | UnsetType | None = UNSET
     """`en`, `es_MX`; null: the business's."""
     timezone: str | UnsetType | None = UNSET
@@ -143,9 +145,10 @@ class CustomerLine(msgspec.Struct, frozen=True, array_like=True):
 
     external_id: str
     """The host's own id."""
-    name: str
-    """1 to 200 characters."""
-    email: str
+    name: str | None
+    """1 to 200 characters; a new one needs it, and nothing clears it."""
+    email: str | None
+    """The same."""
     locale: str | None = None
     """`en`, `es_MX`."""
     timezone: str | None = None

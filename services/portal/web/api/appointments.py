@@ -19,8 +19,8 @@ class ApiAppointments(ApiEntrypoints):
 
     @route("POST", ALL, "customers:write", body=AppointmentsArguments, answer=AppointmentCounts)
     def api_upsert_appointments(self, session: Session, call: Call) -> Reply:
-        """Make or change a customer's appointments, by your own ids. Each has its `title` and `starts_at` in each call; what else is
-        omitted of them stays as it is, null clears it. Others stay as they are."""
+        """Make or change a customer's appointments, by your own ids. A new one needs `title` and `starts_at`; what is omitted of one that
+        is there stays as it is, null clears it. Others stay as they are."""
         done = appointments.upsert_appointments(
             session, customer_id=call.customer_id, given=call.given.appointments, now=call.now
         )

@@ -33,7 +33,7 @@ class ApiBusinesses(ApiEntrypoints):
         asks="_known_account",
     )
     def api_upsert_business(self, session: Session, call: Call) -> Reply:
-        """Make or change a business, by your own id. Its `name` is in each call; what else is omitted stays as it is, null
+        """Make or change a business, by your own id. A new one needs its `name`; what is omitted of one that is there stays as it is, null
         clears it. Only a key of the installation makes one, says from which address emails come (all businesses' domains are authenticated in one SendGrid account), on which
         Stripe account it is, or that its customers are enrolled from there."""
         if call.alone:

@@ -43,8 +43,8 @@ class ApiCustomers(ApiEntrypoints):
         creates=True,
     )
     def api_upsert_customer(self, session: Session, call: Call) -> Reply:
-        """Make or change a customer, by your own id. `name` and `email` are in each call; what else is omitted stays as it is, null
-        clears it. Answers 201 when it made them."""
+        """Make or change a customer, by your own id. A new one needs `name` and `email`; what is omitted of one who is there stays as it
+        is, null clears it. Answers 201 when it made them."""
         done = customers.upsert_customer(session, call.given, call.now, alone=call.alone)
         return Reply(done, 201 if done.created else 200)
 
