@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from services.notifier.domain.hook_signing import BOTH_FOR, Signer
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 BODY = '{"id":"evh_1","who":"Zoë"}'
 OLD, NEW = "o" * 20 + "0123456789ab", "n" * 20 + "0123456789ab"
 
@@ -74,3 +78,23 @@ def test_a_secret_is_no_key_and_has_the_standards_form() -> None:
     assert len(secret) == len("whsec_") + 44
     assert OLD not in secret
     assert secret == Signer([OLD]).secret("whe_1", 1)
+
+
+def test_the_page_says_it_so_that_it_can_be_done_without_a_library(tmp_path: Path) -> None:
+    """What docs/integration.md does with OpenSSL comes to one of the signatures, with the secret before a rotation too."""
+    page = (REPOSITORY / "docs" / "integration.md").read_text()
+    (shown,) = re.findall(r"```sh\n(# SECRET, ID.*?)```", page, re.DOTALL)
+    signer = Signer([OLD])
+    headers = signed(signer, 2, dt.timedelta(hours=1))
+    (tmp_path / "body").write_text(BODY)
+    for generation in (2, 1):
+        given = {
+            "SECRET": signer.secret("whe_1", generation),
+            "ID": headers["webhook-id"],
+            "TIMESTAMP": headers["webhook-timestamp"],
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+        }
+        done = subprocess.run(
+            ["/bin/sh", "-euc", shown], env=given, cwd=tmp_path, capture_output=True, check=True
+        )
+        assert f"v1,{done.stdout.decode()}" in headers["webhook-signature"].split(" ")
