@@ -15,7 +15,7 @@ from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
 from services.notifier.ports import Business
 
-WIDTHS = (600, 360)
+WIDTHS = (600, 320)
 SCHEMES = ("light", "dark")
 LONG = "Sonnenaufgang-Reinigungs-und-Haushaltshilfegesellschaft " * 4
 NASTY = "<b>\"Zoë\" & 'Söhne'</b> שלום וברכה " + "W" * 170
@@ -34,7 +34,7 @@ def screen(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
 
 
 def letters(kind: Kind) -> list[Letter]:
-    """The sample, in German with a pale colour and a logo that never loads, and with names that strangers chose."""
+    """The sample, in German with a pale colour and a logo that never loads, and with long amounts and names that strangers chose."""
     sample = sample_letter(kind)
     german = dataclasses.replace(sample_letter(kind, "de"), note=sample.note)
     pale = dataclasses.replace(
@@ -55,6 +55,11 @@ def letters(kind: Kind) -> list[Letter]:
             business=stranger,
             note=NASTY if sample.note else None,
             number="N" * 60,
+            amount=1_234_567_890,
+            currency="huf",
+            lines=tuple(
+                dataclasses.replace(line, amount=617_283_945, currency="huf") for line in sample.lines
+            ),
             link=sample.link and sample.link + "x" * 120,
         ),
     ]
