@@ -35,9 +35,9 @@ def advice(
     if all(line.state is State.CONFIRM for line in asking):
         return ngettext(
             "Your bank wants you to confirm this payment before it goes through. The button opens your invoice on "
-            "Stripe’s secure page; there you follow your bank’s steps.",
+            "Stripe’s secure page; follow your bank’s steps there.",
             "Your bank wants you to confirm each payment before it goes through. Its button opens the invoice on "
-            "Stripe’s secure page; there you follow your bank’s steps.",
+            "Stripe’s secure page; follow your bank’s steps there.",
             len(asking),
         )
     if observed or all(line.new_method for line in asking if line.wants_method):
