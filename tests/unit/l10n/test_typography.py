@@ -51,7 +51,24 @@ def test_french_is_set_as_french_printers_do(typed: str, set_: str) -> None:
     """No line begins with a sign, however the translator typed it; addresses and times are left alone."""
     assert typeset(typed, "fr") == set_
     assert typeset(set_, "fr") == set_
-    assert typeset(typed, "de") == typed
+    assert typeset(typed, "en") == typed
+
+
+@pytest.mark.parametrize(
+    ("language", "typed", "set_"),
+    [
+        ("de", "E-Mail-Adresse", "E\u2011Mail-Adresse"),
+        ("it", "via e-mail", "via e\u2011mail"),
+        ("nl", "E-mailadres, e-mails", "E\u2011mailadres, e\u2011mails"),
+        ("pl", "e-mailem", "e\u2011mailem"),
+        ("pt_BR", "dois e-mails", "dois e\u2011mails"),
+    ],
+)
+def test_no_line_ends_within_the_word_for_an_email(language: str, typed: str, set_: str) -> None:
+    """A letter and a hyphen would stand alone at its end; other hyphens may end a line."""
+    assert typeset(typed, language) == typeset(set_, language) == set_
+    for text in (*all_mails(language), *all_pages(language)):
+        assert re.findall(r".{0,30}\b[Ee]-[Mm]ail.{0,10}", text) == []
 
 
 def test_every_french_text_is_set_so() -> None:
