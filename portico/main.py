@@ -78,8 +78,8 @@ def root(
     """Operate Portico: one command line over its services.
 
     Reads the same settings as the services (AMQP_URI for most commands; the others name what they need). Reading
-    commands take --json. Exit codes: 0 all well, 1 something was found or is not there, 2 wrong words or settings,
-    3 something does not answer, 70 a defect in Portico.
+    commands take --json. Exit codes: 0 all well, 1 something was found or is not there, 2 a usage error or
+    wrong settings, 3 something does not answer, 70 a defect in Portico.
     """
     desk = context_of(ctx)
     desk.debug = debug

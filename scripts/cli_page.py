@@ -28,7 +28,7 @@ else can reach: use `make stack`.
 |---|---|
 | 0 | all well |
 | 1 | something was found, or is not there |
-| 2 | wrong words or settings; nothing was done |
+| 2 | a usage error or wrong settings; nothing was done |
 | 3 | something does not answer, or there is no room; the same command may work later |
 | 70 | a defect in Portico: one sentence says where; `portico --debug …` (or `PORTICO_DEBUG=1`) shows the trace, without secrets |
 | 130, 141 | ended by Ctrl-C; nobody read the output any more (`portico …` into `head`) |

@@ -110,11 +110,19 @@ class PorticoGroup(TyperGroup):
         except Stop as stop:
             _fail(stop.code, str(stop))
         except SettingsError as error:
-            _fail(USAGE, str(error).replace("Portico can't start", "This command can't run"))
+            _fail(USAGE, _of_command(str(error)))
         except Unavailable as error:
             _fail(UNAVAILABLE, one_line(str(error)))
         except Fault as fault:
             _fail(exit_of(fault.error), one_line(worded(fault)))
+
+
+def _of_command(trouble: str) -> str:
+    """What a service would say of its settings, as a command says it: it may read them from a file, too."""
+    return trouble.replace("Portico can't start", "This command can't run").replace(
+        "Set them in the environment;",
+        "Set them in the environment, or name their file with portico --env-file;",
+    )
 
 
 @contextmanager

@@ -225,7 +225,9 @@ def _examine(  # noqa: C901  (one check after another, each where what it needs 
     if "notifier" in loaded and right("webhooks", "NOTIFIER_DATABASE_URL"):
         yield from probes.hooks(loaded["notifier"])
     for area, name in skipped.items():
-        yield unknown(area, "not-looked", f"not looked at, since {name} is wrong", f"fix {name}")
+        yield unknown(
+            area, "not-looked", f"not looked at, since {name} is missing or wrong", f"fix {name}"
+        )
 
 
 def _load_rest(

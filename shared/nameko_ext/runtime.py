@@ -37,7 +37,7 @@ START_SECONDS: Final = 3
 MAX_WORKERS: Final = 50
 USAGE: Final = 2
 UNAVAILABLE: Final = 3
-"""Exit codes, as `portico` has them: wrong words or settings; something does not answer, and may later."""
+"""Exit codes, as `portico` has them: a usage error or wrong settings; something does not answer, and may later."""
 FLUSH_SECONDS: Final = 3
 """What a stopping process gives its last spans, after its work has been finished."""
 SECOND_SIGNAL: Final = b'{"event": "second signal, leaving now", "level": "error"}\n'

@@ -58,7 +58,8 @@ def letters(kind: Kind) -> list[Letter]:
             amount=1_234_567_890,
             currency="huf",
             lines=tuple(
-                dataclasses.replace(line, amount=617_283_945, currency="huf") for line in sample.lines
+                dataclasses.replace(line, amount=617_283_945, currency="huf")
+                for line in sample.lines
             ),
             link=sample.link and sample.link + "x" * 120,
         ),

@@ -121,6 +121,15 @@ def test_a_services_error_has_its_exit_code(
     assert run("events", "replay", "evt_1").exit_code == code
 
 
+def test_a_missing_setting_is_said_with_where_commands_look_for_it(run: Run) -> None:
+    """In the environment, as services do, and in a file that --env-file names, which services know nothing of."""
+    result = run("stripe", "portal-config", "--show", environ={})
+    assert result.exit_code == 2
+    assert result.stderr.startswith("This command can't run: ")
+    assert "STRIPE_API_KEY is not set" in result.stderr
+    assert "name their file with portico --env-file" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [

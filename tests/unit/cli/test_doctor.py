@@ -423,7 +423,9 @@ def test_one_wrong_setting_hides_nothing_of_the_rest() -> None:
     world.database_is = lambda service, url: looked.append(service) or ()  # type: ignore[assignment, func-returns-value]
     spoil(BILLING_DATABASE_URL="nonsense")(world)
     told = {one.area: one.text for one in world.examine() if one.code == "not-looked"}
-    assert told["database billing"] == "not looked at, since BILLING_DATABASE_URL is wrong"
+    assert (
+        told["database billing"] == "not looked at, since BILLING_DATABASE_URL is missing or wrong"
+    )
     assert looked == ["portal", "notifier"]
 
 
