@@ -49,5 +49,5 @@ def wallet(type_: str | None) -> str | None:
 
 
 def masked(name: str, last4: str) -> str:
-    """A card or an account as a row of facts has it: `Visa •••• 4242`, as on Stripe's pages."""
-    return f"{name} •••• {last4}".strip()
+    """A card or an account as a row of facts has it: `Visa •••• 4242`, as on Stripe's pages. No line ends within its number."""
+    return f"{name} ••••\N{NO-BREAK SPACE}{last4}".strip()

@@ -130,6 +130,19 @@ def test_a_small_screen_and_large_text_break_nothing(
     assert found == {}
 
 
+def test_a_hosts_name_is_whole_where_a_line_has_room_for_it(browser: Browser) -> None:
+    """Where the button leads is read as one name: it begins a new line before it is broken at a dot."""
+    context = browser.new_context(viewport={"width": 320, "height": 800})
+    page = context.new_page()
+    serve(page, PAGES)
+    page.goto(PLACE + "declined")
+    lines = page.locator(".where bdi").evaluate(
+        "e => Math.round(e.offsetHeight / parseFloat(getComputedStyle(e).lineHeight))"
+    )
+    context.close()
+    assert lines == 1
+
+
 def test_nasty_names_are_only_text(browser: Browser) -> None:
     """HTML, quotes, templates, right-to-left text and 200 characters are read as they are written; nothing runs, nothing turns around."""
     context = browser.new_context()

@@ -25,28 +25,28 @@ def test_no_name_breaks_a_header(name: str) -> None:
     [
         (
             PaymentMethod(type="card", brand="visa", last4="4242"),
-            ("Card", "Visa •••• 4242"),
+            ("Card", "Visa ••••\u00a04242"),
             "your Visa ending in 4242",
         ),
         (
             PaymentMethod(type="card", brand="American Express", last4="0005"),
-            ("Card", "American Express •••• 0005"),
+            ("Card", "American Express ••••\u00a00005"),
             "your American Express ending in 0005",
         ),
         (
             PaymentMethod(type="card", brand="new_brand", last4="1234"),
-            ("Card", "•••• 1234"),
+            ("Card", "••••\u00a01234"),
             "your card ending in 1234",
         ),
         (PaymentMethod(type="card", brand="visa"), None, "your card"),
         (
             PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789"),
-            ("Bank account", "STRIPE TEST BANK •••• 6789"),
+            ("Bank account", "STRIPE TEST BANK ••••\u00a06789"),
             "your bank account at STRIPE TEST BANK ending in 6789",
         ),
         (
             PaymentMethod(type="sepa_debit", last4="3000"),
-            ("Bank account", "•••• 3000"),
+            ("Bank account", "••••\u00a03000"),
             "your bank account ending in 3000",
         ),
         (PaymentMethod(type="bacs_debit"), None, "your bank account"),

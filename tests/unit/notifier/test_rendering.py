@@ -177,7 +177,7 @@ def test_a_debit_that_came_back_is_told_as_one(decline: Decline, words: str) -> 
     """The account is named by its bank and its end, and nobody is told of seconds: debits take days."""
     text = rendered(decline=decline, method=BANK).text
     assert words in text
-    assert "Bank account: STRIPE TEST BANK •••• 6789" in text
+    assert "Bank account: STRIPE TEST BANK ••••\u00a06789" in text
     assert "Payments from a bank account take a few days to arrive." in text
     assert "card" not in text.partition("\n--\n")[0].lower()
 

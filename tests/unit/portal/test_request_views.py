@@ -61,18 +61,18 @@ def test_each_of_several_payments_is_confirmed_by_its_own_button() -> None:
     [
         (
             PaymentMethod(type="card", brand="visa", last4="4242", exp_month=2, exp_year=2026),
-            "Visa •••• 4242 · expired 02/2026",
+            "Visa ••••\u00a04242 · expired 02/2026",
         ),
         (
             PaymentMethod(type="card", brand="amex", last4="0005", exp_month=3, exp_year=2026),
-            "American Express •••• 0005 · expires 03/2026",
+            "American Express ••••\u00a00005 · expires 03/2026",
         ),
-        (PaymentMethod(type="card", last4="0341"), "Card •••• 0341"),
+        (PaymentMethod(type="card", last4="0341"), "Card ••••\u00a00341"),
         (
             PaymentMethod(type="us_bank_account", bank="B&B", last4="6789"),
-            "B&amp;B •••• 6789",
+            "B&amp;B ••••\u00a06789",
         ),
-        (PaymentMethod(type="sepa_debit", last4="3000"), "Bank account •••• 3000"),
+        (PaymentMethod(type="sepa_debit", last4="3000"), "Bank account ••••\u00a03000"),
         (PaymentMethod(type="bacs_debit"), "Bank account"),
         (PaymentMethod(type="paypal"), "PayPal"),
     ],
