@@ -216,8 +216,7 @@ def start_tracing(settings: TracingSettings | None, service: str) -> None:
     if settings is None:
         return
     # OpenTelemetry and requests: a process that is not traced never needs them.
-    from shared.http_sessions import session_to
-    from shared.tracing.recorder import OpenTelemetryRecorder, exporting
+    from shared.tracing.recorder import OpenTelemetryRecorder, exporting, session_to
 
     session = session_to(settings.endpoint)
     tracing.use(OpenTelemetryRecorder(exporting(settings, service, session)))

@@ -25,6 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.re import parse_env_headers
 from prometheus_client import Counter
 
+from shared.settings import is_loopback
 from shared.tracing import Traced
 from shared.tracing.settings import TracingSettings
 
@@ -238,6 +239,13 @@ class WatchedExporter(SpanExporter):
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
+
+
+def session_to(endpoint: str) -> requests.Session:
+    """A session to the collector at `endpoint`. A proxy from the environment is for the world outside, not for one on this machine."""
+    session = requests.Session()
+    session.trust_env = not is_loopback(endpoint)
+    return session
 
 
 def exporting(settings: TracingSettings, service: str, session: requests.Session) -> TracerProvider:

@@ -11,15 +11,14 @@ import copy
 import datetime as dt
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
-import requests
+import urllib3
 from babel import Locale
-from requests.adapters import BaseAdapter
 from sqlalchemy import func, select
 
 from sandbox.config import SandboxConfig
@@ -63,6 +62,7 @@ from shared.contracts.accounts import OWN, StripeCustomer
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import StripeUnavailable
 from shared.contracts.rpc.modes import Observed
+from shared.http_client import HttpPool
 from shared.mode import OBSERVE
 from tests.fixtures.accounts import OWN_ALONE
 from tests.unit import tables
@@ -75,34 +75,32 @@ NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 CUSTOMER, BUSINESS = "maria@example.com", "hello@sunrise.example"
 
 
-class AtOnce(BaseAdapter):
-    """requests' transport straight into the sandbox's Stripe."""
+class AtOnce(HttpPool):
+    """A pool whose every request goes straight into the sandbox's Stripe."""
 
     def __init__(self, world: StripeApi) -> None:
-        super().__init__()
+        super().__init__(STRIPE, words=(), connections=1, timeouts=(1, 1))
         self.world = world
         self.paying: Callable[[str], None] = lambda invoice_id: None
         """Told of each wish to have an invoice paid, before Stripe has heard of it."""
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        url = urlsplit(request.url or "")
-        body = request.body or ""
-        body = body.decode() if isinstance(body, bytes) else body
-        params = {**read_form(url.query), **read_form(body)}
-        key = request.headers.get("Idempotency-Key")
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        timeouts: tuple[float, float] | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        url = urlsplit(path)
+        params = {**read_form(url.query), **read_form((body or b"").decode())}
         if url.path.endswith("/pay") and url.path.startswith("/v1/invoices/"):
             self.paying(url.path.split("/")[3])
-        answer = self.world.perform(request.method or "GET", url.path, params, key)
-        response = requests.Response()
-        response.status_code, response._content = answer.status, answer.body
-        response.url, response.request = request.url or "", request
-        response.headers.update({"Content-Type": "application/json", "Request-Id": "req_1"})
+        answer = self.world.perform(method, url.path, params, headers.get("Idempotency-Key"))
+        told = {"Content-Type": "application/json", "Request-Id": "req_1"}
         if answer.replayed:
-            response.headers["Idempotent-Replayed"] = "true"
-        return response
-
-    def close(self) -> None:
-        """Nothing is held."""
+            told["Idempotent-Replayed"] = "true"
+        return urllib3.HTTPResponse(answer.body, told, answer.status)
 
 
 @dataclass(frozen=True)
@@ -224,9 +222,7 @@ class House:
         self.world.on_event(self._told)
         self.transport = AtOnce(self.world)
         self.transport.paying = self._note_charge
-        self.gateways = StripeGateways("sk_test_" + "x" * 12, STRIPE)
-        self.gateways._session.trust_env = False
-        self.gateways._session.mount(STRIPE, self.transport)
+        self.gateways = StripeGateways("sk_test_" + "x" * 12, STRIPE, pool=self.transport)
         self.gateway = self.gateways.at(OWN)
         self.businesses = PortalBusinesses(PortalRpc(self), all_observe=False)
         self.billing = tables.empty(billing_models.Base.metadata)

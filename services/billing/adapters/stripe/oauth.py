@@ -8,17 +8,18 @@ key with `Stripe-Account` does all that they do.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import requests
 import stripe  # noqa: TID251
 import stripe.oauth_error  # noqa: TID251
+import urllib3
 
 from services.billing.adapters.stripe.client import oauth_client
 from services.billing.adapters.stripe.errors import stripe_errors, summary_of
+from services.billing.adapters.stripe.transport import PooledClient
 from services.billing.domain.errors import StripeKeyRefused
 from services.billing.domain.paying import is_live_key
 from shared.contracts.accounts import Account
@@ -32,7 +33,7 @@ from shared.contracts.rpc.errors import (
     StripeRefused,
     StripeUnavailable,
 )
-from shared.http_sessions import session_to
+from shared.http_client import HttpPool
 
 TIMEOUT: Final = (2.0, 3.4)
 """Connect and read, in seconds, while somebody at the business waits."""
@@ -89,15 +90,20 @@ class StripeConnect:
             raise ConnectNotSetUp
         told: dict[str, str] = {}
 
-        def note(response: requests.Response, *_: Any, **__: Any) -> None:
-            if response.status_code >= 400:
-                told.update(_words_of(response))
+        def note(method: str, headers: Mapping[str, str], answer: urllib3.BaseHTTPResponse) -> None:
+            if answer.status >= 400:
+                told.update(_words_of(answer))
 
         with closing(
-            session_to(self._base, words=("oauth", "token", "deauthorize"), connections=1)
-        ) as session:
-            session.hooks["response"].append(note)
-            http_client = stripe.RequestsClient(timeout=TIMEOUT, session=session)
+            HttpPool(
+                self._base,
+                words=("oauth", "token", "deauthorize"),
+                connections=1,
+                timeouts=TIMEOUT,
+                trusted=stripe.ca_bundle_path,
+            )
+        ) as pool:
+            http_client = PooledClient(self._base, pool, TIMEOUT, note)
             yield oauth_client(self._key, self._client_id, self._base, http_client), told
 
 
@@ -127,10 +133,10 @@ def _oauth_errors(told: dict[str, str], refused: type[Exception]) -> Iterator[No
             raise StripeRefused(f"Stripe refuses: {told.get('error', '')[:60]}") from None
 
 
-def _words_of(response: requests.Response) -> dict[str, str]:
+def _words_of(answer: urllib3.BaseHTTPResponse) -> dict[str, str]:
     """`error` and `error_description` of a refusal, where they are texts."""
     try:
-        body = response.json()
+        body = answer.json()
     except ValueError:
         return {}
     if not isinstance(body, dict):
