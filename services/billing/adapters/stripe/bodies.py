@@ -1,12 +1,37 @@
-"""Pages of Stripe's lists as Stripe sent them: an object is bytes, of which nothing but its id and its age is read here."""
+"""Stripe's answers read past the library: it makes an object of each part of each object, ten times as long as reading the JSON takes.
+
+Of pages of lists nothing but ids and ages is read here: an object stays bytes.
+"""
 
 from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 
 from services.billing.domain.list_sizes import ObjectPage
 from shared.contracts.rpc.errors import StripeUnavailable
 from shared.text import decode_json
+
+
+class Fields(SimpleNamespace):
+    """An object of Stripe's, with what it holds as attributes, as the library's own has it; `items`, too."""
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+def read_object(body: bytes | str) -> Fields:
+    """One object. Raises StripeUnavailable for what is none; RecursionError."""
+    try:
+        found = json.loads(body, object_hook=lambda fields: Fields(**fields))
+    except ValueError:
+        found = None
+    if not isinstance(found, Fields):
+        raise StripeUnavailable("an answer that is no object")
+    return found
 
 
 class _Object(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ class Library(NamedTuple):
     """Its resources and their methods."""
     body: Callable[..., bytes | str]
     """GET of a path with parameters: the answer's body as Stripe sent it. The library makes no objects of it, of which a page of a list
-    has thousands: 30 to 90 ms of CPU a page, in which a process answers nobody."""
+    has thousands: 30 to 90 ms of CPU a page, in which a process answers nobody. (`bodies` reads it.)"""
 
 
 def stripe_client(

@@ -19,12 +19,13 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
+from urllib.parse import quote
 
 import stripe  # noqa: TID251
 import urllib3
 from prometheus_client import Counter
 
-from services.billing.adapters.stripe.bodies import read_page
+from services.billing.adapters.stripe.bodies import read_object, read_page
 from services.billing.adapters.stripe.client import Library, OnAccount, stripe_client
 from services.billing.adapters.stripe.errors import (
     is_replayed,
@@ -204,6 +205,7 @@ class StripeGateway:
         self._click = OnAccount(gateways.click.api, account, key)
         self._work = OnAccount(gateways.work.api, account, key)
         self._body = OnAccount(gateways.work.body, account, key)
+        self._click_body = OnAccount(gateways.click.body, account, key)
 
     def __repr__(self) -> str:
         return f"StripeGateway(account={self.account!r}, livemode={self.livemode})"
@@ -324,8 +326,11 @@ class StripeGateway:
         return to_hosted_invoice(self._invoice(invoice_id))
 
     def _invoice(self, invoice_id: str, params: dict[str, Any] | None = None) -> Any:
+        # The one read on the way of each email.
         with self.errors(missing=UnknownInvoice):
-            return self._click.invoices.retrieve(invoice_id, params or {})
+            return read_object(
+                self._click_body(f"/v1/invoices/{quote(invoice_id, '')}", params or {})
+            )
 
     def payment_trace(self, invoice_id: str) -> PaymentTrace:
         with self.errors():
