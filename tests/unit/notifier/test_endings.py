@@ -133,7 +133,7 @@ def test_what_stays_past_due_is_told_when_nothing_more_was_heard(house: House) -
     silence(house)
     assert work(house) == ["sent"]
     assert house.mailed_to(BUSINESS) == ["collection_ended"]
-    assert "has not planned another try" in told(house).text
+    assert "hasn’t scheduled another try" in told(house).text
 
 
 def test_what_was_open_before_the_upgrade_is_not_told_by_silence(house: House) -> None:

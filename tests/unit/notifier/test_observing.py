@@ -12,7 +12,7 @@ from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.observing import happened_at, observed_because
 from services.notifier.domain.sending import MaybeSent
 from services.notifier.domain.vocabulary import Reason
-from services.notifier.handlers import hooks, requests, subscriptions
+from services.notifier.handlers import hook_outcomes, hooks, requests, subscriptions
 from services.notifier.models import IncidentRow
 from services.notifier.workflows import sending
 from shared import events as contract
@@ -231,7 +231,7 @@ def test_emails_to_the_business_are_observed(watched: House) -> None:
             created_at=watched.clock(),
         )
         session.add(endpoint)
-        hooks._switch_off(session, endpoint, hooks.DisabledBecause.GONE, watched.clock())
+        hook_outcomes._switch_off(session, endpoint, hooks.DisabledBecause.GONE, watched.clock())
     until_quiet(watched)
     assert watched.mailer.inbox == []
     assert {row.kind: row.status for row in watched.rows()} == {
