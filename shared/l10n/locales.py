@@ -70,10 +70,12 @@ def _spoken_as(locale: Locale) -> Locale | None:
     """The locale that somebody of this one is spoken to in; None when there is nothing in their language.
 
     Mostly their own. A language that has only the catalogue of one country is spoken as there, whole: Brazilian words
-    (`pt_BR`) are no better for having Portugal's dates around them, and the page says that it is Brazilian.
+    (`pt_BR`) are no better for having Portugal's dates around them, and the page says that it is Brazilian. Nor are English words for
+    having dates in Shaw's letters (`en_Shaw`), in which CLDR knows no names of countries besides.
     """
     if locale.language in languages() or str(locale) in languages():
-        return locale
+        unusual = locale.script or locale.variant
+        return Locale(locale.language, locale.territory) if unusual else locale
     usual = f"{locale.language}_{_territory(Locale(locale.language))}"
     return Locale.parse(usual) if usual in languages() else None
 

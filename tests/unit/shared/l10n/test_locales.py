@@ -22,6 +22,9 @@ from shared.l10n.locales import catalogue_of, choose_locale
         (("rm", "nl-BE", "de"), "nl_BE"),
         (("rm_CH", None), "en_CH"),  # English words, Switzerland's way to write amounts
         (("rm",), "en_CH"),
+        (("en-Shaw", "de"), "en"),  # the words are in Latin letters
+        (("en-Dsrt-US",), "en_US"),
+        (("en_US_POSIX",), "en_US"),
         (("ii_CN", None, ""), "en"),  # CLDR has no English for China
         ((None, "", "nonsense!", "tlh", "en-AU"), "en_AU"),
         (("xx", None, "no such thing"), "en"),
