@@ -22,7 +22,7 @@ from werkzeug.routing import Map
 
 from shared.nameko_ext.http_answers import Answer, Reply, json_answer, json_error, plain_error
 from shared.nameko_ext.http_bodies import BODY_BUDGET, BodyBudget
-from shared.nameko_ext.http_connections import NEVER, Connection
+from shared.nameko_ext.http_connections import Connection
 from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.http_turns import Line
 from shared.settings import SettingsError
@@ -37,6 +37,10 @@ BACKLOG: Final = 1024
 """Connections not accepted yet. eventlet's 50 overflow in a burst, and who is dropped tries again after a second."""
 DRAIN_SECONDS: Final = 20
 SWEEP_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 1.0
+"""What each client has to get on in, however many others want in."""
+ROOM_SECONDS: Final = 0.05
+"""How often a newcomer looks for room."""
 READINESS_SECONDS: Final = 1.0
 METRICS_SECONDS: Final = 0.1
 """For how long metrics are told again as they are: to write them down takes ten milliseconds, in which nothing else is done."""
@@ -224,12 +228,11 @@ class HttpServer(ProviderCollector, SharedExtension):
                 log.warning("connection not accepted", error=error_text(error))
                 eventlet.sleep(0.2)
                 continue
+            while len(self._connections) >= self._most and not self._make_room():
+                eventlet.sleep(ROOM_SECONDS)  # others wait with the system, in their order
             self._take(sock)
 
     def _take(self, sock: Any) -> None:
-        if len(self._connections) >= self._most and not self._make_room():
-            sock.close()
-            return
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(self, sock)
@@ -245,9 +248,10 @@ class HttpServer(ProviderCollector, SharedExtension):
             self._connections.discard(connection)
 
     def _make_room(self) -> bool:
-        """End those that wait for their clients for longest, idle or in the middle of a request; whether there were any. More than one, as
-        looking for one costs as much."""
-        waiting = (one for one in self._connections if one.since != NEVER)
+        """End those that wait for their clients for longest, idle or in the middle of a request, and for PATIENCE_SECONDS at least; whether
+        there were any. More than one, as looking for one costs as much."""
+        before = time.monotonic() - PATIENCE_SECONDS
+        waiting = (one for one in self._connections if one.since < before)
         longest = heapq.nsmallest(self._most // 100 + 1, waiting, key=attrgetter("since"))
         for connection in longest:
             self._connections.discard(connection)

@@ -542,10 +542,10 @@ def test_over_its_connections_a_service_ends_those_idle_for_longest(
 def test_nor_do_requests_that_do_not_get_on_keep_others_out(
     modest: tuple[int, Path], begun: bytes
 ) -> None:
-    """As many as it holds have begun to ask something, for longer than the newcomers wait: each of these is answered."""
+    """More than it holds have begun to ask something, and do not go on: each newcomer is answered."""
     port, _ = modest
     with contextlib.ExitStack() as stack:
-        for _ in range(FEW):
+        for _ in range(FEW + 100):
             one = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             one.sendall(begun)
         time.sleep(1)  # all are read: none is idle
