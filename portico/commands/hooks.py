@@ -148,7 +148,8 @@ def _show(one: WebhookEndpoint, as_json: bool) -> None:
         return
     say(f"{one.endpoint_id}: {one.url}")
     say(f"hears of {one.business_id or 'all businesses'}: {' '.join(one.event_types) or 'all'}")
-    say(f"{_state(one)}, failing since {as_moment(one.failing_since) or 'never'}")
+    failing = f", failing since {as_moment(one.failing_since)}" if one.failing_since else ""
+    say(f"{_state(one)}{failing}")
 
 
 @hooks.command("attempts")

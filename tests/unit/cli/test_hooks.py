@@ -55,6 +55,18 @@ def test_each_command_says_what_came_of_it(
     assert "whe_" in as_json.stdout
 
 
+@pytest.mark.parametrize(
+    ("since", "shown"),
+    [(None, "on"), ("2026-11-23T10:00:00Z", "on, failing since 2026-11-23 10:00:00")],
+)
+def test_an_endpoint_is_said_to_fail_only_while_it_does(
+    run: Run, services: FakeServices, since: str | None, shown: str
+) -> None:
+    """With the moment of its first failure in a row."""
+    services.answers["notifier", "webhook_endpoint"] = {"failing_since": since}
+    assert run("hooks", "show", ENDPOINT).stdout.splitlines()[-1] == shown
+
+
 @pytest.mark.parametrize("given", ["abc", "x", "whe_" + "a" * 37, "evh_1"])
 @pytest.mark.parametrize("words", [["show"], ["list", "--after"]])
 def test_what_can_be_no_endpoint_is_named(
