@@ -58,8 +58,8 @@ TAKE_A_VALUE = {
         "--tail",
     ),
 }
-OPERATORS = {"cert-manager", "rabbitmq-system", "cnpg-system"}
-"""Namespaces of others, which the first step of README.md makes."""
+OTHERS = {"kube-system", "cert-manager", "rabbitmq-system", "cnpg-system"}
+"""The cluster's own namespace, and those of operators, which the first step of README.md makes."""
 
 MADE_BY_OTHERS = {
     ("job", "stripe-setup"),  # made by `kubectl create job`, of the CronJob
@@ -69,7 +69,7 @@ MADE_BY_OTHERS = {
     ("pod", "postgresql-1"),
     *(("job", f"{service}-migrations-1-0-0") for service in SERVICES),
 }
-OPERATORS_LABELS = (
+OTHERS_LABELS = (
     {"app.kubernetes.io/name": "rabbitmq", "app.kubernetes.io/component": "rabbitmq"},
     {"cnpg.io/cluster": "postgresql", "cnpg.io/instanceRole": "primary"},
 )
@@ -121,7 +121,7 @@ def known() -> set[tuple[str, str]]:
 def labels() -> list[dict[str, str]]:
     found = [one["metadata"].get("labels", {}) for one in everything()]
     found += [t["metadata"]["labels"] for overlay in OVERLAYS for _, t in pod_templates(overlay)]
-    return [*found, *OPERATORS_LABELS]
+    return [*found, *OTHERS_LABELS]
 
 
 @PAGES
@@ -157,7 +157,7 @@ def test_what_a_command_names_exists(page: Path) -> None:
     """Kinds, names, labels, containers and namespaces are those of the manifests, or of what operators make of them."""
     there, kinds = known(), {kind for kind, _ in known()}
     for names, options, _ in kubectls(page):
-        assert options.get("-n", "portico") in {"portico", *OPERATORS}, options
+        assert options.get("-n", "portico") in {"portico", *OTHERS}, options
         if selector := options.get("-l"):
             wanted = dict(part.split("=") for part in selector.split(","))
             assert any(wanted.items() <= have.items() for have in labels()), selector
@@ -166,7 +166,7 @@ def test_what_a_command_names_exists(page: Path) -> None:
             assert any(f"name: {container}\n" in text for text in texts) or (
                 container == "plugin-barman-cloud"
             )
-        if names[0] in ("apply", "diff", "cnpg") or options.get("-n") in OPERATORS:
+        if names[0] in ("apply", "diff", "cnpg") or options.get("-n") in OTHERS:
             continue
         for word in names[2 if names[0] == "rollout" else 1 :]:
             if "/" in word and "=" not in word and not word.endswith("-"):

@@ -93,7 +93,7 @@ def test_shows_each_demo_customer_with_link_and_state(client, ada, autopay):
     page = client.get("/").text
     assert f'href="{LINK}"' in page
     assert "Weekly clean, $149.00 per month" in page
-    assert "Visa •••• 4242" in page
+    assert "Visa ••••\u00a04242" in page
 
 
 def test_declining_charges_at_once_and_fails(client, world, ada, autopay):
@@ -143,7 +143,7 @@ def test_a_bank_account_that_fails_later(client, world, ada, autopay):
     button = f"/sandbox/console/customers/{ada}/settle"
     assert "No debit" in press(client, button)
     said = press(client, f"/sandbox/console/customers/{ada}/empty-bank")
-    assert "pays with Bank account •••• 2227 from now on" in said
+    assert "pays with Bank account ••••\u00a02227 from now on" in said
     assert "was asked for $149.00" in press(client, f"/sandbox/console/customers/{ada}/charge")
     page = client.get("/").text
     assert "Debit under way" in page
@@ -151,7 +151,7 @@ def test_a_bank_account_that_fails_later(client, world, ada, autopay):
     assert failures(world) == []
     assert "sent Ada’s debit back" in press(client, button)
     assert len(failures(world)) == 1
-    assert "Bank account •••• 2227" in client.get("/").text
+    assert "Bank account ••••\u00a02227" in client.get("/").text
 
 
 def test_a_bank_account_that_pays(client, world, ada, autopay):

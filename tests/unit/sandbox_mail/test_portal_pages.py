@@ -115,7 +115,7 @@ def test_shows_plan_card_history_and_the_way_back(client, world, customer, subsc
     page = seen(client, session(world, customer))
     assert "Weekly clean" in page
     assert "$129.00 per week" in page
-    assert "Visa •••• 4242" in page
+    assert "Visa ••••\u00a04242" in page
     assert "Default" in page
     assert "Paid" in page
     assert f'href="{RETURN}"' in page

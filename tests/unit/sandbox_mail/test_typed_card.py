@@ -91,7 +91,7 @@ def test_prices_say_how_often():
 def test_payment_methods_have_names_people_know():
     """Cards are named by brand and last four digits, debits by their kind."""
     card = {"type": "card", "card": {"brand": "amex", "last4": "0005"}}
-    assert wording.method_name(card) == "American Express •••• 0005"
+    assert wording.method_name(card) == "American Express ••••\u00a00005"
     debit = {"type": "sepa_debit", "sepa_debit": {"last4": "3201"}}
-    assert wording.method_name(debit) == "SEPA Direct Debit •••• 3201"
+    assert wording.method_name(debit) == "SEPA Direct Debit ••••\u00a03201"
     assert wording.method_name({"type": "link"}) == "Link"
