@@ -21,8 +21,8 @@ from services.notifier.domain.hook_addresses import Target
 from services.notifier.domain.hooks import Answered
 from tests.fixtures.certificates import make_certificate
 
-SECONDS = 1.5
-"""What an attempt may take here in all."""
+LONG, SHORT = 10.0, 0.5
+"""What an attempt may take here in all: of a host that ends by itself, on however busy a machine, and of one that does not."""
 NAME = "hooks.example.com"
 
 Host = Callable[[socket.socket], None]
@@ -68,7 +68,7 @@ def call(
     given = {
         "look_up": lambda name, port: ["127.0.0.1"],
         "is_allowed": lambda address: address == "127.0.0.1",
-        "seconds": SECONDS,
+        "seconds": LONG,
         "certificates": str(trusted) if trusted else None,
     }
     caller = HostCaller(**(given | options))  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ def call(
         answer = caller.post(
             Target(scheme, NAME, port, "/in?k=1"), b'{"a":1}', {"webhook-id": "evh_1"}
         )
-        assert time.monotonic() - began < SECONDS + 1.5
+        assert time.monotonic() - began < LONG + 5
     return answer
 
 
@@ -92,6 +92,12 @@ def saying(*pieces: bytes, pause: float = 0.0, over: int = 1) -> Host:
                 time.sleep(pause)
 
     return host
+
+
+def silent(connection: socket.socket) -> None:
+    """A host that says nothing until its caller has gone."""
+    while connection.recv(65536):
+        pass
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -114,7 +120,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
         pytest.param(saying(b"H", pause=0.3, over=100), None, "unreadable", id="no-http"),
         pytest.param(saying(b"HTTP/1.1 200 OK\r\n", b"a", pause=0.3, over=100), None, None, id="drips"),
         pytest.param(saying(b""), None, "no_answer", id="hangs-up"),
-        pytest.param(lambda connection: time.sleep(SECONDS + 1), None, "timeout", id="says-nothing"),
+        pytest.param(silent, None, "timeout", id="says-nothing"),
         pytest.param(saying(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), None, "unreadable", id="upgrade"),
         pytest.param(saying(b"\x00\xff" * 500), None, "unreadable", id="noise"),
     ],
@@ -123,7 +129,8 @@ def test_a_host_that_misbehaves_costs_one_attempt_of_a_bounded_time(
     host: Host, status: int | None, error: str | None
 ) -> None:
     """Slow, false, endless or rude: the attempt ends in time, with a word for it, and nothing is followed."""
-    answer = call(host)
+    never_ends = status is None and error in (None, "timeout")
+    answer = call(host, seconds=SHORT if never_ends else LONG)
     assert answer.status == status
     if status is None and error is None:
         assert answer.error in ("timeout", "unreadable")
@@ -183,12 +190,13 @@ def test_the_certificate_is_the_names(certificates: dict[str, tuple[Path, Path]]
     assert call(tls(certificate, key), "https").error == "tls"
 
 
-@pytest.mark.parametrize("host", [saying(b"plain"), lambda connection: time.sleep(SECONDS + 1)])
+@pytest.mark.parametrize("host", [saying(b"plain"), silent])
 def test_a_handshake_that_is_none_ends(
     host: Host, certificates: dict[str, tuple[Path, Path]]
 ) -> None:
     """Plain text where TLS was expected, and a handshake that never goes on."""
-    assert call(host, "https", certificates[NAME][0]).error in ("tls", "timeout")
+    answer = call(host, "https", certificates[NAME][0], seconds=SHORT)
+    assert answer.error in ("tls", "timeout")
 
 
 def test_nobody_at_home_is_a_failed_attempt() -> None:
@@ -228,7 +236,7 @@ def test_in_green_threads_nobody_waits_for_another(
     found = json.loads(told.stdout)
     status, error, seconds = found.pop("well")
     assert (status, error) == (200, None)
-    assert seconds < SECONDS
+    assert seconds < min(one[2] for one in found.values() if one[1] == "timeout")
     assert found.pop("wrong name")[1] == "tls"
     assert {name: one[:2] for name, one in found.items()} == {
         "hangs": [None, "timeout"],
@@ -236,4 +244,4 @@ def test_in_green_threads_nobody_waits_for_another(
         "no handshake": [None, "timeout"],
         "no answer": [None, "timeout"],
     }
-    assert all(one[2] < 4 for one in found.values())
+    assert all(one[2] < 20 for one in found.values())

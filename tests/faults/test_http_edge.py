@@ -21,6 +21,8 @@ from tests.faults.system import System, answers
 
 PATIENCE = 25.0
 """Seconds: longer than any limit of the server."""
+AT_ONCE = 5.0
+"""Seconds: as long as a busy machine may take, and less than any limit of the server."""
 
 
 @contextlib.contextmanager
@@ -41,11 +43,10 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def ask(system: System, sent: bytes, service: str = "billing") -> bytes:
-    """All that the server says to these bytes until it closes, or for two seconds."""
+    """All that the server says to these bytes until it closes. Raises TimeoutError when it does not."""
     with connected(system, service) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(sent)
-        connection.settimeout(2)
         return read_all(connection)
 
 
@@ -226,7 +227,7 @@ def test_what_its_head_decides_is_answered_without_its_body(
         answer = read_all(connection)
     assert statuses(answer) == [wanted]
     assert b"\r\nConnection: close\r\n" in answer
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < AT_ONCE
 
 
 def test_a_form_in_chunks_ends_at_its_limit(system: System) -> None:
@@ -396,7 +397,7 @@ def test_slow_clients_hold_no_worker(system: System) -> None:
         with connected(system) as other:
             other.sendall(BEGUN + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}")
             assert read_all(other).split()[1] == b"400"
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < AT_ONCE
 
 
 @pytest.mark.parametrize(
