@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from services.billing.domain.accounts import ACCOUNT, mode_name
-from services.billing.domain.paying import is_live_key
+from services.billing.domain.paying import NO_SIGNING_SECRET, is_api_key, is_live_key
 from shared.contracts.accounts import Account
 from shared.known_secrets import is_guessable, is_published
 from shared.settings import Secret
@@ -164,6 +164,8 @@ def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str
             yield f"{name} is {len(secret)} characters long, it needs 16"
         elif not _VISIBLE.fullmatch(secret):
             yield f"{name} {_HIDDEN}"
+        elif is_api_key(secret):
+            yield f"{name} {NO_SIGNING_SECRET}"
         elif secret in known:
             yield f"{name} is that of {known[secret]}: whoever knows it could speak for both; make one for each"
         elif not installation.laptop and (is_published(secret) or is_guessable(secret)):

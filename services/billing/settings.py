@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from services.billing.domain.paying import is_live_key
+from services.billing.domain.paying import NO_SIGNING_SECRET, is_api_key, is_live_key
 from services.billing.domain.portal import DASHBOARD, PORTICO
 from services.billing.own_keys import AccountsFile, Installation
 from shared.mode import read_observes
@@ -106,6 +106,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         not set(connect_secrets or ()) & set(secrets or ()),
         "has a secret that stands in STRIPE_WEBHOOK_SECRETS, too: each endpoint has its own, and speaks for its own accounts alone",
     )
+    _check_signing(read, "STRIPE_WEBHOOK_SECRETS", secrets)
+    _check_signing(read, "STRIPE_CONNECT_WEBHOOK_SECRETS", connect_secrets)
     public_url = _public_url(read)
     accounts_file = _read_accounts_file(
         read, stripe, (*(secrets or ()), *(connect_secrets or ())), public_url
@@ -156,6 +158,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def _check_signing(read: Reader, name: str, secrets: tuple[Secret, ...] | None) -> None:
+    for number, secret in enumerate(secrets or (), 1):
+        told = f"entry {number} {NO_SIGNING_SECRET}"
+        read.check(name, not is_api_key(secret.reveal()), told)
+
+
 def _read_accounts_file(
     read: Reader, stripe: StripeSettings, secrets: tuple[Secret, ...], public_url: str | None
 ) -> AccountsFile | None:
@@ -198,6 +206,9 @@ def _read_stripe(read: Reader) -> StripeSettings:
         meaning="Stripe's API, or a stand-in for it",
         example=STRIPE_API,
         default=STRIPE_API,
+    )
+    read.check(
+        "STRIPE_API_BASE", not str(base).endswith("/v1"), "ends with /v1, which comes after it"
     )
     configuration = read.text(
         "STRIPE_PORTAL_CONFIGURATION",

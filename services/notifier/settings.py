@@ -146,6 +146,11 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             "is no email address; for example MAIL_FROM=Portico <billing@mail.example.com>",
         )
     reader.check(
+        "SENDGRID_API_BASE",
+        not str(settings.sendgrid_api_base).endswith("/v3"),
+        "ends with /v3, which comes after it",
+    )
+    reader.check(
         "SENDGRID_WEBHOOK_PUBLIC_KEY",
         settings.sendgrid_webhook_public_key is None
         or _is_p256(settings.sendgrid_webhook_public_key),

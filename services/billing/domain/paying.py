@@ -26,6 +26,14 @@ def is_live_key(api_key: str) -> bool:
     return api_key.split("_", 2)[1:2] == ["live"]
 
 
+def is_api_key(text: str) -> bool:
+    """Whether a text is a key of Stripe's API, where the signing secret of a webhook endpoint (`whsec_…`) is wanted."""
+    return text.startswith(("sk_", "rk_", "pk_"))
+
+
+NO_SIGNING_SECRET: Final = "is a key of Stripe's API: a signing secret begins with whsec_; `portico stripe setup` makes the endpoint and its secret"
+
+
 class Invoice(contracts.Invoice, frozen=True, kw_only=True, gc=False):
     """A Stripe invoice, fresh from the API."""
 

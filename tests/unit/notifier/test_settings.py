@@ -38,6 +38,12 @@ def test_loopback_for_hosts_is_for_a_laptop() -> None:
         load({**GOOD, "HOOK_KEYS": "short"})
 
 
+def test_a_base_that_has_the_version_already_is_refused() -> None:
+    """Each email would be refused for good, with 404."""
+    with pytest.raises(SettingsError, match="SENDGRID_API_BASE ends with /v3"):
+        load({**GOOD, "SENDGRID_API_BASE": "https://api.eu.sendgrid.com/v3/"})
+
+
 def test_one_message_names_everything_that_is_wrong() -> None:
     """All mistakes at once, and no secret in the text."""
     with pytest.raises(SettingsError) as caught:

@@ -171,6 +171,14 @@ def test_other_databases_are_refused():
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["postgresql://u:hunter2@h:port/d", "sqlite://u@h:x/d"])
+def test_a_database_url_that_nobody_could_connect_with_is_refused(url):
+    """At the start, in words, and not by a traceback when the first connection is made."""
+    with pytest.raises(SettingsError, match="is no URL that can be read") as caught:
+        read({"D_DATABASE_URL": url}, lambda reader: reader.database_url("d"))
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["yes", "TRUE", "1", "on"])
 def test_true_in_many_words(text):
     """Booleans take the words that people write."""
