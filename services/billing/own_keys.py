@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from services.billing.domain.accounts import ACCOUNT, mode_name
-from services.billing.domain.paying import NO_SIGNING_SECRET, is_api_key, is_live_key
+from services.billing.domain.paying import AN_API_KEY, is_api_key, is_live_key
 from shared.contracts.accounts import Account
 from shared.known_secrets import is_guessable, is_published
 from shared.settings import Secret
@@ -165,7 +165,7 @@ def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str
         elif not _VISIBLE.fullmatch(secret):
             yield f"{name} {_HIDDEN}"
         elif is_api_key(secret):
-            yield f"{name} {NO_SIGNING_SECRET}"
+            yield f"{name} {AN_API_KEY}"
         elif secret in known:
             yield f"{name} is that of {known[secret]}: whoever knows it could speak for both; make one for each"
         elif not installation.laptop and (is_published(secret) or is_guessable(secret)):

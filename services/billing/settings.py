@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from services.billing.domain.paying import NO_SIGNING_SECRET, is_api_key, is_live_key
+from services.billing.domain.paying import AN_API_KEY, is_api_key, is_live_key
 from services.billing.domain.portal import DASHBOARD, PORTICO
 from services.billing.own_keys import AccountsFile, Installation
 from shared.mode import read_observes
@@ -160,7 +160,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 
 def _check_signing(read: Reader, name: str, secrets: tuple[Secret, ...] | None) -> None:
     for number, secret in enumerate(secrets or (), 1):
-        told = f"entry {number} {NO_SIGNING_SECRET}"
+        told = f"entry {number} {AN_API_KEY}"
         read.check(name, not is_api_key(secret.reveal()), told)
 
 

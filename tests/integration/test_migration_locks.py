@@ -48,7 +48,9 @@ def made(postgres: PostgreSQL) -> Iterator[Callable[[str, str], str]]:
         url = postgres.create_database(names[-1])
         upgrade(service, url, revision)
         name = names[-1]
-        postgres.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '{LOOKS_FOR_DEADLOCKS_SECONDS}s'")
+        postgres.execute(
+            f"ALTER DATABASE {name} SET deadlock_timeout = '{LOOKS_FOR_DEADLOCKS_SECONDS}s'"
+        )
         return url
 
     yield database

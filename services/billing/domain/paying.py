@@ -31,7 +31,7 @@ def is_api_key(text: str) -> bool:
     return text.startswith(("sk_", "rk_", "pk_"))
 
 
-NO_SIGNING_SECRET: Final = "is a key of Stripe's API: a signing secret begins with whsec_; `portico stripe setup` makes the endpoint and its secret"
+AN_API_KEY: Final = "is a key of Stripe's API: a signing secret begins with whsec_; `portico stripe setup` makes the endpoint and its secret"
 
 
 class Invoice(contracts.Invoice, frozen=True, kw_only=True, gc=False):
