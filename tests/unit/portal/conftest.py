@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.models import Base
 from tests.unit import tables
+from tests.unit.portal.api_host import ApiHost
 from tests.unit.portal.builders import NOW
 
 
@@ -23,3 +24,9 @@ def session() -> Iterator[Session]:
 @pytest.fixture
 def now() -> dt.datetime:
     return NOW
+
+
+@pytest.fixture
+def host() -> ApiHost:
+    """A host application, and the HTTP API of a portal that is its alone."""
+    return ApiHost()

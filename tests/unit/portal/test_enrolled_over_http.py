@@ -21,11 +21,6 @@ MINE: dict[str, Any] = {
 
 
 @pytest.fixture
-def host() -> ApiHost:
-    return ApiHost()
-
-
-@pytest.fixture
 def key(host: ApiHost) -> str:
     made = host.key()
     host.ok("POST", "/businesses", made, {**SUNRISE, "enrolment": "from_stripe"})

@@ -40,11 +40,6 @@ ADA = {
 
 
 @pytest.fixture
-def host() -> ApiHost:
-    return ApiHost()
-
-
-@pytest.fixture
 def key(host: ApiHost) -> str:
     made = host.key()
     host.ok("POST", "/businesses", made, BUSINESS)

@@ -27,11 +27,6 @@ GOOD = (
 BAD = ("", " ", "a b", "a\tb", "a\nb", "a\0b", "a\x7fb", "a\x85b", "a\u00a0b", "a\u202eb", "\u2066a", "a\u2028b", "a" * 101)  # fmt: skip
 
 
-@pytest.fixture
-def host() -> ApiHost:
-    return ApiHost()
-
-
 def quoted(text: str) -> str:
     return urllib.parse.quote(text, safe="")
 

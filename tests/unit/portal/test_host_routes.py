@@ -47,11 +47,6 @@ ADA = {
 
 
 @pytest.fixture
-def host() -> ApiHost:
-    return ApiHost()
-
-
-@pytest.fixture
 def key(host: ApiHost) -> str:
     made = host.key()
     for business_id in ("sunrise", "other"):

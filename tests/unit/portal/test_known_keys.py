@@ -12,11 +12,6 @@ from tests.unit.portal.api_host import ApiHost
 
 
 @pytest.fixture
-def host() -> ApiHost:
-    return ApiHost()
-
-
-@pytest.fixture
 def key(host: ApiHost) -> str:
     return host.key()
 

@@ -21,11 +21,6 @@ URL = "https://hooks.example.com/in"
 
 
 @pytest.fixture
-def host() -> ApiHost:
-    return ApiHost()
-
-
-@pytest.fixture
 def key(host: ApiHost) -> str:
     made = host.key()
     for business_id in ("sunrise", "other"):
