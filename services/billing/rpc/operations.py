@@ -35,8 +35,9 @@ from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-MARK_LENGTH: Final = 6
-"""The least length of what an erasure looks for in bodies: a shorter text would stand in others' too."""
+MARK_LENGTH: Final = 5
+"""The least length of what an erasure looks for in bodies, that of the shortest id which a host may give (`cus_1`): a shorter text would stand
+in others' too."""
 MOST_REASON: Final = 500
 MOST_WHO: Final = 100
 ERASE_POSITION: Final = re.compile(r"inbox:.*|outbox:[0-9]{1,18}")

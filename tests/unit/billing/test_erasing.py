@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from services.billing.handlers.erasure import erase
 from services.billing.models import InboxEvent, OutboxEvent
 from services.billing.queries.erasure import ERASED
+from services.billing.service import BillingService
+from services.portal.domain.people import STRIPE_CUSTOMER
 from shared.contracts.accounts import OWN, StripeId
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.database import Transactions
 from tests.unit.billing.conftest import payload
 from tests.unit.billing.test_inbox import outbox, receive, stored
@@ -81,3 +85,19 @@ def test_what_was_said_of_a_profile_goes_too(database: Transactions, also: list[
     assert sum("dana@example.com" in row.body for row in outbox(database)) == 2
     forget(database, "cus_somebodyelse" if also else made, also)
     assert not any("dana@example.com" in row.body for row in outbox(database))
+
+
+def test_the_shortest_id_that_a_host_may_give_is_forgotten(database: Transactions) -> None:
+    """One that was mistyped is no reason to keep the customer: it is refused nowhere else."""
+
+    def short(event: dict[str, Any]) -> None:
+        event["data"]["object"]["customer"] = "cus_1"
+
+    assert re.fullmatch(STRIPE_CUSTOMER, "cus_1")
+    receive(database, EVENTS[0], short)
+    service: Any = BillingService()
+    service.database = database
+    told = service.erase_customer("cus_1", also=["a@b.cc"])
+    assert (told.emptied, kept(database)[0]) == (1, [])
+    with pytest.raises(InvalidArgument, match="marks"):
+        service.erase_customer("cus_")
