@@ -97,10 +97,14 @@ def test_a_page_in_the_way_of_a_migration_passes(made: Callable[[str, str], str]
     assert SHORT_TRY_MS < LOOKS_BY_ITSELF_MS
 
 
-def test_a_migration_that_a_deadlock_ended_tries_again(made: Callable[[str, str], str]) -> None:
-    """Where PostgreSQL looks for deadlocks sooner, and ends the migration for one."""
+def test_a_migration_that_a_deadlock_ended_tries_again(
+    made: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where PostgreSQL looks for deadlocks sooner than the migration gives way, and ends it for one."""
     url = made("portal", BEFORE)
-    one(url, f"ALTER DATABASE locks_portal SET deadlock_timeout = {SHORT_TRY_MS // 2}; SELECT 1")
+    # It looks once in a wait: by then the page has to wait too.
+    one(url, "ALTER DATABASE locks_portal SET deadlock_timeout = 1000; SELECT 1")
+    monkeypatch.setattr(migrations, "SHORT_TRY_MS", 3000)
     with ThreadPoolExecutor(1) as pool, transaction(url) as page:
         page.execute("SET deadlock_timeout = '1min'")
         page.execute(f"SELECT count(*) FROM {SECOND}")
