@@ -5,7 +5,9 @@ SHELL := /bin/sh
 
 PY := .venv/bin/python
 STRIPE_CLI := .venv/stripe-cli/node_modules/.bin/stripe
-PYTEST = STRIPE_CLI="$(abspath $(wildcard $(STRIPE_CLI)))" $(PY) -m pytest
+# Bytecode is written even where the caller's environment says otherwise: without it every worker reads and rewrites all tests anew, and
+# every process that a test starts compiles what it runs.
+PYTEST = PYTHONDONTWRITEBYTECODE= STRIPE_CLI="$(abspath $(wildcard $(STRIPE_CLI)))" $(PY) -m pytest
 DEPLOY_TOOLS := .venv/deploy
 PATHS := portico services shared local sandbox tests examples scripts deploy
 
