@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from shared.known_secrets import is_guessable, is_published
 
 T = TypeVar("T")
@@ -355,12 +352,13 @@ class Reader:
                 text = "postgresql+psycopg2://" + text.removeprefix("postgresql://")
             if not text.startswith(("postgresql+psycopg2://", "sqlite://")):
                 raise ValueError("is not a postgresql:// URL (or sqlite:// for looking around)")
+            # A third of a second of imports, for who has a database.
+            from sqlalchemy import make_url
+            from sqlalchemy.exc import ArgumentError
+
             try:
                 make_url(url := _hosts_as_query(text))
-            except (
-                ValueError,
-                ArgumentError,
-            ):  # of a port that is no number it quotes what stands there
+            except (ValueError, ArgumentError):  # of a port that is no number it quotes it
                 raise ValueError(UNREADABLE) from None
             return Secret(url)
 
