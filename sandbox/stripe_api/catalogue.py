@@ -56,8 +56,7 @@ def _make_product(world: World, params: Params) -> Object:
         "updated": now,
         "url": params.get("url"),
     }
-    world.save(product)
-    world.emit("product.created", product)
+    world.save(product, "product.created")
     return product
 
 
@@ -146,8 +145,7 @@ def _make_price(world: World, params: Params) -> Object:
         "_currency_options": params.get("currency_options") or {},
         "_tiers": pricing.tiers_of(params.get("tiers") or []),
     }
-    world.save(price)
-    world.emit("price.created", price)
+    world.save(price, "price.created")
     return price
 
 
@@ -235,8 +233,7 @@ def create_plan(world: World, ids: dict[str, str], params: Params) -> Object:
         "trial_period_days": params.get("trial_period_days"),
         "usage_type": "licensed",
     }
-    world.save(plan)
-    world.emit("plan.created", plan)
+    world.save(plan, "plan.created")
     return plan
 
 

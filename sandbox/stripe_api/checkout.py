@@ -19,7 +19,7 @@ from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, nulls
 from sandbox.stripe_api.world import RUN, World
 
 KIND = "checkout.session"
@@ -55,34 +55,30 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
         "cancel_url": params.get("cancel_url"),
         "client_reference_id": params.get("client_reference_id"),
-        "client_secret": None,
         "created": now,
         "currency": currency,
         "customer": customer["id"] if customer else None,
-        "customer_account": None,
         "customer_creation": params.get("customer_creation"),
-        "customer_details": None,
         "customer_email": params.get("customer_email"),
         "expires_at": params.get("expires_at") or now + LIVES,
-        "invoice": None,
         "livemode": world.livemode,
         "locale": params.get("locale"),
         "metadata": merged({}, params.get("metadata")),
         "mode": mode,
-        "payment_intent": None,
-        "payment_link": None,
         "payment_method_collection": params.get("payment_method_collection", "always"),
         "payment_method_types": params.get("payment_method_types") or ["card"],
         "payment_status": "no_payment_required" if mode == "setup" else "unpaid",
         "return_url": params.get("return_url"),
-        "setup_intent": None,
         "status": "open",
         "submit_type": params.get("submit_type"),
-        "subscription": None,
         "success_url": params.get("success_url"),
         "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": params.get("ui_mode", "hosted_page"),
         "url": f"{world.public_url}/c/pay/{id}#{secret('fid')}",
+        **nulls(
+            "client_secret customer_account customer_details invoice payment_intent payment_link "
+            "setup_intent subscription"
+        ),
         "_clock": customer.get("test_clock") if customer else None,
         "_application": world.application,
         "_lines": lines,
@@ -155,8 +151,7 @@ def expire(world: World, ids: dict[str, str], params: Params) -> Object:
 def _expire(world: World, session: Object) -> None:
     session["status"] = "expired"
     session["url"] = None
-    world.save(session)
-    world.emit("checkout.session.expired", session)
+    world.save(session, "checkout.session.expired")
 
 
 DUE[KIND] = lambda session: session["expires_at"] if session["status"] == "open" else None
@@ -187,8 +182,7 @@ def complete(world: World, session: Object, method_id: str, params: Params) -> O
     session["customer_details"] = details
     session["status"] = "complete"
     session["url"] = None
-    world.save(session)
-    world.emit("checkout.session.completed", session)
+    world.save(session, "checkout.session.completed")
     return session
 
 

@@ -304,8 +304,7 @@ def _settle(world: World, intent: Object) -> None:
     if session is not None:
         word = "succeeded" if result.succeeded else "failed"
         session["payment_status"] = "paid" if result.succeeded else "unpaid"
-        world.save(session)
-        world.emit(f"checkout.session.async_payment_{word}", session)
+        world.save(session, f"checkout.session.async_payment_{word}")
 
 
 def _invoice_due(invoice: Object) -> int | None:

@@ -13,7 +13,7 @@ from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, nulls
 from sandbox.stripe_api.world import World
 
 KIND = "credit_note"
@@ -48,8 +48,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     _check_given_back(params, amount - before)
     note = _new_note(world, invoice, params, lines, before, number=len(notes) + 1)
     _give_back(world, invoice, note, params)
-    world.save(note)
-    world.emit("credit_note.created", note)
+    world.save(note, "credit_note.created")
     _lower(world, invoice, intent, before, amount - before)
     return note
 
@@ -132,8 +131,6 @@ def _new_note(
         "created": now,
         "currency": invoice["currency"],
         "customer": invoice["customer"],
-        "customer_account": None,
-        "customer_balance_transaction": None,
         "discount_amount": 0,
         "discount_amounts": [],
         "effective_at": params.get("effective_at") or now,
@@ -150,7 +147,6 @@ def _new_note(
         "pretax_credit_amounts": [],
         "reason": params.get("reason"),
         "refunds": [],
-        "shipping_cost": None,
         "status": "issued",
         "subtotal": amount,
         "subtotal_excluding_tax": amount,
@@ -158,7 +154,7 @@ def _new_note(
         "total_excluding_tax": amount,
         "total_taxes": [],
         "type": "mixed" if 0 < before < amount else ("pre_payment" if before else "post_payment"),
-        "voided_at": None,
+        **nulls("customer_account customer_balance_transaction shipping_cost voided_at"),
         "_clock": invoice.get("test_clock"),
     }
 

@@ -11,7 +11,7 @@ from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import as_list, deleted, public
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, nulls
 from sandbox.stripe_api.world import World
 
 PLAIN = ("name", "email", "phone", "description", "address", "shipping", "business_name")
@@ -27,38 +27,26 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     customer: Object = {
         "id": new_id("cus", 14),
         "object": "customer",
-        "address": None,
         "balance": 0,
         "created": world.now_for({"test_clock": clock}),
-        "currency": None,
-        "customer_account": None,
-        "default_source": None,
         "delinquent": False,
-        "description": None,
-        "discount": None,
-        "email": None,
         "invoice_prefix": new_id("x", 8)[2:].upper(),
-        "invoice_settings": {
-            "custom_fields": None,
-            "default_payment_method": None,
-            "footer": None,
-            "rendering_options": None,
-        },
+        "invoice_settings": nulls("custom_fields default_payment_method footer rendering_options"),
         "livemode": world.livemode,
         "metadata": {},
-        "name": None,
         "next_invoice_sequence": 1,
-        "phone": None,
         "preferred_locales": [],
-        "shipping": None,
         "tax_exempt": "none",
         "test_clock": clock,
+        **nulls(
+            "address currency customer_account default_source description discount email name "
+            "phone shipping"
+        ),
     }
     _take(customer, params)
     attached = _attach_new(world, customer, params)
     _take_defaults(world, customer, params, attached)
-    world.save(customer)
-    world.emit("customer.created", customer)
+    world.save(customer, "customer.created")
     if attached is not None:
         world.emit("payment_method.attached", attached)
     return customer

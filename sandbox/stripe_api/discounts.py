@@ -14,7 +14,7 @@ from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.platform_rules import must_have_made
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, nulls
 from sandbox.stripe_api.world import BESIDE, World
 
 
@@ -49,8 +49,7 @@ def create_coupon(world: World, ids: dict[str, str], params: Params) -> Object:
         "times_redeemed": 0,
         "valid": True,
     }
-    world.save(coupon)
-    world.emit("coupon.created", coupon)
+    world.save(coupon, "coupon.created")
     return coupon
 
 
@@ -72,25 +71,20 @@ def redeem(
     discount: Object = {
         "id": new_id("di"),
         "object": "discount",
-        "checkout_session": None,
         "customer": customer["id"],
-        "customer_account": None,
         "end": add_interval(now, "month", months) if months else None,
-        "invoice": None,
-        "invoice_item": None,
-        "promotion_code": None,
         "source": {"coupon": coupon["id"], "type": "coupon"},
         "start": now,
         "subscription": subscription["id"] if subscription and not item else None,
         "subscription_item": item["id"] if item else None,
+        **nulls("checkout_session customer_account invoice invoice_item promotion_code"),
         "_clock": customer.get("test_clock"),
     }
     coupon["times_redeemed"] += 1
     if coupon["times_redeemed"] == coupon["max_redemptions"]:
         coupon["valid"] = False
     world.save(coupon)
-    world.save(discount)
-    world.emit("customer.discount.created", discount)
+    world.save(discount, "customer.discount.created")
     return discount
 
 

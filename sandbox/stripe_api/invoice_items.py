@@ -84,8 +84,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     if customer["currency"] is None:
         customer["currency"] = item["currency"]
         world.save(customer)
-    world.save(item)
-    world.emit("invoiceitem.created", item)
+    world.save(item, "invoiceitem.created")
     if invoice is not None:
         with world.edit(invoice, "invoice.updated"):
             put_on_invoice(world, item, invoice)

@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, nulls
 from sandbox.stripe_api.world import World
 
 DAY = 86_400
@@ -53,32 +53,25 @@ def new_invoice(
         "object": "invoice",
         "account_country": "US",
         "account_name": world.business_name,
-        "account_tax_ids": None,
         "amount_due": 0,
         "amount_overpaid": 0,
         "amount_paid": 0,
         "amount_paid_off_stripe": 0,
         "amount_remaining": 0,
         "amount_shipping": 0,
-        "application": None,
         "attempt_count": 0,
         "attempted": False,
         "auto_advance": auto_advance,
         "automatic_tax": {
-            "disabled_reason": None,
             "enabled": False,
-            "liability": None,
-            "provider": None,
-            "status": None,
+            **nulls("disabled_reason liability provider status"),
         },
         "automatically_finalizes_at": now + 3600 if auto_advance else None,
         "billing_reason": billing_reason,
         "collection_method": collection_method,
         "created": now,
         "currency": currency,
-        "custom_fields": None,
         "customer": customer["id"],
-        "customer_account": None,
         "customer_address": customer["address"],
         "customer_email": customer["email"],
         "customer_name": customer["name"],
@@ -86,21 +79,10 @@ def new_invoice(
         "customer_shipping": customer["shipping"],
         "customer_tax_exempt": customer["tax_exempt"],
         "customer_tax_ids": [],
-        "default_payment_method": None,
-        "default_source": None,
         "default_tax_rates": [],
-        "description": None,
         "discounts": [],
         "due_date": due_date,
-        "effective_at": None,
-        "ending_balance": None,
-        "footer": None,
-        "from_invoice": None,
-        "hosted_invoice_url": None,
-        "invoice_pdf": None,
         "issuer": {"type": "self"},
-        "last_finalization_error": None,
-        "latest_revision": None,
         "lines": {
             "object": "list",
             "data": [],
@@ -110,9 +92,6 @@ def new_invoice(
         },
         "livemode": world.livemode,
         "metadata": {},
-        "next_payment_attempt": None,
-        "number": None,
-        "on_behalf_of": None,
         "parent": parent,
         "payment_settings": {
             "default_mandate": None,
@@ -123,29 +102,24 @@ def new_invoice(
         "period_start": now,
         "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0,
-        "receipt_number": None,
-        "rendering": None,
-        "shipping_cost": None,
-        "shipping_details": None,
         "starting_balance": 0,
-        "statement_descriptor": None,
         "status": "draft",
-        "status_transitions": {
-            "finalized_at": None,
-            "marked_uncollectible_at": None,
-            "paid_at": None,
-            "voided_at": None,
-        },
+        "status_transitions": nulls("finalized_at marked_uncollectible_at paid_at voided_at"),
         "subtotal": 0,
         "subtotal_excluding_tax": 0,
         "test_clock": customer.get("test_clock"),
-        "threshold_reason": None,
         "total": 0,
         "total_discount_amounts": [],
         "total_excluding_tax": 0,
         "total_pretax_credit_amounts": [],
         "total_taxes": [],
-        "webhooks_delivered_at": None,
+        **nulls(
+            "account_tax_ids application custom_fields customer_account default_payment_method "
+            "default_source description effective_at ending_balance footer from_invoice "
+            "hosted_invoice_url invoice_pdf last_finalization_error latest_revision "
+            "next_payment_attempt number on_behalf_of receipt_number rendering shipping_cost "
+            "shipping_details statement_descriptor threshold_reason webhooks_delivered_at"
+        ),
         "_last_decline": None,
         "_last_method": None,
         "_exhausted": False,

@@ -78,8 +78,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     for item in items:
         if item["currency"] == invoice["currency"]:
             put_on_invoice(world, item, invoice)
-    world.save(invoice)
-    world.emit("invoice.created", invoice)
+    world.save(invoice, "invoice.created")
     return invoice
 
 

@@ -142,6 +142,5 @@ def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
     intent["status"] = "canceled"
     intent["canceled_at"] = world.now_for(intent)
     intent["cancellation_reason"] = params.get("cancellation_reason")
-    world.save(intent)
-    world.emit("payment_intent.canceled", intent)
+    world.save(intent, "payment_intent.canceled")
     return intent

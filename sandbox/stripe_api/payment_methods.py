@@ -89,8 +89,7 @@ def attach(world: World, method: Object, customer: Object) -> None:
     method["_clock"] = customer.get("test_clock")
     if method.get("card") and method["card"]["checks"]["cvc_check"] == "unchecked":
         method["card"]["checks"]["cvc_check"] = "pass"
-    world.save(method)
-    world.emit("payment_method.attached", method)
+    world.save(method, "payment_method.attached")
 
 
 def of_customer(world: World, id: str, customer: Object, param: str) -> Object:

@@ -18,18 +18,15 @@ from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.payment_methods import expired, shown
 from sandbox.stripe_api.rendering import public
-from sandbox.stripe_api.store import Object, copy
+from sandbox.stripe_api.store import Object, copy, nulls
 from sandbox.stripe_api.world import World
 
 AUTHORIZED: Object = {
-    "advice_code": None,
-    "network_advice_code": None,
-    "network_decline_code": None,
     "network_status": "approved_by_network",
-    "reason": None,
     "risk_level": "normal",
     "seller_message": "Payment complete.",
     "type": "authorized",
+    **nulls("advice_code network_advice_code network_decline_code reason"),
 }
 """`outcome` of a charge that was not refused."""
 
@@ -64,40 +61,26 @@ def new_intent(
         "amount_capturable": 0,
         "amount_details": {"tip": {}},
         "amount_received": 0,
-        "application": None,
-        "application_fee_amount": None,
-        "automatic_payment_methods": None,
-        "canceled_at": None,
-        "cancellation_reason": None,
         "capture_method": "automatic",
         "client_secret": secret(f"{id}_secret"),
         "confirmation_method": "automatic",
         "created": world.now_for(customer),
         "currency": currency.lower(),
         "customer": customer["id"] if customer else None,
-        "customer_account": None,
-        "description": None,
-        "last_payment_error": None,
-        "latest_charge": None,
         "livemode": world.livemode,
         "metadata": {},
-        "next_action": None,
-        "on_behalf_of": None,
         # https://docs.stripe.com/api/payment_intents/object: not said there, but those of invoices name them here.
         "payment_details": {"customer_reference": None, "order_reference": invoice},
-        "payment_method": None,
         "payment_method_options": {},
         "payment_method_types": ["card"],
-        "processing": None,
-        "receipt_email": None,
-        "review": None,
-        "setup_future_usage": None,
-        "shipping": None,
-        "statement_descriptor": None,
-        "statement_descriptor_suffix": None,
         "status": "requires_payment_method",
-        "transfer_data": None,
-        "transfer_group": None,
+        **nulls(
+            "application application_fee_amount automatic_payment_methods canceled_at "
+            "cancellation_reason customer_account description last_payment_error latest_charge "
+            "next_action on_behalf_of payment_method processing receipt_email review "
+            "setup_future_usage shipping statement_descriptor statement_descriptor_suffix "
+            "transfer_data transfer_group"
+        ),
         "_clock": customer.get("test_clock") if customer else None,
         "_invoice": invoice,
         "_authenticated": False,
@@ -107,8 +90,7 @@ def new_intent(
     metadata = fields.pop("metadata", None)
     intent.update({key: value for key, value in fields.items() if value is not None})
     intent["metadata"] = merged({}, metadata)
-    world.save(intent)
-    world.emit("payment_intent.created", intent)
+    world.save(intent, "payment_intent.created")
     return intent
 
 
@@ -175,8 +157,7 @@ def _ask_customer(world: World, intent: Object, result: Result) -> None:
             "url": f"{world.public_url}/sandbox/authenticate/{intent['client_secret']}",
         },
     }
-    world.save(intent)
-    world.emit("payment_intent.requires_action", intent)
+    world.save(intent, "payment_intent.requires_action")
 
 
 def _begin_debit(world: World, intent: Object, method: Object) -> None:
@@ -284,8 +265,6 @@ def new_charge(
         "amount_captured": intent["amount"] if paid else 0,
         "amount_refunded": 0,
         "application": intent["application"],
-        "application_fee": None,
-        "application_fee_amount": None,
         "balance_transaction": new_id("txn") if paid else None,
         "billing_details": method["billing_details"],
         "calculated_statement_descriptor": "PORTICO SANDBOX",
@@ -295,7 +274,6 @@ def new_charge(
         "customer": intent["customer"],
         "description": intent["description"],
         "disputed": False,
-        "failure_balance_transaction": None,
         "failure_code": decline.code if decline else None,
         "failure_message": decline.message if decline else None,
         "fraud_details": {},
@@ -308,17 +286,15 @@ def new_charge(
         "payment_method": method["id"],
         "payment_method_details": {"type": method["type"], method["type"]: details},
         "receipt_email": intent["receipt_email"],
-        "receipt_number": None,
         "receipt_url": f"{world.public_url}/sandbox/receipts/{id}" if paid else None,
         "refunded": False,
-        "review": None,
         "shipping": intent["shipping"],
-        "source": None,
         "statement_descriptor": intent["statement_descriptor"],
-        "statement_descriptor_suffix": None,
         "status": status,
-        "transfer_data": None,
-        "transfer_group": None,
+        **nulls(
+            "application_fee application_fee_amount failure_balance_transaction receipt_number "
+            "review source statement_descriptor_suffix transfer_data transfer_group"
+        ),
         "_clock": intent["_clock"],
         "_dispute_at": None,
     }

@@ -74,8 +74,7 @@ def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
         "_secret": key,
         "_used_at": None,
     }
-    world.save(session)
-    world.emit("billing_portal.session.created", session)
+    world.save(session, "billing_portal.session.created")
     return session
 
 

@@ -11,7 +11,7 @@ from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, nulls
 from sandbox.stripe_api.world import World
 
 
@@ -22,32 +22,25 @@ def make(world: World, customer: Object | None, params: Params) -> Object:
         "id": id,
         "object": "setup_intent",
         "application": world.application,
-        "automatic_payment_methods": None,
-        "cancellation_reason": None,
         "client_secret": secret(f"{id}_secret"),
         "created": world.now_for(customer),
         "customer": customer["id"] if customer else None,
-        "customer_account": None,
         "description": params.get("description"),
-        "flow_directions": None,
-        "last_setup_error": None,
-        "latest_attempt": None,
         "livemode": world.livemode,
-        "mandate": None,
         "metadata": merged({}, params.get("metadata")),
-        "next_action": None,
         "on_behalf_of": on_behalf_of(world, params),
-        "payment_method": None,
         "payment_method_options": {},
         "payment_method_types": params.get("payment_method_types") or ["card"],
-        "single_use_mandate": None,
         "status": "requires_payment_method",
         "usage": params.get("usage", "off_session"),
+        **nulls(
+            "automatic_payment_methods cancellation_reason customer_account flow_directions "
+            "last_setup_error latest_attempt mandate next_action payment_method single_use_mandate"
+        ),
         "_clock": customer.get("test_clock") if customer else None,
         "_authenticated": False,
     }
-    world.save(intent)
-    world.emit("setup_intent.created", intent)
+    world.save(intent, "setup_intent.created")
     return intent
 
 
@@ -72,8 +65,7 @@ def confirm_with(world: World, intent: Object, method: Object) -> None:
                 "url": f"{world.public_url}/sandbox/authenticate/{intent['client_secret']}",
             },
         }
-        world.save(intent)
-        world.emit("setup_intent.requires_action", intent)
+        world.save(intent, "setup_intent.requires_action")
         return
     method["_set_up"] = True
     world.save(method)
@@ -81,8 +73,7 @@ def confirm_with(world: World, intent: Object, method: Object) -> None:
         payment_methods.attach(world, method, world.get("customer", intent["customer"]))
     intent["status"] = "succeeded"
     intent["next_action"] = None
-    world.save(intent)
-    world.emit("setup_intent.succeeded", intent)
+    world.save(intent, "setup_intent.succeeded")
 
 
 def authenticate(world: World, intent: Object, *, agreed: bool = True) -> None:
@@ -145,6 +136,5 @@ def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
         )
     intent["status"] = "canceled"
     intent["cancellation_reason"] = params.get("cancellation_reason")
-    world.save(intent)
-    world.emit("setup_intent.canceled", intent)
+    world.save(intent, "setup_intent.canceled")
     return intent

@@ -26,6 +26,11 @@ def copy(value: Any) -> Any:
     return decode(encode(value))
 
 
+def nulls(names: str) -> Object:
+    """Fields, named with spaces between, that are null until something is known of them."""
+    return dict.fromkeys(names.split())
+
+
 def index_keys(obj: Object) -> tuple[Key, ...]:
     """Under which keys an object is listed. The first element is always its `object`."""
     kind = obj["object"]

@@ -67,8 +67,7 @@ def end_trial(world: World, subscription: Object) -> None:
 def warn_of_trial_end(world: World, subscription: Object) -> None:
     """The trial ends in three days, or sooner if it is a short one."""
     subscription["_trial_warned"] = True
-    world.save(subscription)
-    world.emit("customer.subscription.trial_will_end", subscription)
+    world.save(subscription, "customer.subscription.trial_will_end")
 
 
 def _due(subscription: Object) -> int | None:

@@ -21,7 +21,7 @@ from sandbox.stripe_api.method_choice import charged_method, chosen_defaults
 from sandbox.stripe_api.platform_rules import must_have_made, on_behalf_of
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, nulls
 from sandbox.stripe_api.subscription_invoices import bill
 from sandbox.stripe_api.subscription_items import change_items, new_item
 from sandbox.stripe_api.world import World
@@ -121,53 +121,43 @@ def _new_subscription(
         "id": id,
         "object": "subscription",
         "application": world.application,
-        "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
         "billing_cycle_anchor": trial_end or now,
-        "billing_cycle_anchor_config": None,
         "billing_mode": {"type": "flexible", "flexible": {"proration_discounts": "included"}},
-        "billing_thresholds": None,
         "cancel_at": params.get("cancel_at"),
         "cancel_at_period_end": params.get("cancel_at_period_end", False),
-        "canceled_at": None,
         "cancellation_details": {"comment": None, "feedback": None, "reason": None},
         "collection_method": method,
         "created": now,
         "currency": _currency(world, params, items),
         "customer": customer["id"],
-        "customer_account": None,
         "days_until_due": params.get("days_until_due"),
-        "default_payment_method": None,
-        "default_source": None,
         "default_tax_rates": [],
         "description": params.get("description"),
         "discounts": [],
-        "ended_at": None,
         "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
         "items": as_list(items, f"/v1/subscription_items?subscription={id}"),
-        "latest_invoice": None,
         "livemode": world.livemode,
         "metadata": merged({}, params.get("metadata")),
-        "next_pending_invoice_item_invoice": None,
         "on_behalf_of": on_behalf_of(world, params),
-        "pause_collection": None,
         "payment_settings": {
             "payment_method_options": None,
             "payment_method_types": None,
             "save_default_payment_method": "off",
             **(params.get("payment_settings") or {}),
         },
-        "pending_invoice_item_interval": None,
-        "pending_setup_intent": None,
-        "pending_update": None,
-        "schedule": None,
         "start_date": now,
         "status": _first_status(method, trial_end),
         "test_clock": customer.get("test_clock"),
-        "transfer_data": None,
         "trial_end": trial_end,
         "trial_settings": trial_settings,
         "trial_start": now if trial_end else None,
+        **nulls(
+            "application_fee_percent billing_cycle_anchor_config billing_thresholds canceled_at "
+            "customer_account default_payment_method default_source ended_at latest_invoice "
+            "next_pending_invoice_item_invoice pause_collection pending_invoice_item_interval "
+            "pending_setup_intent pending_update schedule transfer_data"
+        ),
         "_trial_warned": False,
     }
 

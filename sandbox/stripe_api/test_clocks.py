@@ -29,8 +29,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         "status": "ready",
         "status_details": {},
     }
-    world.save(clock)
-    world.emit("test_helpers.test_clock.created", clock)
+    world.save(clock, "test_helpers.test_clock.created")
     return clock
 
 
@@ -53,8 +52,7 @@ def advance(world: World, ids: dict[str, str], params: Params) -> Object:
     clock["frozen_time"] = until
     clock["status"] = "ready"
     clock["status_details"] = {}
-    world.save(clock)
-    world.emit("test_helpers.test_clock.ready", clock)
+    world.save(clock, "test_helpers.test_clock.ready")
     return answer
 
 

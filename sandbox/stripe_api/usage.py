@@ -32,8 +32,7 @@ def create_meter(world: World, ids: dict[str, str], params: Params) -> Object:
         "updated": now,
         "value_settings": params.get("value_settings") or {"event_payload_key": "value"},
     }
-    world.save(meter)
-    world.emit("billing.meter.created", meter)
+    world.save(meter, "billing.meter.created")
     return meter
 
 

@@ -120,10 +120,12 @@ class World:
         found = store.get(id) if store is not None else None
         return other.mode if found is not None and found["object"] == kind else None
 
-    def save(self, obj: Object) -> None:
-        """Keep an object that is new or has changed."""
+    def save(self, obj: Object, event: str | None = None) -> None:
+        """Keep an object that is new or has changed; `event` tells of it."""
         self.store.save(obj)
         self.schedule.note(self.place.namespace, obj)
+        if event is not None:
+            self.emit(event, obj)
 
     def remove(self, obj: Object) -> None:
         """Forget an object."""
