@@ -259,16 +259,7 @@ def close_event(
             raise NotQuarantined(f"{event.id} is {row.status}: there is nothing to close")
         row.status, row.closed_at = Status.CLOSED.value, now
         row.closed_reason, row.closed_by = reason, by or None
-    closed = ClosedEvent(
-        event_id=row.id,
-        type=row.type,
-        status=row.status,
-        reason=row.reason,
-        closed_at=row.closed_at,
-        closed_reason=row.closed_reason,
-        closed_by=row.closed_by,
-    )
-    return closed, fresh
+    return ClosedEvent.of(row, event_id=row.id), fresh
 
 
 def tell_evidence_again(session: Session, *, directory: Directory, now: dt.datetime) -> int | None:
@@ -320,19 +311,7 @@ def inbox_events(
 ) -> list[InboxEvent]:
     """Stored events for people, newest first, without their payloads."""
     return [
-        InboxEvent(
-            event_id=row.id,
-            type=row.type,
-            api_version=row.api_version,
-            livemode=row.livemode,
-            account=row.account or None,
-            created=row.created,
-            received_at=row.received_at,
-            status=row.status,
-            reason=row.reason,
-            closed_at=row.closed_at,
-            closed_reason=row.closed_reason,
-        )
+        InboxEvent.of(row, event_id=row.id, account=row.account or None)
         for row in queries.inbox_events(
             session, status=status, type=type, before=before, limit=limit, before_id=before_id
         )
@@ -342,33 +321,11 @@ def inbox_events(
 def show_event(session: Session, event: StripeId, *, payload: bool) -> InboxEventDetails:
     """One stored event whole. Raises UnknownInboxEvent."""
     row = _stored(session, event)
-    return InboxEventDetails(
+    return InboxEventDetails.of(
+        row,
         event_id=row.id,
-        type=row.type,
         about=row.object_id,
-        stripe_customer_id=row.stripe_customer_id,
-        api_version=row.api_version,
-        livemode=row.livemode,
         account=row.account or None,
-        created=row.created,
-        received_at=row.received_at,
-        deliveries=row.deliveries,
-        status=row.status,
-        reason=row.reason,
-        replays=row.replays,
-        closed_at=row.closed_at,
-        closed_reason=row.closed_reason,
-        closed_by=row.closed_by,
-        published=[
-            PublishedEvent(
-                event_id=one.event_id,
-                type=one.type,
-                created_at=one.created_at,
-                published_at=one.published_at,
-                attempts=one.attempts,
-                last_error=one.last_error,
-            )
-            for one in outbox.published_of(session, [event])
-        ],
+        published=[PublishedEvent.of(one) for one in outbox.published_of(session, [event])],
         payload=row.payload if payload else UNSET,
     )

@@ -68,21 +68,10 @@ def serialize_invoice(
 ) -> InvoiceState:
     """The state of an invoice as it crosses the wire."""
     method = problem.method if problem else None
-    return InvoiceState(
+    return InvoiceState.of(
+        invoice,
         invoice_id=invoice_id,
         dashboard_url=dashboard_url,
-        status=invoice.status,
-        amount_due=invoice.amount_due,
-        amount_remaining=invoice.amount_remaining,
-        amount_paid=invoice.amount_paid,
-        amount_credited=invoice.amount_credited,
-        currency=invoice.currency,
-        number=invoice.number,
-        purpose=invoice.purpose,
-        purpose_more=invoice.purpose_more,
-        next_payment_attempt=invoice.next_payment_attempt,
-        collection_method=invoice.collection_method,
-        auto_advance=invoice.auto_advance,
         processing=processing,
         decline=InvoiceDecline(reason=problem.reason, needs_new_method=needs_new_method)
         if problem and problem.reason
@@ -102,12 +91,7 @@ def _card(method: PaymentMethod) -> Card | None:
     """What callers of older releases know of a payment method; nothing but cards."""
     if method.kind is not MethodKind.CARD or not method.brand or not method.last4:
         return None
-    return Card(
-        brand=method.brand,
-        last4=method.last4,
-        exp_month=method.exp_month,
-        exp_year=method.exp_year,
-    )
+    return Card.of(method)
 
 
 def hosted_invoice_url(

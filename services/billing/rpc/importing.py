@@ -81,13 +81,4 @@ class Importing(BillingEntrypoints):
 
 
 def _progress(progress: Progress, wait: float = 0.0, held: str | None = None) -> ImportProgress:
-    return ImportProgress(
-        what=progress.what,
-        customers=progress.customers,
-        subscriptions=progress.subscriptions,
-        invoices=progress.invoices,
-        events=progress.events,
-        reads=progress.reads,
-        wait=wait,
-        held=held,
-    )
+    return ImportProgress.of(progress, wait=wait, held=held)

@@ -43,16 +43,11 @@ def observed_charges(
 
 
 def _charge(row: PaymentTry, invoice: Invoice | None) -> ObservedCharge:
-    return ObservedCharge(
-        account=row.account,
+    return ObservedCharge.of(
+        row,
         on_behalf_of=row.on_behalf_of or "",
-        stripe_customer_id=row.stripe_customer_id,
-        invoice_id=row.invoice_id,
-        payment_method_id=row.payment_method_id,
-        change_id=row.change_id,
         amount=row.amount or 0,
         currency=row.currency or "",
-        at=row.at,
         number=invoice.number if invoice else None,
         invoice_status=invoice.status if invoice else None,
         amount_paid=invoice.amount_paid if invoice else None,

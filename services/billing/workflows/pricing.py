@@ -45,22 +45,11 @@ def _look(gateway: PaymentGateway, subscription_id: str) -> Price | None:
 
 
 def _told(seen: PriceLook) -> SubscriptionPrice:
-    coming, terms = seen.next_invoice, seen.terms
-    return SubscriptionPrice(
+    return SubscriptionPrice.of(
+        seen.terms,
         upcoming=True,
-        pricing=terms.pricing,
-        amount=terms.amount,
-        currency=terms.currency,
-        interval=terms.interval,
-        interval_count=terms.interval_count,
-        discounted=terms.discounted,
         collection_paused=bool(seen.collection_paused),
         collection_resumes_at=seen.collection_resumes_at,
         trial_ends_at=seen.trial_ends_at,
-        next_invoice=NextInvoice(
-            amount=coming.amount,
-            recurring=coming.recurring,
-            discount=coming.discount,
-            until=coming.until,
-        ),
+        next_invoice=NextInvoice.of(seen.next_invoice),
     )

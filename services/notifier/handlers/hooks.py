@@ -50,18 +50,7 @@ class HookRules:
 
 def view(row: HookEndpoint) -> contract.WebhookEndpoint:
     """An endpoint, for its host."""
-    return contract.WebhookEndpoint(
-        endpoint_id=row.endpoint_id,
-        business_id=row.business_id,
-        url=row.url,
-        event_types=row.event_types,
-        enabled=row.enabled,
-        disabled_because=row.disabled_because,
-        disabled_at=row.disabled_at,
-        created_at=row.created_at,
-        rotated_at=row.rotated_at,
-        failing_since=row.failing_since,
-    )
+    return contract.WebhookEndpoint.of(row)
 
 
 def find(
@@ -239,25 +228,17 @@ def attempts(
     session: Session, endpoint_id: str, limit: int, before: int | None, event_id: str | None
 ) -> list[contract.WebhookAttempt]:
     """What was tried, newest first."""
-    found = []
     rows = hook_deliveries.attempts(session, endpoint_id, limit, before, event_id)
-    for row, type_, delivery_status, due_at in rows:
-        waits = delivery_status == DeliveryStatus.PENDING
-        found.append(
-            contract.WebhookAttempt(
-                attempt_id=row.attempt_id,
-                endpoint_id=row.endpoint_id,
-                event_id=row.hook_event_id,
-                type=type_,
-                at=row.at,
-                status=row.status,
-                milliseconds=row.milliseconds,
-                error=row.error,
-                delivery_status=delivery_status,
-                next_try_at=due_at if waits else None,
-            )
+    return [
+        contract.WebhookAttempt.of(
+            row,
+            event_id=row.hook_event_id,
+            type=type_,
+            delivery_status=delivery_status,
+            next_try_at=due_at if delivery_status == DeliveryStatus.PENDING else None,
         )
-    return found
+        for row, type_, delivery_status, due_at in rows
+    ]
 
 
 def record_events(session: Session, batch: Sequence[Event], now: dt.datetime) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.domain.vocabulary import Reason, Status
-from services.notifier.handlers.requests import UnknownNotification, fields_of
+from services.notifier.handlers.requests import UnknownNotification
 from services.notifier.handlers.results import finish
 from services.notifier.models import Notification
 from services.notifier.queries import incidents, notifications
@@ -56,30 +56,12 @@ def _was_observed(row: Notification) -> bool:
 
 
 def _view(row: Notification, incident: Incident | None) -> contract.ObservedNotification:
-    return contract.ObservedNotification(
-        **fields_of(row),
+    return contract.ObservedNotification.of(
+        row,
         business_id=row.business_id or "",
-        on_behalf_of=row.on_behalf_of,
         occurred_at=row.occurred_at or row.created_at,
         observed_at=row.finished_at or row.created_at,
-        invoice=_invoice(incident) if incident is not None else None,
-    )
-
-
-def _invoice(incident: Incident) -> contract.ObservedInvoice:
-    return contract.ObservedInvoice(
-        status=incident.status,
-        currency=incident.currency,
-        amount_due=incident.amount_due,
-        amount_remaining=incident.amount_remaining,
-        amount_paid=incident.amount_paid,
-        amount_credited=incident.amount_credited,
-        number=incident.number,
-        attempt_count=incident.attempt_count,
-        first_failed_at=incident.first_failed_at,
-        last_failed_at=incident.last_failed_at,
-        next_payment_attempt=incident.next_payment_attempt,
-        closed_at=incident.closed_at,
+        invoice=contract.ObservedInvoice.of(incident) if incident is not None else None,
     )
 
 
@@ -114,7 +96,7 @@ def accept(
         finish(row, Status.SUPPRESSED, Reason.NEWER_ACCEPTED, now)
     accepted -= {row.notification_id for row in told_in_another}
     return [
-        contract.AcceptedNotification(**fields_of(rows[wanted]), accepted=wanted in accepted)
+        contract.AcceptedNotification.of(rows[wanted], accepted=wanted in accepted)
         for wanted in ids
     ]
 

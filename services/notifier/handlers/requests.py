@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -27,36 +27,6 @@ class UnknownNotification(NotFound):
     """There is no such notification."""
 
 
-def view(row: Notification) -> contract.Notification:
-    """A notification as others may see it."""
-    return contract.Notification(**fields_of(row))
-
-
-def fields_of(row: Notification) -> dict[str, Any]:
-    """The same, for an answer that says more."""
-    return {
-        "notification_id": row.notification_id,
-        "account": row.account,
-        "kind": row.kind,
-        "status": row.status,
-        "reason": row.reason,
-        "invoice_id": row.invoice_id,
-        "attempt": row.attempt,
-        "stripe_customer_id": row.stripe_customer_id,
-        "customer_id": row.customer_id,
-        "correlation_id": row.correlation_id,
-        "attempts": row.attempts,
-        "lookups": row.lookups,
-        "last_error": row.last_error,
-        "provider_message_id": row.provider_message_id,
-        "created_at": row.created_at,
-        "due_at": row.due_at,
-        "unconfirmed_since": row.unconfirmed_since,
-        "sent_at": row.sent_at,
-        "delivered_at": row.delivered_at,
-    }
-
-
 def notifications(
     session: Session,
     account: Account,
@@ -75,7 +45,7 @@ def notifications(
         limit=max(1, min(limit, 500)),
         status=status,
     )
-    return [view(row) for row in rows]
+    return [contract.Notification.of(row) for row in rows]
 
 
 def of_invoices(
@@ -83,7 +53,7 @@ def of_invoices(
 ) -> list[contract.Notification]:
     """Notifications about these invoices, newest first."""
     return [
-        view(row)
+        contract.Notification.of(row)
         for row in notification_queries.about_invoices(
             session, account, invoice_ids, limit=MOST_OF_INVOICES
         )
@@ -106,10 +76,10 @@ def resend(
         waits = original.status in ACTIVE
         if not waits:
             welcomes.send_again(session, original, now)
-        return _requested(original, created=not waits)
+        return contract.RequestedNotification.of(original, created=not waits)
     count, waiting = resends.count_resends(session, notification_id)
     if waiting is not None:
-        return _requested(waiting, created=False)
+        return contract.RequestedNotification.of(waiting, created=False)
     return _ask(session, _once_more(original, count + 1, now))
 
 
@@ -136,7 +106,9 @@ def resend_failed(
     failed = found[:limit]
     rows = failed if dry_run else [_add(session, _once_more(row, 1, now))[0] for row in failed]
     return contract.ResentNotifications(
-        notifications=[view(row) for row in rows], more=more, failed_before=before
+        notifications=[contract.Notification.of(row) for row in rows],
+        more=more,
+        failed_before=before,
     )
 
 
@@ -202,7 +174,7 @@ def send_fresh_link(
 
 def _ask(session: Session, new: NewNotification) -> contract.RequestedNotification:
     row, created = _add(session, new)
-    return _requested(row, created=created)
+    return contract.RequestedNotification.of(row, created=created)
 
 
 def _add(session: Session, new: NewNotification) -> tuple[Notification, bool]:
@@ -212,7 +184,3 @@ def _add(session: Session, new: NewNotification) -> tuple[Notification, bool]:
     if row is None:
         raise LookupError("a notification that was just written is gone")
     return row, created
-
-
-def _requested(row: Notification, *, created: bool) -> contract.RequestedNotification:
-    return contract.RequestedNotification(**fields_of(row), created=created)

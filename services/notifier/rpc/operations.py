@@ -190,7 +190,7 @@ class Operations:
                 raise NotFound("notification_id: there is no such notification")
             if not notifications.cancel(row, _now()):
                 raise TooLate(f"this notification is {row.status}: there is nothing to cancel")
-            return asking.view(row)
+            return Notification.of(row)
 
     @rpc
     def story(

@@ -43,8 +43,6 @@ OPTIONAL: Final = frozenset(
 )
 NEEDED: Final = tuple(name for name in PROFILE if name not in OPTIONAL)
 """What a new customer must have."""
-NOT_FOR_LINKS: Final = frozenset({"email"})
-"""What the answer about a link (`lookup`) leaves out: whoever holds one learns no address from it."""
 
 _FIRST_COLUMNS: Final = (
     "external_id",

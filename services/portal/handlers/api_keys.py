@@ -105,14 +105,4 @@ def recognise(
 
 
 def _about(row: ApiKeyRow, business_id: str | None) -> ApiKey:
-    return ApiKey(
-        key_id=row.key_id,
-        name=row.name,
-        business_id=business_id,
-        scopes=row.scopes.split(),
-        hint=row.hint,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-        last_used_at=row.last_used_at,
-    )
+    return ApiKey.of(row, business_id=business_id, scopes=row.scopes.split())

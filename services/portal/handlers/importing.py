@@ -318,13 +318,10 @@ def find(
         raise NotFound(
             "reference: no such customer; expected Portico's id, Stripe's id (cus_…), or your own id with its business"
         )
-    return FoundCustomer(
-        account=row.account,
+    return FoundCustomer.of(
+        row,
         customer_id=row.public_id,
         business_id=business.business_id,
-        external_id=row.external_id,
-        email=row.email,
-        platform_stripe_customer_id=row.platform_stripe_customer_id,
         only_on_behalf_of=only_on_behalf_of(session, row),
         merged_ids=aliases.of_customer(session, row),
     )

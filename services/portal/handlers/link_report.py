@@ -57,22 +57,11 @@ def evidence(
     return LinkEvidence(
         evidence=sorted(said, key=lambda one: one.said_at)[-MOST_EVIDENCE:],
         conflicts=[
-            EvidenceConflict(
-                account=row.account,
-                on_behalf_of=row.on_behalf_of,
-                stripe_customer_id=row.stripe_customer_id,
-                customer_id=row.customer_id,
-                reason=row.reason,
-                evidence=row.evidence,
-                event_id=row.event_id,
-                seen_at=row.seen_at,
-            )
-            for row in sorted(open_conflicts, key=lambda row: row.seen_at)
+            EvidenceConflict.of(row) for row in sorted(open_conflicts, key=lambda row: row.seen_at)
         ],
         links=[
-            EvidenceLink(
-                account=one.row.account,
-                on_behalf_of=one.row.on_behalf_of,
+            EvidenceLink.of(
+                one.row,
                 customer_id=one.row.public_id,
                 stripe_customer_id=one.row.platform_stripe_customer_id,
                 source=one.row.link_source or Source.UNKNOWN.value,
@@ -117,21 +106,13 @@ def _effect(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> E
 
 def _evidence(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> Evidence:
     named = found.named(row)
-    return Evidence(
-        account=row.account,
-        on_behalf_of=row.on_behalf_of,
-        stripe_customer_id=row.stripe_customer_id,
-        source=row.source,
-        object_id=row.object_id,
+    return Evidence.of(
+        row,
         customer_id=None if named is None else found.customers[named].row.public_id,
         names=row.customer_ref,
         business_id=row.business_ref,
-        denies=row.denies,
         effect=_effect(found, row, decided).value,
         reason=row.refused,
-        said_at=row.said_at,
-        withdrawn_at=row.withdrawn_at,
-        event_id=row.event_id,
     )
 
 
@@ -141,10 +122,9 @@ def unknown(session: Session, *, business_id: str | None, after: int, limit: int
     found = links.unknown_links(session, business.id if business else None, after, limit)
     return UnknownLinks(
         links=[
-            UnknownLink(
-                account=one.row.account,
+            UnknownLink.of(
+                one.row,
                 customer_id=one.row.public_id,
-                external_id=one.row.external_id,
                 business_id=one.business_id,
                 stripe_customer_id=one.row.platform_stripe_customer_id or "",
             )

@@ -127,17 +127,12 @@ def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> InvoiceSta
     subscription = subscriptions.state_of(session, named(row.account, row.subscription_id))
     settled = settlement(invoice)
     plan = invoice.retry_plan(subscription, now)
-    return InvoiceStanding(
-        account=row.account,
-        invoice_id=row.invoice_id,
-        number=row.number,
-        status=row.status,
-        currency=row.currency,
+    return InvoiceStanding.of(
+        row,
         due=row.amount_due,
         remaining=row.amount_remaining,
         paid=settled.paid,
         forgiven=settled.forgiven,
-        attempt_count=row.attempt_count,
         stopped=collection_stopped(invoice, subscription),
         needs_confirmation=invoice.needs_confirmation,
         retry=plan.retry,
@@ -147,13 +142,7 @@ def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> InvoiceSta
 
 
 def _customer(row: CustomerRow) -> TimelineCustomer:
-    return TimelineCustomer(
-        account=row.account,
-        customer_id=row.public_id,
-        external_id=row.external_id,
-        platform_stripe_customer_id=row.platform_stripe_customer_id,
-        link_generation=row.link_generation,
-    )
+    return TimelineCustomer.of(row, customer_id=row.public_id)
 
 
 def _step(at: dt.datetime, what: str, text: str, **more: Any) -> TimelineStep:

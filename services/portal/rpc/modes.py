@@ -70,11 +70,8 @@ class Modes(PortalEntrypoints):
         )
 
     def _mode(self, row: BusinessRow) -> BusinessMode:
-        return BusinessMode(
-            business_id=row.business_id,
-            name=row.name,
-            mode=row.mode,
-            live_since=row.live_since,
+        return BusinessMode.of(
+            row,
             observed=self.wiring.observes or row.mode == OBSERVE,
             installation_observes=self.wiring.observes,
         )

@@ -67,16 +67,7 @@ class Connecting(PortalEntrypoints):
             raise InvalidArgument(f"accounts: expected at most {MOST_ACCOUNTS}")
         with self.db.reading() as session:
             rows = connecting.on_accounts(session, accounts, business_id)
-            return [
-                BusinessAccount(
-                    business_id=row.business_id,
-                    name=row.name,
-                    account=row.account,
-                    on_behalf_of=row.on_behalf_of,
-                    currency=row.currency,
-                )
-                for row in rows
-            ]
+            return [BusinessAccount.of(row) for row in rows]
 
     @http("GET", "/connect/<token>", refuse=mangled(SECRET))
     def look_at_connecting(self, request: Request, token: str) -> Reply | Later:

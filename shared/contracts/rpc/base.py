@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -39,6 +39,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     utc: ClassVar[str] = "Z"
     """How a time of an answer of this class says that it is in UTC: `Z`, or `+00:00` as billing's always have."""
+
+    @classmethod
+    def of(cls, source: object, /, **others: Any) -> Self:
+        """An answer with what `source`, a row or a value, has under the names of its fields; `others` says the rest, and wins. Raises
+        TypeError where a field without a default is in neither."""
+        named = (name for name in cls.__struct_fields__ if name not in others)
+        found = {name: getattr(source, name, UNSET) for name in named}
+        return cls(**{name: value for name, value in found.items() if value is not UNSET}, **others)
 
 
 class SecretAnswer(Answer, frozen=True, kw_only=True):

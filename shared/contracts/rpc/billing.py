@@ -114,19 +114,6 @@ class ChargedMethod(Answer, frozen=True, kw_only=True):
     exp_month: int | None = None
     exp_year: int | None = None
 
-    @classmethod
-    def of(cls, method: PaymentMethod) -> ChargedMethod:
-        """As it crosses the wire."""
-        return cls(
-            kind=method.kind.value,
-            type=method.type,
-            brand=method.brand,
-            bank=method.bank,
-            last4=method.last4,
-            exp_month=method.exp_month,
-            exp_year=method.exp_year,
-        )
-
     def shown(self) -> PaymentMethod:
         """As it may be shown and stored."""
         return told_method(
@@ -196,14 +183,7 @@ class InvoiceState(Answer, frozen=True, kw_only=True):
             return self.method.shown()
         if self.card is None:
             return None
-        card = self.card
-        return ChargedMethod(
-            type="card",
-            brand=card.brand,
-            last4=card.last4,
-            exp_month=card.exp_month,
-            exp_year=card.exp_year,
-        ).shown()
+        return ChargedMethod.of(self.card, type="card").shown()
 
     def next_charged(self) -> PaymentMethod | None:
         """What Stripe charges next, as it may be shown."""
