@@ -251,7 +251,7 @@ def replay(
 
 @hooks.command("rotate")
 def rotate(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -> None:
-    """Give an endpoint a new secret, and print it: this once. For a day the one before signs too.
+    """Give an endpoint a new secret, and print it: this once. For a day those before sign too.
 
     Example: portico hooks rotate whe_4mQ9bX2tLr7VwY1zAbCdEf
     """

@@ -236,7 +236,8 @@ class IncidentRow(KeyedByAccount, Base):
 
 
 class ProcessedEvent(Base):
-    """An event that was acted upon, with what came of it. Written in the same transaction as its effect."""
+    """An event that was acted upon, or a host's request that may be repeated, with what came of it. Written in the same transaction as its
+    effect."""
 
     __tablename__ = "processed_events"
 

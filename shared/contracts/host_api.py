@@ -22,6 +22,8 @@ from shared.contracts.rpc.portal import (
 
 MOST_OF_A_PAGE: Final = 100
 MOST_IN_BULK: Final = 1000
+REPEATED_WITHIN: Final = dt.timedelta(hours=24)
+"""How long a request with an `Idempotency-Key` may be sent again and is done once, in every service. Later it is a new one."""
 
 Something = Annotated[str, spelled(r"\S+", "a text without spaces")]
 """A text that is empty or has spaces in it is refused, as it is for one customer: a CSV's cell it isn't, of which spaces are taken away, and

@@ -12,7 +12,10 @@ from typing import Final
 
 PREFIX: Final = "whsec_"
 BOTH_FOR: Final = dt.timedelta(days=1)
-"""How long the secret before the present one signs too."""
+"""How long after a rotation the secrets before sign too."""
+SIGNING_BEFORE: Final = 5
+"""How many of them: whoever rotates again, since the answer was lost, verifies with one that is older than the last. More signatures help
+nobody who has only an old secret: it is the host who verifies."""
 
 
 class Signer:
@@ -42,9 +45,9 @@ class Signer:
         now: dt.datetime,
     ) -> dict[str, str]:
         """The three headers of one attempt, over the bytes that are sent. `rotated_at`: when the generation before this one ended."""
-        generations = [generation]
-        if rotated_at is not None and generation > 1 and now - rotated_at < BOTH_FOR:
-            generations.append(generation - 1)
+        lately = rotated_at is not None and now - rotated_at < BOTH_FOR
+        oldest = max(1, generation - SIGNING_BEFORE) if lately else generation
+        generations = range(generation, oldest - 1, -1)
         timestamp = str(int(now.timestamp()))
         signed = b".".join((message_id.encode(), timestamp.encode(), body))
         signatures = [

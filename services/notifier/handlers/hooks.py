@@ -15,7 +15,7 @@ from services.notifier.domain.hook_events import as_told, test_event
 from services.notifier.domain.hook_signing import BOTH_FOR, Signer
 from services.notifier.domain.hooks import DeliveryStatus, DisabledBecause
 from services.notifier.models import HookEndpoint
-from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events
+from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events, host_requests
 from shared.contracts.rpc import hooks as contract
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.events import Event
@@ -82,17 +82,19 @@ def create(
     """A new endpoint with its secret; for a request that comes again, the one that it made. `repeated`: that it made one is certain. Raises
     InvalidArgument, and NotFound where that one was deleted since."""
     signer = rules.need_keys()
-    endpoint_id = "whe_" + (request_id[:32] if request_id else secrets.token_urlsafe(16))
-    made = hook_endpoints.by_id(session, endpoint_id, business_id) if request_id else None
-    if made is not None:
-        return contract.WebhookSecret(secret=signer.secret(endpoint_id, made.generation), about=view(made))  # fmt: skip
-    if repeated:
-        raise NotFound("url: this request made an endpoint, which was deleted since")
+    known = _begin(session, "create_webhook_endpoint", request_id, now)
+    if request_id and repeated and known is None:
+        known = f"whe_{request_id[:32]}"  # of a notifier of the release before
+    if known is not None:
+        made = hook_endpoints.by_id(session, known, business_id)
+        if made is None:
+            raise NotFound("url: this request made an endpoint, which was deleted since")
+        return contract.WebhookSecret(secret=signer.secret(known, made.generation), about=view(made))  # fmt: skip
     rules.check(url)
     if hook_endpoints.count_of(session, business_id) >= MOST_ENDPOINTS:
         raise InvalidArgument(f"url: there are {MOST_ENDPOINTS} endpoints already; delete one")
     row = HookEndpoint(
-        endpoint_id=endpoint_id,
+        endpoint_id="whe_" + secrets.token_urlsafe(16),
         business_id=business_id,
         url=url,
         event_types=sorted(set(event_types)),
@@ -103,7 +105,18 @@ def create(
     )
     session.add(row)
     session.flush()
+    _finish(session, request_id, row.endpoint_id)
     return contract.WebhookSecret(secret=signer.secret(row.endpoint_id, 1), about=view(row))
+
+
+def _begin(session: Session, method: str, request_id: str | None, now: dt.datetime) -> str | None:
+    """What came of a request that is repeated; None: it is done now."""
+    return host_requests.begin(session, method, request_id, now) if request_id else None
+
+
+def _finish(session: Session, request_id: str | None, outcome: str) -> None:
+    if request_id:
+        host_requests.finish(session, request_id, outcome)
 
 
 def listed(
@@ -151,7 +164,7 @@ def rotate(
     *,
     repeated: bool = False,
 ) -> contract.WebhookSecret:
-    """Give an endpoint a new secret; the one before signs too for a day. A request that comes again within it changes nothing. `repeated`:
+    """Give an endpoint a new secret; those before sign too for a day. A request that comes again within it changes nothing. `repeated`:
     that it did is certain. Raises InvalidArgument."""
     signer = rules.need_keys()
     lately = row.rotated_at is not None and now - row.rotated_at < BOTH_FOR
@@ -174,15 +187,17 @@ def test(
     now: dt.datetime,
     request_id: str | None,
 ) -> contract.SentWebhooks:
-    """Send an endpoint an event that says nothing; for a request that comes again, as long as that event is kept, no other one. Raises
-    InvalidArgument."""
+    """Send an endpoint an event that says nothing; for a request that comes again no other one. Raises InvalidArgument."""
     rules.need_keys()
-    _need_enabled(row)
-    token = request_id or secrets.token_urlsafe(12)
-    event = test_event(row.endpoint_id, row.business_id, token, now)
-    hook_events.record(session, [(event, "")], now, due=None)
-    hook_events.deliver(session, [(row.endpoint_id, event.hook_event_id)], now, now)
-    return contract.SentWebhooks(endpoint_id=row.endpoint_id, count=1, event_id=event.hook_event_id)
+    event_id = _begin(session, "test_webhook_endpoint", request_id, now)
+    if event_id is None:
+        _need_enabled(row)
+        event = test_event(row.endpoint_id, row.business_id, secrets.token_urlsafe(12), now)
+        event_id = event.hook_event_id
+        hook_events.record(session, [(event, "")], now, due=None)
+        hook_events.deliver(session, [(row.endpoint_id, event_id)], now, now)
+        _finish(session, request_id, event_id)
+    return contract.SentWebhooks(endpoint_id=row.endpoint_id, count=1, event_id=event_id)
 
 
 def replay(
@@ -194,8 +209,13 @@ def replay(
     until: dt.datetime | None,
     failed_only: bool,
     now: dt.datetime,
+    request_id: str | None = None,
 ) -> contract.SentWebhooks:
-    """Send one event again, or all that were received in a range. Raises InvalidArgument, NotFound."""
+    """Send one event again, or all that were received in a range; for a request that comes again nothing. Raises InvalidArgument,
+    NotFound."""
+    known = _begin(session, "replay_webhooks", request_id, now)
+    if known is not None:
+        return contract.SentWebhooks(endpoint_id=row.endpoint_id, count=int(known), event_id=event_id)  # fmt: skip
     _need_enabled(row)
     if (event_id is None) == (since is None):
         raise InvalidArgument("since: expected a time, or event_id, and not both")
@@ -216,6 +236,7 @@ def replay(
     )
     if event_id is not None and not count:
         raise NotFound("event_id: no such event for this endpoint, or it is on its way")
+    _finish(session, request_id, str(count))
     return contract.SentWebhooks(endpoint_id=row.endpoint_id, count=count, event_id=event_id)
 
 

@@ -203,7 +203,7 @@ class Hooks:
         repeated: bool = False,
     ) -> WebhookSecret:
         """Make an endpoint, of a business (by the host's id) or of the installation, and answer its secret this once: for the same
-        `request_id` the same one. `repeated`: that request was done, so one that was deleted since is not made again (NotFound). Without `event_types`, or with none: all. Other processes begin within ten seconds to write events down where it is the first endpoint of all."""
+        `request_id` the same one, for a day. `repeated`: that request was done, so one that was deleted since is not made again (NotFound). Without `event_types`, or with none: all. Other processes begin within ten seconds to write events down where it is the first endpoint of all."""
         with self.db.transaction() as session:
             made = handlers.create(
                 session,
@@ -271,8 +271,8 @@ class Hooks:
         request_id: RequestId | None = None,
         repeated: bool = False,
     ) -> WebhookSecret:
-        """Give an endpoint a new secret, and answer it this once: again for the `request_id` that it was rotated by last. For a day the
-        one before signs too. `repeated`: that request was done, so nothing is rotated where another one has rotated since
+        """Give an endpoint a new secret, and answer it this once: again for the `request_id` that it was rotated by last. For a day those
+        before sign too. `repeated`: that request was done, so nothing is rotated where another one has rotated since
         (InvalidArgument)."""
         with self.db.transaction() as session:
             row = handlers.find(session, endpoint_id, business_id, lock=True)
@@ -297,8 +297,8 @@ class Hooks:
         business_id: BusinessId | None = None,
         request_id: RequestId | None = None,
     ) -> SentWebhooks:
-        """Send an endpoint an event of the type `webhook_endpoint.test`, for the same `request_id` one alone; `webhook_attempts` tells what
-        came of it."""
+        """Send an endpoint an event of the type `webhook_endpoint.test`, for the same `request_id` one alone in a day; `webhook_attempts` tells
+        what came of it."""
         with self.db.transaction() as session:
             row = handlers.find(session, endpoint_id, business_id)
             sent = handlers.test(session, self.hooks.rules, row, _now(), request_id)
@@ -314,9 +314,11 @@ class Hooks:
         since: dt.datetime | None = None,
         until: dt.datetime | None = None,
         failed_only: bool = False,
+        request_id: RequestId | None = None,
     ) -> SentWebhooks:
         """Send an endpoint one event again (`event_id`, `evh_…`), or all that came in since a time of the last 30 days and that it
-        hears: also those of the time when it was off. `failed_only`: not those that were delivered."""
+        hears: also those of the time when it was off. `failed_only`: not those that were delivered. For the same `request_id` they are sent
+        once in a day."""
         for name, moment in (("since", since), ("until", until)):
             if moment is not None and moment.tzinfo is None:
                 raise InvalidArgument(f"{name}: expected a time with its offset from UTC")
@@ -330,6 +332,7 @@ class Hooks:
                 until=until,
                 failed_only=failed_only,
                 now=_now(),
+                request_id=request_id,
             )
         self.wake_hooks()
         return sent

@@ -15,9 +15,8 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from services.portal.queries import idempotency as requests
+from shared.contracts.host_api import REPEATED_WITHIN
 
-KEPT: Final = dt.timedelta(hours=24)
-"""How long an answer is kept."""
 LEASE: Final = dt.timedelta(minutes=1)
 """After this time a request that was never answered is not under way any more: its process has died. No statement takes as long."""
 
@@ -68,7 +67,7 @@ def begin(session: Session, name: RequestName, now: dt.datetime) -> Kept | None:
     row = requests.locked(session, name.digest)
     if row is None:  # it failed at this moment
         raise StillRunning
-    kept_for = KEPT if row.status is not None else LEASE
+    kept_for = REPEATED_WITHIN if row.status is not None else LEASE
     if row.began_at <= now - kept_for:
         row.body_digest, row.began_at = name.body_digest, now
         row.status = row.answer = None
@@ -93,4 +92,4 @@ def abandon(session: Session, name: RequestName, began_at: dt.datetime) -> None:
 
 def forget(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
     """Forget what nobody repeats any more. True: there may be more."""
-    return requests.forget(session, now - KEPT, limit) == limit
+    return requests.forget(session, now - REPEATED_WITHIN, limit) == limit

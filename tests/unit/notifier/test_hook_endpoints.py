@@ -11,7 +11,7 @@ import pytest
 from portico.checks.notifier import check_hooks
 from portico.cli.findings import Level
 from services.notifier.domain.hook_addresses import Target
-from services.notifier.domain.hook_signing import Signer
+from services.notifier.domain.hook_signing import SIGNING_BEFORE, Signer
 from services.notifier.domain.hooks import Answered, answered
 from services.notifier.handlers import hooks
 from services.notifier.models import (
@@ -150,15 +150,76 @@ def test_wrong_arguments_are_named(world: World) -> None:
         world.endpoint()
 
 
-def test_rotating_changes_the_secret(world: World) -> None:
-    """The old one signs too, for a day."""
+def test_rotating_changes_the_secret_and_those_before_sign_for_a_day(world: World) -> None:
+    """Also the one that the host has, when the answer of the first of two rotations was lost."""
     endpoint = world.endpoint()
-    made = world.on(endpoint, lambda s, row: hooks.rotate(s, world.rules, row, world.clock()))
-    assert made.secret != world.signer.secret(endpoint, 1)
+
+    def verifies(generation: int) -> bool:
+        """Whether a host with this secret takes what is sent now."""
+        world.hear(failed(invoice_id=f"in_{len(world.hosts.headers)}"))
+        world.tell()
+        world.work()
+        headers = {name: str(value) for name, value in world.hosts.headers[-1].items()}
+        mine = world.signer.headers(
+            endpoint_id=endpoint, generation=generation, rotated_at=None,
+            message_id=headers["webhook-id"], body=world.hosts.bodies[-1], now=world.clock(),
+        )  # fmt: skip
+        return mine["webhook-signature"] in headers["webhook-signature"].split()
+
+    def rotate() -> str:
+        made = world.on(endpoint, lambda s, row: hooks.rotate(s, world.rules, row, world.clock()))
+        return str(made.secret)
+
+    secrets = {world.signer.secret(endpoint, 1), rotate(), rotate()}
+    assert len(secrets) == 3
+    assert [verifies(generation) for generation in (1, 2, 3)] == [True, True, True]
+    for _ in range(SIGNING_BEFORE - 1):
+        rotate()
+    assert [verifies(generation) for generation in (1, 2, 7)] == [False, True, True]
+    world.clock.forward(hours=24)
+    assert [verifies(generation) for generation in (6, 7)] == [False, True]
+
+
+def test_a_request_that_comes_again_after_a_day_is_a_new_one(world: World) -> None:
+    """As the documented lifetime of an Idempotency-Key has it; within the day nothing is done twice, whatever became of the endpoint."""
+    endpoint = world.endpoint()
+
+    def make() -> str:
+        with world.db.transaction() as session:
+            made = hooks.create(
+                session, world.rules, url="https://b.example.com/in", business_id=None, event_types=(),
+                now=world.clock(), request_id="a" * 64,
+            )  # fmt: skip
+        return made.about.endpoint_id
+
+    def try_it() -> str:
+        sent = world.on(
+            endpoint, lambda s, row: hooks.test(s, world.rules, row, world.clock(), "b" * 64)
+        )
+        return str(sent.event_id)
+
+    def again() -> int:
+        given = {"since": world.clock() - dt.timedelta(days=2), "request_id": "c" * 64}
+        sent = world.on(endpoint, lambda s, row: replay(s, row, world, **given))
+        return int(sent.count)
+
     world.hear(failed())
     world.tell()
+    first = (make(), try_it(), again())
+    assert first[2] == 1
+    world.clock.forward(hours=23)
     world.work()
-    assert world.hosts.headers[0]["webhook-signature"].count("v1,") == 2
+    world.on(
+        endpoint,
+        lambda s, row: hooks.change(s, world.rules, row, url=None, event_types=None, enabled=False, now=world.clock()),
+    )  # fmt: skip
+    assert (make(), try_it(), again()) == first
+    assert world.work() == []
+    enable(world, endpoint)
+    world.clock.forward(hours=1)
+    later = (make(), try_it(), again())
+    assert [one == two for one, two in zip(first, later, strict=True)] == [False, False, True]
+    assert len(world.work()) == 2
 
 
 def test_a_customer_is_forgotten_and_so_is_what_is_old(world: World) -> None:

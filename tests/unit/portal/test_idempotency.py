@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from services.portal.handlers import idempotency
 from services.portal.handlers.idempotency import (
-    KEPT,
     LEASE,
     Kept,
     OtherRequest,
@@ -19,6 +18,7 @@ from services.portal.handlers.idempotency import (
 )
 from services.portal.models import IdempotentRequestRow
 from shared.contracts.deadlines import DATABASE_STATEMENT
+from shared.contracts.host_api import REPEATED_WITHIN
 from tests.unit.portal.api_host import ApiHost
 from tests.unit.portal.builders import NOW
 
@@ -78,13 +78,15 @@ def test_an_answer_is_kept_for_a_day_and_no_longer(session: Session) -> None:
     """Then the word is good for something new, and its row goes."""
     idempotency.begin(session, name(), NOW)
     idempotency.finish(session, name(), NOW, DONE)
-    assert idempotency.begin(session, name(), later(KEPT - dt.timedelta(seconds=1))) == DONE
-    assert idempotency.begin(session, name(b"[]"), later(KEPT)) is None
+    assert (
+        idempotency.begin(session, name(), later(REPEATED_WITHIN - dt.timedelta(seconds=1))) == DONE
+    )
+    assert idempotency.begin(session, name(b"[]"), later(REPEATED_WITHIN)) is None
     idempotency.begin(session, name(key="old"), NOW)
-    assert not idempotency.forget(session, later(KEPT + dt.timedelta(seconds=1)))
+    assert not idempotency.forget(session, later(REPEATED_WITHIN + dt.timedelta(seconds=1)))
     left = session.scalars(select(IdempotentRequestRow.began_at)).all()
-    assert left == [later(KEPT)]
-    assert idempotency.forget(session, later(3 * KEPT), limit=1)
+    assert left == [later(REPEATED_WITHIN)]
+    assert idempotency.forget(session, later(3 * REPEATED_WITHIN), limit=1)
 
 
 def test_a_second_request_is_refused_while_the_first_is_under_way() -> None:

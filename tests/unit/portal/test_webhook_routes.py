@@ -64,7 +64,7 @@ def test_an_endpoint_from_the_first_to_the_last(host: ApiHost, key: str) -> None
 def test_a_request_that_comes_again_makes_nothing_twice(
     host: ApiHost, key: str, lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither an endpoint nor a secret nor a test, even where the notifier did it and the portal did not hear so. No secret is kept for
+    """Neither an endpoint nor a secret nor a test nor a replay, even where the notifier did it and the portal did not hear so. No secret is kept for
     that."""
 
     def twice(path: str, body: Any) -> list[Any]:
@@ -93,6 +93,14 @@ def test_a_request_that_comes_again_makes_nothing_twice(
     assert (tried.status, tried.json) == (200, once_more.json)
     with host.notifier.webhooks.db.reading() as session:
         assert list(session.scalars(select(HookDelivery.hook_event_id))) == [tried.json["event_id"]]
+        before = session.scalars(select(HookDelivery)).one()
+        assert before.replayed_at is None
+    sent, once_more = twice(f"{one}/replay", {"event_id": tried.json["event_id"]})
+    assert (sent.status, sent.json) == (200, once_more.json)
+    assert sent.json["count"] == 1
+    assert [given["request_id"] for given in asked(host, "replay_webhooks")] == [
+        asked(host, "replay_webhooks")[0]["request_id"]
+    ] * (2 if lost else 1)
     other = host.send("POST", "/webhook_endpoints", key, {"url": URL + "2"}, Idempotency_Key="1")
     assert other.status == 422
 

@@ -142,7 +142,7 @@ class ApiWebhooks(ApiEntrypoints):
         audited=(),
     )
     def api_rotate_webhook_secret(self, session: Session, call: Call) -> Reply:
-        """Give an endpoint a new secret, shown this once. For a day the one before signs too."""
+        """Give an endpoint a new secret, shown this once. For a day those before sign too: one whose answer was lost can be asked for again."""
         return Reply(call.told)
 
     def _rotate_secret(self, session: Session, call: Call) -> Ask:
@@ -191,6 +191,7 @@ class ApiWebhooks(ApiEntrypoints):
             since=given.since.isoformat() if given.since else None,
             until=given.until.isoformat() if given.until else None,
             failed_only=given.failed_only,
+            request_id=call.request_id,
         )
 
     @route(
