@@ -75,13 +75,13 @@ def import_customers(
     session: Session,
     *,
     business_id: str,
-    lines: Sequence[CustomerLine],
+    lines: Sequence[CustomerLine | InvalidArgument],
     now: dt.datetime,
     alone: bool = False,
 ) -> Imported:
     """Make or change a batch of customers, with a handful of statements. Idempotent by the host's ids.
 
-    A line that is wrong is reported and left out; the others are written. Of two lines with one id the later one
+    A line that is wrong, or could not be read (its InvalidArgument), is reported and left out; the others are written. Of two lines with one id the later one
     wins; `alone` as in `upsert_customer`. Raises NotFound for the business, InvalidArgument for too many lines.
     """
     if len(lines) > MOST_LINES:
@@ -130,7 +130,9 @@ def _that_decide(session: Session, batch: _Batch, wishes: Collection[_Wish]) -> 
     ]
 
 
-def _check(row: int, line: CustomerLine) -> _Wish:
+def _check(row: int, line: CustomerLine | InvalidArgument) -> _Wish:
+    if isinstance(line, InvalidArgument):
+        raise line
     values = {
         name: arguments.profile_field(name, value.strip() or None if name in OPTIONAL else value)
         for name in PROFILE

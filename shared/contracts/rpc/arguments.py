@@ -39,6 +39,32 @@ def read_arguments(given: Mapping[str, Any], struct: type[Given], *, strict: boo
     return checked
 
 
+def read_each(given: Mapping[str, Any], struct: type[Given], name: str) -> Given:
+    """The same, with a list of structs in it whose items are read one by one: where one is wrong, its InvalidArgument stands in its place."""
+    items = given.get(name)
+    if not isinstance(items, list):
+        return read_arguments(given, struct)
+    known = msgspec.inspect.type_info(struct)
+    assert isinstance(known, msgspec.inspect.StructType)
+    (kind,) = (one.type for one in known.fields if one.name == name)
+    assert isinstance(kind, msgspec.inspect.ListType)
+    assert isinstance(kind.item_type, msgspec.inspect.StructType)
+    whole = read_arguments({**given, name: []}, struct)
+    if kind.max_length is not None and len(items) > kind.max_length:
+        raise InvalidArgument(f"{name}: expected at most {kind.max_length}")
+    entry = kind.item_type.cls
+    return msgspec.structs.replace(whole, **{name: [_read_one(item, entry) for item in items]})
+
+
+def _read_one(item: Any, struct: type[Given]) -> Given | InvalidArgument:
+    if not isinstance(item, dict):
+        return InvalidArgument("expected an object")
+    try:
+        return read_arguments(item, struct)
+    except InvalidArgument as error:
+        return error
+
+
 def _refuse_lookalikes(given: Mapping[str, Any], checked: msgspec.Struct) -> None:
     """Raises InvalidArgument for a text that msgspec takes for a number or for null, and hardly anybody means so: `1e2`, `null`."""
     for name, text in given.items():

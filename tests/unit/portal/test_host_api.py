@@ -235,8 +235,38 @@ def test_nothing_is_said_by_a_blank_text(
         "business_id": "sunrise",
         "customers": [{**entry, "external_id": "1"}, {**entry, name: blank}],
     }
-    refused(host.send("POST", "/customers/bulk", key, told), "invalid_argument", f"customers[1].{name}")  # fmt: skip
-    assert host.ok("GET", "/customers?business_id=sunrise", key)["data"] == [before]
+    done = host.ok("POST", "/customers/bulk", key, told)
+    assert done["errors"] == [{"row": 1, "error": f"{name}: expected a text without spaces"}]
+    assert host.ok("GET", f"/customers/{ada}", key) == before
+
+
+def test_what_cannot_be_read_of_many_is_named_by_its_place(host: ApiHost, key: str) -> None:
+    """As what is wrong is: another type, a misspelt name, an odd character, no object. The others are written."""
+    good = {"name": "Ada", "email": "ada@example.com"}
+    entries = [
+        {**good, "external_id": 5},
+        {**good, "external_id": "1", "nmae": "Ada"},
+        {**good, "external_id": "2", "name": "A\x00"},
+        good,
+        "3",
+        None,
+        {**good, "external_id": "4"},
+        {**good, "external_id": "5", "email": "nobody"},
+    ]
+    done = host.ok("POST", "/customers/bulk", key, {"business_id": "sunrise", "customers": entries})
+    assert done == {"created": 1, "updated": 0, "unchanged": 0, "errors": [
+        {"row": 0, "error": "external_id: expected str, got int"},
+        {"row": 1, "error": "unknown argument nmae"},
+        {"row": 2, "error": "name: expected text without control characters"},
+        {"row": 3, "error": "missing external_id"},
+        {"row": 4, "error": "expected an object"},
+        {"row": 5, "error": "expected an object"},
+        {"row": 7, "error": "email: expected an e-mail address"},
+    ]}  # fmt: skip
+    told = {"business_id": "sunrise", "customers": {"external_id": "1"}}
+    refused(host.send("POST", "/customers/bulk", key, told), "invalid_argument", "customers")
+    told = {"business_id": 5, "customers": []}
+    refused(host.send("POST", "/customers/bulk", key, told), "invalid_argument", "business_id")
 
 
 def test_an_entry_has_what_an_import_has() -> None:

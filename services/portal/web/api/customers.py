@@ -20,6 +20,7 @@ from shared.contracts.host_api import (
     StripeLinkArguments,
     StripeUnlinkArguments,
 )
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import (
     CustomerArguments,
     CustomerLine,
@@ -54,6 +55,7 @@ class ApiCustomers(ApiEntrypoints):
         "customers:write",
         body=CustomersArguments,
         answer=ImportResult,
+        each="customers",
         audited=("business_id", "customers"),
     )
     def api_upsert_customers(self, session: Session, call: Call) -> Reply:
@@ -121,8 +123,10 @@ class ApiCustomers(ApiEntrypoints):
         return Reply(done)
 
 
-def _line(entry: CustomerEntry) -> CustomerLine:
+def _line(entry: CustomerEntry | InvalidArgument) -> CustomerLine | InvalidArgument:
     """An entry as a line of an import, which has null for what is omitted and "" for what is cleared."""
+    if isinstance(entry, InvalidArgument):
+        return entry
 
     def cell(name: str) -> str | None:
         value = getattr(entry, name)
