@@ -348,7 +348,7 @@ class SubscriptionData(Data, frozen=True, kw_only=True):
     status: str
     """Stripe's word: `active`, `trialing`, `past_due`, `unpaid`, `paused`, `canceled`, `incomplete`, …"""
     cancel_at_period_end: bool = False
-    """It ends with the period that is paid."""
+    """It ends with its current period."""
     ends_at: dt.datetime | None = None
     """UTC, when it will end or has ended; None while no end is planned."""
     end_reason: str | None = None

@@ -181,7 +181,7 @@ class PaymentGateway(Protocol):
         ...
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
-        """Let the subscription end with the period that is paid. Raises UnknownSubscription, PlatformMayNot."""
+        """Let the subscription end with its current period. Raises UnknownSubscription, PlatformMayNot."""
         ...
 
     def open_invoices(

@@ -273,7 +273,7 @@ class BillingService(
         account: str = OWN,
         on_behalf_of: str = "",
     ) -> PlannedEnd:
-        """Let a subscription end with its paid period. Twice is once. Another customer's subscription, or one on
+        """Let a subscription end with its current period. Twice is once. Another customer's subscription, or one on
         another's behalf, is an UnknownSubscription. StripeUnavailable comes within 4 s: try again with the same key. With
         `dashboard_url` nothing was changed: Stripe lets only the business do it, there. BusinessObserves, and TemporarilyUnavailable while
         the portal can't be asked whether it does: nothing was changed.

@@ -142,7 +142,7 @@ class Billing(Protocol):
     def cancel_at_period_end(
         self, stripe_customer: StripeCustomer, subscription_id: str, idempotency_key: str
     ) -> PlannedEnd:
-        """Let a subscription end with its paid period, once for a key.
+        """Let a subscription end with its current period, once for a key.
 
         One that is gone already is as good as ended.
         """

@@ -1,4 +1,4 @@
-"""Ending a subscription that the business has agreed to end, with the period that the customer has paid for."""
+"""Ending a subscription that the business has agreed to end, with its current period."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Final
 
 from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, Invoice
-from services.portal.domain.snapshot import OwnedInvoice
-from shared.contracts.invoices import settlement
+from services.portal.domain.snapshot import OwnedInvoice, Subscription
+from shared.contracts.invoices import InvoiceStatus, payment_under_way, settlement
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
 
@@ -50,6 +50,8 @@ class Tone(StrEnum):
     """The notice as a whole."""
 
     WELL = "well"
+    UNPAID = "unpaid"
+    """No payment failed that is asked for, and yet an invoice is unpaid: one that was sent, to be paid by hand."""
     SAVED = "saved"
     PAID = "paid"
     SETTLING = "settling"
@@ -173,8 +175,9 @@ def make_notice(
     method_changed_at: dt.datetime | None = None,
     observed: bool = False,
     live_since: dt.datetime | None = None,
+    subscriptions: Iterable[Subscription] = (),
 ) -> Notice:
-    """The notice for a customer; `observed`: their business observes; `live_since`: its line.
+    """The notice for a customer; `observed`: their business observes; `live_since`: its line; `subscriptions`: all of theirs.
 
     `billing_opened_at` is when they last went to Stripe's page from here, `method_changed_at` when their payment
     method was last replaced. What is owed hides what was paid; one payment that is owed and not on its way makes
@@ -197,7 +200,8 @@ def make_notice(
         if lines:
             return Notice(Tone.PAID, tuple(lines), observed=observed)
         if method_changed_at is None or not _saved(now, billing_opened_at, method_changed_at):
-            return Notice(Tone.WELL, observed=observed)
+            unpaid = any(map(_is_sent, owned)) or any(one.sends_overdue for one in subscriptions)
+            return Notice(Tone.UNPAID if unpaid else Tone.WELL, observed=observed)
         before = live_since is not None and method_changed_at < live_since
         return Notice(Tone.SAVED, observed=observed, left_alone=observed or before)
     tone = Tone(asked[0].state.value)
@@ -210,6 +214,17 @@ def make_notice(
         and not any(line.new_method for line in asked)
     )
     return Notice(tone, asked, returning, observed)
+
+
+def _is_sent(owned: OwnedInvoice) -> bool:
+    """Whether it is an open invoice that the customer pays by hand."""
+    invoice = owned.invoice
+    return (
+        invoice.status == InvoiceStatus.OPEN
+        and invoice.collection_method == "send_invoice"
+        and invoice.amount_remaining > 0
+        and not payment_under_way(invoice)
+    )
 
 
 def _saved(

@@ -135,7 +135,7 @@ class Subscription:
     terms: Terms = UNKNOWN_TERMS
     """What is known of its price."""
     collection_paused: bool | None = None
-    """No payment is collected for now; None: not known."""
+    """No payment is collected for now; None: its invoices are sent, or it is not known."""
     collection_resumes_at: dt.datetime | None = None
     trial_ends_at: dt.datetime | None = None
     previewed_at: dt.datetime | None = None
@@ -153,6 +153,17 @@ class Subscription:
     def over(self) -> bool:
         """Whether it has ended."""
         return self.status == "canceled"
+
+    @property
+    def behind(self) -> bool:
+        """Whether Stripe says that something of it is unpaid."""
+        return self.status in ("past_due", "unpaid")
+
+    @property
+    def sends_overdue(self) -> bool:
+        """Whether an invoice that was sent for it is past its day. Stripe tells of that by the subscription's status alone; of one that is
+        charged it tells whether collecting is paused."""
+        return self.behind and self.collection_paused is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ def standing(
         return Standing.PAUSED
     if subscription.collection_paused:
         return Standing.COLLECTION_PAUSED
-    if subscription.status in ("past_due", "unpaid"):
+    if subscription.behind:
         return Standing.OVERDUE if _owes(subscription, invoices) else Standing.OTHER
     charges_at = next_charge(subscription)
     known = subscription.collection_paused is False and charges_at is not None and charges_at > now

@@ -98,6 +98,7 @@ def notice_for(snapshot: Snapshot, now: dt.datetime) -> Notice:
         method_changed_at=snapshot.method_changed_at,
         observed=snapshot.business.observed,
         live_since=snapshot.business.live_since,
+        subscriptions=snapshot.subscriptions,
     )
 
 

@@ -196,7 +196,7 @@ def _request_steps(row: CancellationRequestRow, now: dt.datetime) -> list[Timeli
     steps += _by_hand_steps(row, about)
     if row.carried_out_at is not None:
         ends = f", it ends at {in_words(row.ends_at)}" if row.ends_at else ""
-        text = f"{row.subscription_id} was set to end with its paid period{ends}"
+        text = f"{row.subscription_id} was set to end with its current period{ends}"
         if row.by_hand_at is not None:
             text = f"Stripe says that {row.subscription_id} was set to end{ends}"
         steps.append(_step(row.carried_out_at, "cancellation_carried_out", text, **more))

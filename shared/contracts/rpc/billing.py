@@ -218,7 +218,7 @@ class CollectedInvoice(Answer, frozen=True, kw_only=True):
 
 
 class PlannedEnd(Answer, frozen=True, kw_only=True):
-    """A subscription that ends with its paid period."""
+    """A subscription that ends with its current period."""
 
     subscription_id: str | None = None
     """Stripe's id, `sub_…`."""

@@ -58,7 +58,7 @@ from shared.contracts.rpc.errors import (
 from shared.events import Event
 
 PERIOD_END = dt.datetime(2026, 12, 23, 21, 4, 5, tzinfo=dt.UTC)
-"""When every subscription's paid period ends."""
+"""When every subscription's period ends."""
 VISA = PaymentMethod(type="card", brand="visa", last4="0341", exp_month=12, exp_year=2030)
 GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "pm_good", "pm_declines", "pm_needs_customer", "pm_debit"
 

@@ -595,7 +595,7 @@ def subscription_news(name: str, edit: Edit | None = None) -> Any:
 
 
 def test_a_cancelled_subscription_says_when_it_ends() -> None:
-    """Cancelling on Stripe's page plans the end of the paid period; amount and interval come along."""
+    """Cancelling on Stripe's page plans the end of the period; amount and interval come along."""
     assert subscription_news(CANCELLED) == events.SubscriptionCancellationScheduled(
         subscription_id=SUBSCRIPTION,
         stripe_customer_id=CUSTOMER,

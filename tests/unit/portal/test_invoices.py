@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.portal.domain.invoices import Invoice, with_method_change
 from services.portal.domain.notice import State, Tone, make_notice, state_of
+from services.portal.domain.snapshot import Subscription
 from shared.contracts.invoices import SubscriptionState, owed
 from shared.contracts.observations import Observation
 from tests.unit.portal.builders import NOW, What, ago, ahead, invoice, observation, owned
@@ -192,6 +193,26 @@ def test_a_bad_debt_is_nothing_to_speak_of() -> None:
     for state in (None, SubscriptionState("past_due"), SubscriptionState("unpaid")):
         (mine,) = owned(invoice(FAILED, given_up))
         assert make_notice([replace(mine, subscription=state)], now=NOW).tone is Tone.WELL
+
+
+def test_nobody_is_all_set_while_an_invoice_that_was_sent_is_unpaid() -> None:
+    """It is known where a try by hand failed; else by its subscription alone, whose invoices are sent. Of what is charged by itself the
+    notice has its own rules, and a payment under way is none to ask for."""
+
+    def tone(*seen: Observation, **stands: Any) -> Tone:
+        invoices = owned(invoice(*seen)) if seen else ()
+        known = {"status": "active", "collection_paused": None, **stands}
+        given = Subscription(ref=1, subscription_id="sub_1", **known)
+        return make_notice(invoices, now=NOW, subscriptions=[given]).tone
+
+    by_hand = observation(collection_method="send_invoice")
+    paid = observation(What.CLOSED, status="paid", amount_remaining=0, collection_method="send_invoice")  # fmt: skip
+    assert tone(by_hand) is Tone.UNPAID
+    assert tone(by_hand, paid) is not Tone.UNPAID
+    assert tone(status="past_due") is tone(status="unpaid") is Tone.UNPAID
+    assert tone(status="past_due", collection_paused=False) is Tone.WELL
+    assert tone(status="active") is tone(status="canceled") is Tone.WELL
+    assert tone(FAILED, status="past_due") is Tone.DECLINED
 
 
 def test_who_left_is_asked_for_nothing() -> None:

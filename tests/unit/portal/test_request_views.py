@@ -233,7 +233,7 @@ def test_an_approved_end_is_promised_once_it_is_in_place() -> None:
     assert "as soon as the cancellation is in place" in waits
     assert "The subscription ends" not in waits
     done = draw(found=snapshot(subscriptions=(asked_for(carried_out_at=NOW),))).html
-    assert "The subscription ends at the end of the paid period" in done
+    assert "The subscription ends at the end of the current billing period" in done
 
 
 def test_nobody_is_told_that_all_is_set_where_a_subscription_keeps_its_old_card() -> None:

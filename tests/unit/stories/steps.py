@@ -193,7 +193,7 @@ def cancels(house: House) -> None:
 
 
 def cancels_at_period_end(house: House) -> None:
-    """The subscription is to end with the period that is paid."""
+    """The subscription is to end with its current period."""
     house.call(f"/v1/subscriptions/{house.subscription_id}", cancel_at_period_end=True)
 
 
