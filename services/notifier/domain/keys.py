@@ -87,3 +87,10 @@ def resend_key(notification_id: str, number: int) -> str:
 def is_manual_resend(dedupe_key: str) -> bool:
     """A person wants this email out now: intervals and quiet hours don't hold it, everything else does."""
     return dedupe_key.startswith(_RESEND)
+
+
+def resent_id(dedupe_key: str) -> str | None:
+    """Which notification such an email is once more; None: it is no such email."""
+    if not is_manual_resend(dedupe_key):
+        return None
+    return dedupe_key.removeprefix(_RESEND).rpartition("/")[0]

@@ -31,17 +31,26 @@ class PlanNotice:
 def plan_news(notice: PlanNotice, others: Iterable[PlanNotice]) -> Reason | None:
     """Why the business need not be told of this; None: it is news. The same whatever the order of arrival.
 
-    News is what differs from the last thing that the business knows of. Something newer makes this old: that is told
+    News is what differs from the last thing that the business knows of. Something newer that says otherwise makes this old: that is told
     instead. Stripe's moments are whole seconds; within one the order of arrival counts.
     """
     others = tuple(others)
-    if not notice.ended and any(one.ended or one.at > notice.at for one in others):
+    if is_overtaken(notice, others):
         return Reason.PLAN_CHANGED_AGAIN
-    known = [one for one in others if one.known and (one.at <= notice.at or notice.ended)]
-    last = max(known, key=lambda one: one.at, default=None)
+    last = max((one for one in others if one.known), key=lambda one: one.at, default=None)
     if notice.ends_on == (last.ends_on if last else None):
         return Reason.END_IS_KNOWN if notice.ends_on else Reason.NO_END_WAS_TOLD
     return None
+
+
+def is_overtaken(notice: PlanNotice, others: Iterable[PlanNotice]) -> bool:
+    """Whether Stripe has said otherwise since, so that this isn't true any more."""
+    last = max(
+        (one for one in others if one.ended or one.at > notice.at),
+        key=lambda one: (one.ended, one.at),
+        default=notice,
+    )
+    return not notice.ended and (last.ended or last.ends_on != notice.ends_on)
 
 
 def day_of(ends_at: dt.datetime | None) -> str:

@@ -235,9 +235,9 @@ def _begin(
     reason = reason or known.suppressed.get(posting.address)
     failure = _failure(posting, row)
     # Once it was begun it is posted again whatever the policy says; but a welcome rings no telephone at night. What a person has sent again
-    # no policy holds; but that collecting has ended is told only while it has.
+    # no policy holds; but that collecting has ended, or that a subscription will, is told only while it is so.
     first = row.unconfirmed_since is None
-    free = leased.by_hand and leased.kind is not Kind.COLLECTION_ENDED
+    free = leased.by_hand and leased.kind is not Kind.COLLECTION_ENDED and leased.kind not in PLANS
     if reason is None and not free and (first or leased.kind is Kind.WELCOME):
         verdict = _verdict(session, posting, known, row, now)
         if isinstance(verdict, Go) and leased.kind in DUNNING and posting.observed is None:

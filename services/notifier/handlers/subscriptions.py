@@ -11,13 +11,13 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
-from services.notifier.domain.keys import collection_ended_key, kept_method_key
+from services.notifier.domain.keys import collection_ended_key, is_manual_resend, kept_method_key
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.planned_ends import (
     PlanNotice,
     day_of,
+    is_overtaken,
     plan_news,
-    read_plan_key,
     subscription_end_key,
     withdrawn_key,
 )
@@ -158,8 +158,8 @@ def _terms(data: events.SubscriptionData) -> Terms:
 
 def no_news(session: Session, row: Row) -> Reason | None:
     """Why an email about the end of a subscription must not go out now: plans change back and forth, and emails wait."""
-    plan = read_plan_key(row.account, row.dedupe_key)
-    if plan is None or row.stripe_customer is None:  # sent again by hand
+    plan = business_news.plan_of(session, row)
+    if plan is None or row.stripe_customer is None:
         return None
     notice = PlanNotice(
         at=row.occurred_at or row.created_at,
@@ -169,6 +169,9 @@ def no_news(session: Session, row: Row) -> Reason | None:
     others = business_news.plans_told(
         session, row.stripe_customer, plan[0], besides=row.notification_id
     )
+    if is_manual_resend(row.dedupe_key):
+        # Whoever wants it knows that it was told, and not that it isn't so any more.
+        return Reason.PLAN_CHANGED_AGAIN if is_overtaken(notice, others) else None
     return plan_news(notice, others)
 
 

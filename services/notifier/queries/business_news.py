@@ -9,10 +9,12 @@ from typing import Final
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from services.notifier.domain.keys import resent_id
 from services.notifier.domain.kinds import DUNNING, PLANS, Kind
 from services.notifier.domain.planned_ends import PlanNotice, read_plan_key
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
+from services.notifier.queries.notifications import Row
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.statements import among_customers, among_objects, is_customer
 
@@ -85,6 +87,18 @@ def times_asked(session: Session, invoices: Collection[StripeId]) -> int:
     return found or 0
 
 
+def plan_of(session: Session, row: Row | Notification) -> tuple[str, str | None] | None:
+    """The subscription that an email about a planned end tells of, and the day on which it ends; of one that is sent again those of the
+    first. None: of no such email, or the first is forgotten."""
+    key = row.dedupe_key
+    while (first := resent_id(key)) is not None:
+        original = session.get(Notification, first)
+        if original is None:
+            return None
+        key = original.dedupe_key
+    return read_plan_key(row.account, key)
+
+
 def plans_told(
     session: Session, stripe_customer: StripeCustomer, subscription_id: str, *, besides: str = ""
 ) -> list[PlanNotice]:
@@ -99,7 +113,7 @@ def plans_told(
     )
     found = []
     for row in rows:
-        plan = read_plan_key(row.account, row.dedupe_key)
+        plan = plan_of(session, row)
         if plan is not None and plan[0] == subscription_id:
             decided_here = row.reason in (Reason.APPROVED_HERE, Reason.TOLD_WITH_DEBT)
             told = row.sent_at is not None or row.unconfirmed_since is not None

@@ -353,6 +353,38 @@ def test_a_refused_email_is_no_news_that_was_told(house: House) -> None:
     assert house.mailed_to(BUSINESS) == []
 
 
+def test_an_end_that_was_withdrawn_is_not_sent_again(house: House) -> None:
+    """A person may have it sent again while it is so, however often; and the business has heard of it by that email, too."""
+    house.mailer.answers = [Refused("401")]
+    house.hear(cancelled(0))
+    house.work()
+    (first,) = house.rows()
+    assert house.mailed_to(BUSINESS) == []
+
+    def again(of: str) -> str:
+        with house.db.transaction() as session:
+            made = requests.resend(session, of, house.clock())
+        house.work()
+        return made.notification_id
+
+    second = again(first.notification_id)
+    again(second)
+    assert house.mailed_to(BUSINESS) == ["subscription_ending"] * 2
+    house.hear(kept(1))
+    house.work()
+    assert house.mailed_to(BUSINESS)[2:] == ["cancellation_withdrawn"]
+    for one in (first.notification_id, second):
+        made = again(one)
+        row = next(row for row in house.rows() if row.notification_id == made)
+        assert row.reason == Reason.PLAN_CHANGED_AGAIN
+    assert len(house.mailed_to(BUSINESS)) == 3
+    house.hear(cancelled(2))
+    house.hear(cancelled(3))
+    house.work()
+    again(first.notification_id)
+    assert house.mailed_to(BUSINESS)[3:] == ["subscription_ending"] * 2
+
+
 def test_a_change_that_is_not_about_the_end_is_silent(house: House) -> None:
     """A renewal leaves no row; one of an earlier release, which can't say so, counts as withdrawn after a cancellation."""
     house.hear(kept(0, end_changed=False))
