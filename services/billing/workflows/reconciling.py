@@ -15,13 +15,14 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from services.billing.domain.errors import InvalidRequest, StripePermissionMissing
-from services.billing.domain.paying import Invoice
+from services.billing.domain.paying import Invoice, PaymentTrace
 from services.billing.handlers import inbox
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox as queries
@@ -33,6 +34,7 @@ from services.billing.workflows.invoice_reports import invoices_heard
 from shared import events
 from shared.contracts.accounts import our_event_id
 from shared.contracts.invoices import may_be_at_checkout
+from shared.contracts.payments import MethodKind
 from shared.contracts.rpc.errors import ReconciliationRunning
 from shared.database import Transactions
 from shared.outbox import Outgoing
@@ -212,7 +214,8 @@ def _sweep(
             unsaid = outbox.unannounced(
                 session, [_failure(one, gateway, clock()) for one in unheard]
             )
-        missed = [one for one in unsaid if not _is_under_way(gateway, one.invoice_id)]
+        traces = [(one, _trace(gateway, one.invoice_id)) for one in unsaid]
+        missed = [_dated(one, trace) for one, trace in traces if not trace.processing]
         with database.transaction() as session:
             report.swept += len(outbox.publish_missed(session, missed, clock()))
         keep_lease()
@@ -241,12 +244,25 @@ def _unheard(
     ]
 
 
-def _is_under_way(gateway: PaymentGateway, invoice_id: str) -> bool:
-    """Whether a debit has begun that no bank has answered yet. Where the key may not see that, there is none."""
+def _trace(gateway: PaymentGateway, invoice_id: str) -> PaymentTrace:
+    """What its payments show: whether a debit has begun that no bank has answered yet, and when it was charged. Where the key may not see
+    that, nothing."""
     try:
-        return gateway.payment_trace(invoice_id).processing
+        return gateway.payment_trace(invoice_id)
     except StripePermissionMissing:
-        return False
+        return PaymentTrace()
+
+
+def _dated(missed: outbox.MissedFailure, trace: PaymentTrace) -> outbox.MissedFailure:
+    """The failure at the moment of its charge, where that is the moment: a card's bank answers at once. Of a debit, which comes back after
+    days, and where nothing was charged, nobody tells when it failed: then it is when we found it."""
+    problem = trace.problem
+    if problem is None or problem.tried_at is None or problem.method is None:
+        return missed
+    if problem.method.kind is not MethodKind.CARD:
+        return missed
+    event = msgspec.structs.replace(missed.outgoing.event, occurred_at=problem.tried_at)
+    return replace(missed, outgoing=replace(missed.outgoing, event=event))
 
 
 def _take_in(

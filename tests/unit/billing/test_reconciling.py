@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.paying import Invoice
 from services.billing.handlers import inbox
@@ -16,11 +17,12 @@ from services.billing.models import InboxEvent, OutboxEvent, Reconciliation
 from services.billing.queries import inbox as queries
 from services.billing.workflows import reconciling
 from services.billing.workflows.reconciling import Report, parse_since, reconcile, scheduled
+from shared.contracts.payments import PaymentMethod
 from shared.contracts.rpc.errors import ReconciliationRunning, StripeUnavailable
 from shared.database import Transactions
 from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import NOW, Clock, payload
-from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.fakes import VISA, FakePaymentGateway
 from tests.unit.billing.webhooks import store_webhook
 
 SINCE = NOW - dt.timedelta(days=3)
@@ -110,6 +112,24 @@ def test_an_unpaid_invoice_that_nobody_was_told_about_is_announced_once(
         body = json.loads(session.scalars(told).one())
     assert body["data"]["invoice_id"] == "in_1"
     assert (body["data"]["amount_due"], body["data"]["own_retry"]) == (8900, False)
+
+
+def test_a_missed_failure_is_of_the_moment_of_its_charge(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """A card's, which its bank answers at once; a debit comes back after days, so of that the moment isn't known."""
+    for number, method in ((1, VISA), (2, PaymentMethod(type="us_bank_account"))):
+        gateway.invoices[f"in_{number}"] = owed(number)
+        charged_at = clock() - dt.timedelta(hours=30)
+        gateway.problems[f"in_{number}"] = PaymentProblem(
+            "card_declined", method=method, tried_at=charged_at
+        )
+    assert run(database, gateway, clock).swept == 2
+    with database.reading() as session:
+        bodies = [json.loads(one) for one in session.scalars(select(OutboxEvent.body))]
+    said = {one["data"]["invoice_id"]: one["occurred_at"] for one in bodies}
+    moments = {one: dt.datetime.fromisoformat(at) for one, at in said.items()}
+    assert moments == {"in_1": clock() - dt.timedelta(hours=30), "in_2": clock()}
 
 
 def test_a_second_attempt_is_news_and_a_confirmation_counts_as_said(
