@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared import events
+from shared.messaging import topology
 from tests.unit.deploy.manifests import (
+    REPOSITORY,
     Manifest,
     documents,
     edited,
@@ -114,3 +118,23 @@ def test_the_drill_touches_neither_cluster_nor_backups() -> None:
     (running,) = kind("production", "Cluster")
     for field in ("imageName", "storage", "walStorage"):
         assert cluster["spec"][field] == running["spec"][field]
+
+
+@pytest.mark.parametrize("page", ["operations.md", "without-kubernetes.md"])
+def test_every_queue_is_given_back_what_it_held(page: str) -> None:
+    """What billing had handed over and nobody acted on yet at the moment of the backup is in no queue afterwards: without it a page says
+    that nothing is owed, nobody is mailed, and no reconciliation finds it, since billing knows the event."""
+    restore = (REPOSITORY / "docs" / page).read_text().partition("## Restore\n")[2]
+    restore = restore.partition("\n## ")[0]
+    told = {
+        word
+        for line in re.findall(r"^.*--queue.*$|^.*for queue in [^;]*", restore, re.M)
+        for word in line.split()
+    }
+    held = {
+        queue.name
+        for service in events.CONSUMERS
+        for queue in topology.event_queues(service, "billing")
+    }
+    assert held
+    assert held <= told
