@@ -194,7 +194,7 @@ def test_a_foreign_key_is_refused() -> None:
 @pytest.mark.parametrize("minutes", [-11, 11, -60 * 24 * 365, 60 * 24 * 365])
 def test_a_signature_is_fresh_on_both_sides_of_the_clock(minutes: int) -> None:
     """The library checks neither an old nor a future timestamp."""
-    with pytest.raises(BadWebhook, match="fresh"):
+    with pytest.raises(BadWebhook, match=r"right and \d+ s (old|ahead)"):
         read(**sign(BODY, at=START + dt.timedelta(minutes=minutes)))
     assert read(**sign(BODY, at=START + dt.timedelta(minutes=minutes % 10)))
 

@@ -313,8 +313,13 @@ class SignedEvents:
             signed_at = dt.datetime.fromtimestamp(int(timestamp), dt.UTC)
         except (ValueError, OverflowError, OSError):
             raise BadWebhook("the timestamp is no time") from None
-        if abs(now - signed_at) > TOLERANCE:
-            raise BadWebhook("the signature is not fresh")
+        age = now - signed_at
+        if abs(age) > TOLERANCE:
+            where = "old" if age > dt.timedelta() else "ahead"
+            seconds = abs(age).total_seconds()
+            raise BadWebhook(
+                f"the signature is right and {seconds:.0f} s {where}, by this machine's clock"
+            )
 
 
 def read_event(raw: msgspec.Raw, now: dt.datetime) -> DeliveryEvent | None:
