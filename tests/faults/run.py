@@ -129,14 +129,15 @@ def run(
     world = Accounts(folder, accounts)
     settings = world.settings | ALLOWED
     with System(folder, settings=settings) as system, FailingHost(seed) as host:
+        known = listen(system, host)
         if accounts:
             world.settle(system, events)
         plan = make_plan(events, seed, steps=steps, people=world.people)
         kinds = Counter(step.what for step in plan.steps)
         say(f"seed {seed}: {len(plan.genuine)} events, {len(plan.steps)} steps: {dict(kinds)}")
-        listen(system, host)
         if not accounts:
             system.make_customers(plan.customers)
+        time.sleep(max(0.0, known - time.monotonic()))
         ports = [process.port for process in system.stack.processes("billing")]
         doors = world.doors(system) if accounts else None
         poster = Poster(ports, system.stack.webhook_secret, seed, doors)

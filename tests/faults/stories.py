@@ -15,8 +15,15 @@ from typer.testing import CliRunner
 
 from portico.cli.context import CliContext
 from portico.main import app
+from shared.contracts.accounts import (
+    Account,
+    account_argument,
+    in_account,
+    outside_account,
+    read_name,
+)
 from shared.messaging import topology
-from tests.faults.books import DUNNING, accepted_mails
+from tests.faults.books import DUNNING, NAME, accepted_mails
 from tests.faults.plan import Plan
 from tests.faults.poster import Ledger
 from tests.faults.system import System
@@ -49,7 +56,7 @@ def portico(system: System, *words: str) -> Any:
 
 
 def explain(system: System, invoice: str) -> list[Step]:
-    """The steps of an invoice's story."""
+    """The steps of the story of an invoice, by its whole name."""
     told: list[Step] = portico(system, "explain", invoice)["steps"]
     return told
 
@@ -61,12 +68,12 @@ def look(system: System, plan: Plan, ledger: Ledger) -> Findings:
         for delivery in segment:
             about = delivery.event["data"]["object"]
             if not delivery.forgery and about["object"] == "invoice":
-                events[about["id"]].append(delivery.event_id)
+                events[in_account(delivery.account, about["id"])].append(delivery.event_id)
     troubled = [
         row[0]
         for row in system.rows(
             "notifier",
-            "SELECT invoice_id FROM notifications GROUP BY invoice_id ORDER BY sum(attempts) DESC, invoice_id",
+            f"SELECT {NAME.format('invoice_id')} AS name FROM notifications GROUP BY name ORDER BY sum(attempts) DESC, name",
         )
     ]
     most_repeated = sorted(events, key=lambda one: (-len(events[one]), one))
@@ -78,18 +85,22 @@ def look(system: System, plan: Plan, ledger: Ledger) -> Findings:
         told.complaints += [
             f"{invoice}: {complaint}"
             for complaint in (
-                *_webhooks(steps, Counter(events[invoice]), ledger),
+                *_webhooks(steps, read_name(invoice).account, Counter(events[invoice]), ledger),
                 *_mails(system, steps, invoice, mails),
-                *_order(steps),
+                *_order(steps, read_name(invoice).account),
             )
         ]
     told.dead_letter = _with_a_dead_letter(system, told.invoices[0], events)
     return told
 
 
-def _webhooks(steps: list[Step], sent: Counter[str], ledger: Ledger) -> list[str]:
+def _webhooks(
+    steps: list[Step], account: Account, sent: Counter[str], ledger: Ledger
+) -> list[str]:
     """Each event that Stripe sent was received once; that copies came is told where it is true, and not too many."""
-    received = sorted(step["event_id"] for step in steps if step["step"] == "received")
+    received = sorted(
+        in_account(account, step["event_id"]) for step in steps if step["step"] == "received"
+    )
     found = []
     if received != sorted(sent):
         found.append(f"received {received}, Stripe sent {sorted(sent)}")
@@ -98,9 +109,10 @@ def _webhooks(steps: list[Step], sent: Counter[str], ledger: Ledger) -> list[str
             continue
         told = 1 if match[1] == "once" else int(match[1])
         # A refusal, or no answer, may stand for a copy that was stored all the same.
-        possible = ledger.copies[step["event_id"]] + ledger.refused[step["event_id"]] - 1
+        event_id = in_account(account, step["event_id"])
+        possible = ledger.copies[event_id] + ledger.refused[event_id] - 1
         if told > possible:
-            found.append(f"{step['event_id']}: told {told} copies, {possible} were sent")
+            found.append(f"{event_id}: told {told} copies, {possible} were sent")
     return found
 
 
@@ -111,7 +123,7 @@ def _mails(
     found = []
     for notification_id, kind, attempts, reason in system.rows(
         "notifier",
-        "SELECT notification_id, kind, attempts, reason FROM notifications WHERE invoice_id = %(invoice)s",
+        f"SELECT notification_id, kind, attempts, reason FROM notifications WHERE {NAME.format('invoice_id')} = %(invoice)s",
         invoice=invoice,
     ):
         mine = [step for step in steps if step.get("notification_id") == notification_id]
@@ -131,7 +143,7 @@ def _mails(
     return found
 
 
-def _order(steps: list[Step]) -> list[str]:
+def _order(steps: list[Step], account: Account) -> list[str]:
     """Each event is received before it is queued, and queued before it is published or decided upon."""
     found = []
     received = {step["event_id"] for step in steps if step["step"] == "received"}
@@ -141,7 +153,8 @@ def _order(steps: list[Step]) -> list[str]:
                 (
                     place
                     for place, step in enumerate(steps)
-                    if step["step"] == name and str(step.get("event_id", "")).startswith(event_id)
+                    if step["step"] == name
+                    and outside_account(account, step.get("event_id") or "").startswith(event_id)
                 ),
                 None,
             )
@@ -162,9 +175,15 @@ def _with_a_dead_letter(
 ) -> list[list[str]]:
     """One of the invoice's messages can't be read, is replayed in vain, and is thrown away."""
     queue, event_id = topology.queue_name("notifier"), f"{events[invoice][0]}/no.such"
+    name = read_name(invoice)
+    event = {"id": event_id, "type": "no.such", "about": name.id, **account_argument(name.account)}
     with kombu.Connection(system.stack.amqp_uri) as connection:
         connection.Producer().publish(
-            {"id": event_id, "type": "no.such", "about": invoice}, exchange="", routing_key=queue
+            json.dumps(event, separators=(",", ":")),
+            exchange="",
+            routing_key=queue,
+            content_type="application/json",
+            content_encoding="utf-8",
         )
 
     def waits(replays: int) -> bool:

@@ -1,4 +1,5 @@
-"""The short form of `make faults`: the same run, some hundred events, a fixed seed."""
+"""The short form of `make faults ACCOUNTS=200`: the same run, some hundred events of some Stripe accounts, of which pairs have the
+same ids, a fixed seed."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from tests.faults.plan import make_plan
 from tests.faults.run import Run, run
 from tests.faults.stories import Findings, look
 
-EVENTS, SEED, STEPS = 600, 8, 9
+EVENTS, ACCOUNTS, SEED, STEPS = 600, 20, 8, 9
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,13 @@ def done() -> Iterator[tuple[Run, Findings]]:
     told: list[Findings] = []
     try:
         ran = run(
-            folder, EVENTS, SEED, steps=STEPS, say=print, look=lambda *at: told.append(look(*at))
+            folder,
+            EVENTS,
+            SEED,
+            accounts=ACCOUNTS,
+            steps=STEPS,
+            say=print,
+            look=lambda *at: told.append(look(*at)),
         )
         yield ran, told[0]
     finally:
@@ -46,6 +53,15 @@ def test_nothing_is_lost_and_nothing_is_doubled_whatever_dies(
     assert ran.books.deaf == {}
     assert ran.fell == [], "a process ended by itself instead of waiting for what it needs"
     assert ran.ledger.forged_accepted == set()
+
+
+def test_nothing_is_mixed_up_between_accounts(done: tuple[Run, Findings]) -> None:
+    """No call on a wrong account, no mail to somebody else's customer of the same id, in any account, whatever died."""
+    ran, _ = done
+    assert ran.books.wrong_calls == []
+    assert ran.books.wrong_people == []
+    assert len({one.account for one in ran.plan.people}) == ACCOUNTS + 1
+    assert ran.books.mails > EVENTS / 3
 
 
 def test_a_host_that_fails_and_dies_hears_of_everything(done: tuple[Run, Findings]) -> None:
