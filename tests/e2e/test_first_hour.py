@@ -30,7 +30,8 @@ from tests.fixtures.system import assert_private
 PAGE = REPOSITORY / "docs" / "first-hour.md"
 TEXT = PAGE.read_text()
 HEADINGS = re.findall(r"^## (.+)$", TEXT, re.M)
-PATIENCE = 90.0
+PATIENCE = 240.0
+"""Seconds for one block of the page, on a machine on which others are busy."""
 
 
 @dataclass
@@ -138,6 +139,7 @@ def answers(ports: dict[str, str], servers: dict[str, str], **words: str) -> dic
     return found
 
 
+@pytest.mark.timeout(900)
 def test_the_page_leads_from_nothing_to_a_payment_that_was_made(
     terminal: Terminal,
     folder: Path,

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from services.notifier.domain.kinds import Kind
@@ -14,6 +13,7 @@ from services.notifier.emails.letters import Letter
 from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
 from services.notifier.ports import Business
+from tests.fixtures.browser import violations
 
 WIDTHS = (600, 320)
 SCHEMES = ("light", "dark")
@@ -75,8 +75,7 @@ def test_an_email_is_readable_by_everybody(screen: Page, kind: Kind) -> None:
         if wide == (
             number < 2
         ):  # axe takes a second: colours on the wide screen, long words on the phone
-            result = Axe().run(screen)
-            assert not result.response["violations"], result.generate_report()
+            assert violations(screen) == []
         overflow = screen.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )

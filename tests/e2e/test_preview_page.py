@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from portico.observing.page import Page
@@ -17,6 +16,7 @@ from portico.observing.totals import Totals
 from shared.contracts.rpc.billing import ObservedCharge
 from shared.contracts.rpc.notifier import ObservedNotification
 from shared.contracts.rpc.recipients import Recipient
+from tests.fixtures.browser import violations
 from tests.unit.cli.observed import charge, mail, paid
 
 UNTIL = dt.datetime(2026, 11, 30, 9, 0, tzinfo=dt.UTC)
@@ -70,7 +70,7 @@ def test_every_row_is_whole_on_the_screen(
         }).map((each) => each.textContent)"""
     )
     assert cut == []
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    found = violations(page)
     context.close()
     assert found == []
 

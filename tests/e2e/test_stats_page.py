@@ -6,11 +6,11 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from portico.charts import page as stats_page
 from shared.contracts.rpc import notifier
+from tests.fixtures.browser import violations
 
 FIRST = dt.date(2026, 10, 31)
 
@@ -82,6 +82,6 @@ def test_the_newest_day_and_whole_tables_are_on_the_screen(browser: Browser, wid
         if not each.evaluate(inside)
     ]
     assert cut == []
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    found = violations(page)
     context.close()
     assert found == []

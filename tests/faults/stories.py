@@ -94,9 +94,7 @@ def look(system: System, plan: Plan, ledger: Ledger) -> Findings:
     return told
 
 
-def _webhooks(
-    steps: list[Step], account: Account, sent: Counter[str], ledger: Ledger
-) -> list[str]:
+def _webhooks(steps: list[Step], account: Account, sent: Counter[str], ledger: Ledger) -> list[str]:
     """Each event that Stripe sent was received once; that copies came is told where it is true, and not too many."""
     received = sorted(
         in_account(account, step["event_id"]) for step in steps if step["step"] == "received"
