@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from shared.contracts.rpc.base import Answer, Arguments, one_of, spelled
+from shared.contracts.rpc.base import Answer, Arguments, InAccount, one_of, spelled
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
     ContactBusiness,
@@ -194,11 +194,9 @@ class DeletedAppointment(Answer, frozen=True, kw_only=True):
     """Whether it was there before."""
 
 
-class PaymentState(Answer, frozen=True, kw_only=True):
+class PaymentState(InAccount, frozen=True, kw_only=True):
     """What a customer owes, by the rules that their page goes by."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     platform_stripe_customer_id: str | None = None
@@ -250,11 +248,9 @@ class IncidentEmail(Answer, frozen=True, kw_only=True):
     """When the mailbox took it."""
 
 
-class Incident(Answer, frozen=True, kw_only=True):
+class Incident(InAccount, frozen=True, kw_only=True):
     """An invoice whose payment failed, and what became of it. Amounts in the currency's minor unit."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     invoice_id: str
     """Stripe's id, `in_…`."""
     business_id: str

@@ -56,6 +56,13 @@ class SecretAnswer(Answer, frozen=True, kw_only=True):
         return f"{type(self).__name__}(…)"
 
 
+class InAccount(Answer, frozen=True, kw_only=True):
+    """An answer that names Stripe objects, all of one account."""
+
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
+
+
 class TimelineStep(Answer, frozen=True, kw_only=True):
     """Something that happened, for people. It names the ids that it is about, and leaves the others out."""
 

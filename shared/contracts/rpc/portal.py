@@ -13,6 +13,7 @@ from shared.contracts.rpc.api_keys import API_KEYS, CREATE_API_KEY, REVOKE_API_K
 from shared.contracts.rpc.base import (
     Answer,
     Arguments,
+    InAccount,
     Method,
     SecretAnswer,
     TimelineStep,
@@ -167,11 +168,9 @@ class BusinessReference(Answer, frozen=True, kw_only=True):
     """The host's own id."""
 
 
-class UpsertedCustomer(Answer, frozen=True, kw_only=True):
+class UpsertedCustomer(InAccount, frozen=True, kw_only=True):
     """A customer who was made or changed."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id, 22 characters: other methods take it, and it never changes."""
     created: bool
@@ -180,11 +179,9 @@ class UpsertedCustomer(Answer, frozen=True, kw_only=True):
     """With which Stripe customer they are linked now, by whoever's word."""
 
 
-class LinkedCustomer(Answer, frozen=True, kw_only=True):
+class LinkedCustomer(InAccount, frozen=True, kw_only=True):
     """With which Stripe customer a customer is linked now."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     platform_stripe_customer_id: str | None = None
@@ -267,11 +264,9 @@ class OwedInvoice(Answer, frozen=True, kw_only=True):
     """Since when a new payment method is being tried; None: none is, nor one that came while the business observed."""
 
 
-class CustomerSnapshot(SecretAnswer, frozen=True, kw_only=True):
+class CustomerSnapshot(InAccount, SecretAnswer, frozen=True, kw_only=True):
     """Whose a link is, with appointments and what is owed."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     external_id: str
@@ -370,11 +365,9 @@ class CheckoutReference(SecretAnswer, frozen=True, kw_only=True):
     """86 characters of `[A-Za-z0-9_-]`."""
 
 
-class Evidence(Answer, frozen=True, kw_only=True):
+class Evidence(InAccount, frozen=True, kw_only=True):
     """One piece of evidence for a link, or against it."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     on_behalf_of: str = ""
     """For customers of which business on a platform's account it counts: that with this `on_behalf_of`."""
     stripe_customer_id: str
@@ -415,11 +408,9 @@ class Evidence(Answer, frozen=True, kw_only=True):
     """Stripe's id of the event that told of it."""
 
 
-class EvidenceConflict(Answer, frozen=True, kw_only=True):
+class EvidenceConflict(InAccount, frozen=True, kw_only=True):
     """Two that were not linked, because evidence of the same rank says otherwise."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     on_behalf_of: str = ""
     """For customers of which business on a platform's account it counts: that with this `on_behalf_of`."""
     stripe_customer_id: str
@@ -434,11 +425,9 @@ class EvidenceConflict(Answer, frozen=True, kw_only=True):
     seen_at: dt.datetime
 
 
-class EvidenceLink(Answer, frozen=True, kw_only=True):
+class EvidenceLink(InAccount, frozen=True, kw_only=True):
     """A link as it stands."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     on_behalf_of: str = ""
     """For customers of which business on a platform's account it counts: that with this `on_behalf_of`."""
     customer_id: str
@@ -458,11 +447,9 @@ class LinkEvidence(Answer, frozen=True, kw_only=True):
     links: list[EvidenceLink]
 
 
-class UnknownLink(Answer, frozen=True, kw_only=True):
+class UnknownLink(InAccount, frozen=True, kw_only=True):
     """A link that nobody has spoken for since evidence is kept."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     external_id: str
@@ -531,11 +518,9 @@ class CustomerExport(Answer, frozen=True, kw_only=True):
     """How many there are in all; told on the first page alone."""
 
 
-class FoundCustomer(SecretAnswer, frozen=True, kw_only=True):
+class FoundCustomer(InAccount, SecretAnswer, frozen=True, kw_only=True):
     """Whom a reference means."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     business_id: str
@@ -564,11 +549,9 @@ class CustomerErasure(Answer, frozen=True, kw_only=True):
     them."""
 
 
-class InvoiceStanding(Answer, frozen=True, kw_only=True):
+class InvoiceStanding(InAccount, frozen=True, kw_only=True):
     """Where an invoice stands, by the rules that the page goes by. Amounts in the currency's minor unit."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     invoice_id: str
     """Stripe's id, `in_…`."""
     number: str | None = None
@@ -598,11 +581,9 @@ class InvoiceStanding(Answer, frozen=True, kw_only=True):
     """A payment whose outcome takes days has begun: nothing is tried before that is known."""
 
 
-class TimelineCustomer(Answer, frozen=True, kw_only=True):
+class TimelineCustomer(InAccount, frozen=True, kw_only=True):
     """Whose a time line is."""
 
-    account: str = ""
-    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     external_id: str
