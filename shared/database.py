@@ -384,3 +384,9 @@ def brin_index(name: str, column: str) -> Index:
     """An index of a moment in whose order rows are written, for finding the oldest: a thousandth of a B-tree's size and
     next to nothing at each insert (BRIN, https://www.postgresql.org/docs/current/brin.html)."""
     return Index(name, column, postgresql_using="brin", postgresql_with={"autosummarize": True})
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of the rows for which the condition holds: few of many."""
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)

@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Index,
     Integer,
     String,
     Text,
@@ -22,13 +21,12 @@ from sqlalchemy import (
     func,
     not_,
     select,
-    text,
     update,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, declared_attr, mapped_column
 
 from shared import events
-from shared.database import Transactions, UtcDateTime, brin_index
+from shared.database import Transactions, UtcDateTime, brin_index, partial_index
 from shared.messaging.amqp import BrokerUnavailable
 from shared.postgresql import WITH_NEXT
 from shared.statements import insert_new, table_of
@@ -77,12 +75,7 @@ class OutboxColumns:
         """Indexes of the relay's question, asked every second: a handful of rows of millions; and of what is old."""
         return (
             brin_index("ix_outbox_published_at", "published_at"),
-            Index(
-                "ix_outbox_unpublished",
-                "id",
-                postgresql_where=text("published_at IS NULL"),
-                sqlite_where=text("published_at IS NULL"),
-            ),
+            partial_index("ix_outbox_unpublished", "id", where="published_at IS NULL"),
         )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)

@@ -16,11 +16,10 @@ from sqlalchemy import (
     String,
     Text,
     or_,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.database import KeyedByAccount, UtcDateTime
+from shared.database import KeyedByAccount, UtcDateTime, partial_index
 from shared.outbox import BigId, OutboxColumns
 from shared.schema import owner_table
 
@@ -40,12 +39,6 @@ class Base(DeclarativeBase):
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "billing")
 
 
-def _index_where(condition: str, name: str, *columns: str) -> Index:
-    """An index of the rows for which the condition holds: few of many."""
-    where = text(condition)
-    return Index(name, *columns, postgresql_where=where, sqlite_where=where)
-
-
 class InboxEvent(KeyedByAccount, Base):
     """A Stripe event as it was delivered, once."""
 
@@ -55,9 +48,9 @@ class InboxEvent(KeyedByAccount, Base):
         Index("ix_inbox_object_id", "object_id"),
         Index("ix_inbox_stripe_customer_id", "stripe_customer_id"),
         # What somebody has to look at: few rows of many.
-        _index_where("status = 'quarantined'", "ix_inbox_quarantined", "received_at"),
+        partial_index("ix_inbox_quarantined", "received_at", where="status = 'quarantined'"),
         # What waits for its account to be served.
-        _index_where("status = 'connected'", "ix_inbox_connected", "account", "received_at"),
+        partial_index("ix_inbox_connected", "account", "received_at", where="status = 'connected'"),
     )
 
     id: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -226,7 +219,7 @@ class PaymentMethodChange(KeyedByAccount, Base):
     __table_args__ = (
         Index("ix_payment_method_changes_customer_card", "stripe_customer_id", "payment_method_id"),
         # What somebody still has to go on with: few rows of many.
-        _index_where("closed_at IS NULL", "ix_payment_method_changes_open", "due_at"),
+        partial_index("ix_payment_method_changes_open", "due_at", where="closed_at IS NULL"),
     )
 
     id: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -270,7 +263,7 @@ class PaymentTry(KeyedByAccount, Base):
         Index("ix_payment_tries_invoice_id", "invoice_id"),
         Index("ix_payment_tries_stripe_customer_id", "stripe_customer_id"),
         # What would have been charged: none, but for those who observe.
-        _index_where("outcome = 'observed'", "ix_payment_tries_observed", "at"),
+        partial_index("ix_payment_tries_observed", "at", where="outcome = 'observed'"),
     )
 
     change_id: Mapped[str] = mapped_column(String(255), primary_key=True)

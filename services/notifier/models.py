@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Text, false, text
+from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Text, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain.vocabulary import Status
 from shared.contracts.accounts import StripeCustomer, StripeId, stripe_customer, stripe_id
 from shared.contracts.invoices import LONGEST_PURPOSE
-from shared.database import InAccount, KeyedByAccount, UtcDateTime, brin_index
+from shared.database import InAccount, KeyedByAccount, UtcDateTime, brin_index, partial_index
 from shared.outbox import BigId, OutboxColumns
 from shared.schema import owner_table
 
@@ -106,31 +106,23 @@ class Notification(InAccount, Base):
         return stripe_customer(self.account, self.stripe_customer_id, self.on_behalf_of)
 
     __table_args__ = (
-        Index(
-            "ix_notifications_due",
-            "due_at",
-            postgresql_where=text("status IN ('pending', 'sending')"),
-            sqlite_where=text("status IN ('pending', 'sending')"),
-        ),
-        Index(
+        partial_index("ix_notifications_due", "due_at", where="status IN ('pending', 'sending')"),
+        partial_index(
             "ix_notifications_provider_message_id",
             "provider_message_id",
-            postgresql_where=text("provider_message_id IS NOT NULL"),
-            sqlite_where=text("provider_message_id IS NOT NULL"),
+            where="provider_message_id IS NOT NULL",
         ),
-        Index(
+        partial_index(
             "ix_notifications_observed",
             "business_id",
             "finished_at",
             "notification_id",
-            postgresql_where=text("status = 'observed'"),
-            sqlite_where=text("status = 'observed'"),
+            where="status = 'observed'",
         ),
-        Index(
+        partial_index(
             "ix_notifications_welcomes",
             "business_id",
-            postgresql_where=text("kind = 'welcome' AND status IN ('pending', 'sending')"),
-            sqlite_where=text("kind = 'welcome' AND status IN ('pending', 'sending')"),
+            where="kind = 'welcome' AND status IN ('pending', 'sending')",
         ),
     )
 
@@ -156,13 +148,12 @@ class Welcome(Base):
 
     __table_args__ = (
         Index("ix_welcomes_business_id", "business_id"),
-        Index(
+        partial_index(
             "ix_welcomes_waiting",
             "business_id",
             "welcome_id",
             "timezone",
-            postgresql_where=text("released_at IS NULL"),
-            sqlite_where=text("released_at IS NULL"),
+            where="released_at IS NULL",
         ),
     )
 
@@ -226,11 +217,10 @@ class IncidentRow(KeyedByAccount, Base):
     end_noted: Mapped[bool] = mapped_column(server_default=false())
 
     __table_args__ = (
-        Index(
+        partial_index(
             "ix_incidents_without_end",
             "failure_heard_at",
-            postgresql_where=text("closed_at IS NULL AND NOT end_noted"),
-            sqlite_where=text("closed_at IS NULL AND NOT end_noted"),
+            where="closed_at IS NULL AND NOT end_noted",
         ),
     )
 
@@ -343,14 +333,7 @@ class HookEvent(InAccount, Base):
     """When it is looked at whose it is; NULL: its deliveries are made."""
     lookups: Mapped[int] = mapped_column(default=0)
 
-    __table_args__ = (
-        Index(
-            "ix_hook_events_due",
-            "due_at",
-            postgresql_where=text("due_at IS NOT NULL"),
-            sqlite_where=text("due_at IS NOT NULL"),
-        ),
-    )
+    __table_args__ = (partial_index("ix_hook_events_due", "due_at", where="due_at IS NOT NULL"),)
 
 
 class HookDelivery(Base):
@@ -371,12 +354,8 @@ class HookDelivery(Base):
     """When a person last asked for it once more."""
 
     __table_args__ = (
-        Index(
-            "ix_hook_deliveries_due",
-            "endpoint_id",
-            "due_at",
-            postgresql_where=text("status = 'pending'"),
-            sqlite_where=text("status = 'pending'"),
+        partial_index(
+            "ix_hook_deliveries_due", "endpoint_id", "due_at", where="status = 'pending'"
         ),
     )
 

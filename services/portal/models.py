@@ -25,9 +25,9 @@ from services.portal.domain.enrolment import Enrolment
 from services.portal.domain.snapshot import LONGEST_NOTE, LONGEST_STATEMENT
 from shared.contracts.accounts import Account, Merchant
 from shared.contracts.invoices import LONGEST_PURPOSE
-from shared.database import InAccount, KeyedByAccount, UtcDateTime
+from shared.database import InAccount, KeyedByAccount, UtcDateTime, partial_index
 from shared.mode import LIVE
-from shared.outbox import OutboxColumns
+from shared.outbox import BigId, OutboxColumns
 from shared.schema import owner_table
 
 NAMES: Final = {
@@ -42,9 +42,6 @@ UNKNOWN_LINKS: Final = (
 )
 """Customers whose link nothing but its being there speaks for."""
 
-# SQLite counts up only columns of type INTEGER.
-Key = BigInteger().with_variant(Integer, "sqlite")
-
 
 class Base(DeclarativeBase):
     """All tables of the portal."""
@@ -54,12 +51,6 @@ class Base(DeclarativeBase):
 
 
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "portal")
-
-
-def _index_where(condition: str, name: str, *columns: str, unique: bool = False) -> Index:
-    """An index of the rows for which the condition holds: few of many."""
-    where = text(condition)
-    return Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)
 
 
 def _by_email(name: str) -> Index:
@@ -74,7 +65,7 @@ class BusinessRow(InAccount, Base):
     # By it a behalf is found that a business names (`queries/behalves.py`).
     __table_args__ = (Index(None, "account", "on_behalf_of"),)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     business_id: Mapped[str] = mapped_column(String(100), unique=True)
     """The host application's own id."""
     on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
@@ -119,12 +110,12 @@ class CustomerRow(InAccount, Base):
         UniqueConstraint("business_pk", "external_id"),
         # The id second: by it and the account a customer is found, whatever the third is.
         UniqueConstraint("account", "platform_stripe_customer_id", "on_behalf_of"),
-        _index_where(UNKNOWN_LINKS, "ix_customers_unknown_links", "id"),
+        partial_index("ix_customers_unknown_links", "id", where=UNKNOWN_LINKS),
         # By it it is found whose address somebody gave at Stripe.
         _by_email("ix_customers_account_email"),
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     public_id: Mapped[str] = mapped_column(String(22), unique=True)
     business_pk: Mapped[int] = mapped_column(ForeignKey("businesses.id"))
     on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
@@ -198,7 +189,7 @@ class LinkProposalRow(InAccount, Base):
         Index(None, "customer_id"),
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
     customer_id: Mapped[str] = mapped_column(String(22))
@@ -227,7 +218,7 @@ class AppointmentRow(Base):
         Index(None, "customer_pk", "starts_at"),
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     customer_pk: Mapped[int] = mapped_column(ForeignKey("customers.id"))
     external_id: Mapped[str] = mapped_column(String(100))
     title: Mapped[str] = mapped_column(String(200))
@@ -240,7 +231,7 @@ class AppointmentRow(Base):
 
 def _open_index(name: str, condition: str) -> Index:
     """The few open invoices for which a condition holds, by their last failure."""
-    return _index_where(f"status = 'open' AND ({condition})", name, "last_failed_at")
+    return partial_index(name, "last_failed_at", where=f"status = 'open' AND ({condition})")
 
 
 class InvoiceRow(KeyedByAccount, Base):
@@ -259,11 +250,11 @@ class InvoiceRow(KeyedByAccount, Base):
             "ix_invoices_try_to_ask",
             "as_of > last_failed_at AND (method_type IS NULL OR method_type <> 'card')",
         ),
-        _index_where(
-            "first_failed_at IS NOT NULL",
+        partial_index(
             "ix_invoices_first_failed_at",
             "first_failed_at",
             "invoice_id",
+            where="first_failed_at IS NOT NULL",
         ),
     )
 
@@ -343,7 +334,7 @@ class LinkEvidenceRow(InAccount, Base):
 
     __tablename__ = "link_evidence"
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
     source: Mapped[str] = mapped_column(String(20))
     """`host`, `metadata`, `reference`, `enrolled` or `unknown`."""
@@ -393,7 +384,7 @@ class LinkConflictRow(InAccount, Base):
     __tablename__ = "link_conflicts"
     __table_args__ = (UniqueConstraint("account", "stripe_customer_id", "customer_id"),)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
     customer_id: Mapped[str] = mapped_column(String(22))
     """The public id of the customer that Stripe named."""
@@ -415,7 +406,7 @@ class SubscriptionRow(InAccount, Base):
     __tablename__ = "subscriptions"
     __table_args__ = (UniqueConstraint("account", "subscription_id"),)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     subscription_id: Mapped[str] = mapped_column(String(255))
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
     on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
@@ -462,17 +453,19 @@ class CancellationRequestRow(InAccount, Base):
     __tablename__ = "cancellation_requests"
     __table_args__ = (
         # One open request a subscription, whoever presses twice.
-        _index_where(
-            "status = 'open'",
+        partial_index(
             "uq_cancellation_requests_open_in_account",
             "account",
             "subscription_id",
+            where="status = 'open'",
             unique=True,
         ),
-        _index_where("next_try_at IS NOT NULL", "ix_cancellation_requests_due", "next_try_at"),
+        partial_index(
+            "ix_cancellation_requests_due", "next_try_at", where="next_try_at IS NOT NULL"
+        ),
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     request_id: Mapped[str] = mapped_column(String(22), unique=True)
     """Random and public: what links and mails speak of."""
     customer_pk: Mapped[int] = mapped_column(ForeignKey("customers.id"), index=True)
@@ -509,7 +502,7 @@ class ApiKeyRow(Base):
 
     __tablename__ = "api_keys"
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     key_id: Mapped[str] = mapped_column(String(30), unique=True)
     """`key_…`: what names it in logs and on the command line."""
     digest: Mapped[str] = mapped_column(String(64), unique=True)
@@ -552,10 +545,10 @@ class HostEventRow(InAccount, Base):
         Index(None, "customer_id"),
         Index(None, "stripe_customer_id"),
         Index(None, "position", unique=True),
-        _index_where("position IS NULL", "ix_host_events_unplaced", "id"),
+        partial_index("ix_host_events_unplaced", "id", where="position IS NULL"),
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     event_id: Mapped[str] = mapped_column(String(255))
     type: Mapped[str] = mapped_column(String(80))
     occurred_at: Mapped[dt.datetime]
@@ -578,7 +571,7 @@ class ConnectionRow(Base):
 
     __tablename__ = "connections"
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     business_pk: Mapped[int] = mapped_column(ForeignKey("businesses.id"), index=True)
     link_digest: Mapped[str] = mapped_column(String(64), unique=True)
     """Of the secret in the link."""
@@ -627,7 +620,7 @@ class ActivityRow(Base):
     __tablename__ = "visits"
     __table_args__ = (UniqueConstraint("customer_id", "what", "bucket"),)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
     customer_id: Mapped[str] = mapped_column(String(22))
     """The public id of the customer."""
     what: Mapped[str] = mapped_column(String(30))
