@@ -14,7 +14,7 @@ from services.billing.queries.erasure import ERASED
 from services.billing.stripe_events.translation import ROUTES, Status
 from shared.contracts.accounts import OWN, Account, StripeId, our_event_id
 from shared.contracts.rpc.base import at_or_since
-from shared.contracts.rpc.billing import Timeline, TimelineStep
+from shared.contracts.rpc.billing import RecoveryAttempt, Timeline, TimelineStep
 
 MOST_EVENTS: Final = 200
 MOST_CARD_EVENTS: Final = 50
@@ -190,7 +190,7 @@ WORDS: Final = {
 }
 
 
-def _recovery_step(one: payment_tries.Recovered) -> TimelineStep:
+def _recovery_step(one: RecoveryAttempt) -> TimelineStep:
     text = f"retried at once: {one.invoice_id} {WORDS.get(one.outcome, one.outcome)}"
     detail = f" ({one.detail})" if one.detail else ""
     more = {"change_id": one.change_id} if one.change_id else {}

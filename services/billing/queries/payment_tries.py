@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, literal, or_, select, tuple_, update
@@ -14,6 +13,7 @@ from services.billing.domain.changes import A_MONTH, ONCE_IN, Change, Try
 from services.billing.domain.paying import Invoice, Payment, PayOutcome, pay_key
 from services.billing.models import PaymentMethodChange, PaymentTry, Recovery, RecoveryRun
 from shared.contracts.accounts import Account, StripeId
+from shared.contracts.rpc.billing import RecoveryAttempt
 from shared.statements import insert_new, is_object, table_of
 
 _TABLE: Final = table_of(PaymentTry)
@@ -229,21 +229,6 @@ def _try(row: PaymentTry) -> Try:
     )
 
 
-@dataclass(frozen=True)
-class Recovered:
-    """A try as people see it; of releases before changes were rows, `change_id` is None."""
-
-    account: str
-    stripe_customer_id: str
-    invoice_id: str
-    payment_method_id: str
-    change_id: str | None
-    attempt: int
-    outcome: str
-    detail: str | None
-    at: dt.datetime
-
-
 def recoveries(
     session: Session,
     account: Account,
@@ -251,9 +236,9 @@ def recoveries(
     stripe_customer_id: str | None,
     invoice_id: str | None,
     limit: int,
-) -> list[Recovered]:
-    """Tries, newest first."""
-    found: list[Recovered] = []
+) -> list[RecoveryAttempt]:
+    """Tries for people, newest first; of releases before changes were rows, `change_id` is None."""
+    found: list[RecoveryAttempt] = []
     tables: tuple[type[Any], ...] = (PaymentTry, Recovery)
     for table in tables:
         statement = select(table).where(table.account == account).order_by(table.at.desc())
@@ -261,18 +246,5 @@ def recoveries(
             statement = statement.where(table.stripe_customer_id == stripe_customer_id)
         if invoice_id is not None:
             statement = statement.where(table.invoice_id == invoice_id)
-        found += [
-            Recovered(
-                account=row.account,
-                stripe_customer_id=row.stripe_customer_id,
-                invoice_id=row.invoice_id,
-                payment_method_id=row.payment_method_id,
-                change_id=getattr(row, "change_id", None),
-                attempt=row.attempt,
-                outcome=row.outcome,
-                detail=row.detail,
-                at=row.at,
-            )
-            for row in session.scalars(statement.limit(limit))
-        ]
+        found += map(RecoveryAttempt.of, session.scalars(statement.limit(limit)))
     return sorted(found, key=lambda one: one.at, reverse=True)[:limit]

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from typing import Final
 
 from services.billing.handlers import dead_letters, erasure, inbox, timeline
+from services.billing.queries import payment_tries
 from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit, utc_now
 from services.billing.rpc.errors import served, wire_errors
-from services.billing.workflows import reconciling, recovery, republish
+from services.billing.workflows import reconciling, republish
 from services.billing.workflows.observed_charges import observed_charges
 from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.rpc.billing import (
@@ -107,7 +108,7 @@ class Operations(BillingEntrypoints):
         """What became of our own tries to pay with a new card, newest first. `limit` is 1 to 500."""
         check_limit(limit)
         with self.database.reading() as session:
-            return recovery.recoveries(
+            return payment_tries.recoveries(
                 session,
                 Account(account),
                 stripe_customer_id=stripe_customer_id,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -42,7 +42,6 @@ from shared.contracts.invoices import (
     SubscriptionState,
     may_collect,
 )
-from shared.contracts.rpc.billing import RecoveryAttempt
 from shared.contracts.rpc.errors import (
     StripeRefused,
     StripeUnavailable,
@@ -402,24 +401,3 @@ class _Recovery:
             found = self._gateway.subscription(subscription_id)
             self._subscriptions[subscription_id] = found.state if found else None
         return self._subscriptions[subscription_id]
-
-
-def recoveries(
-    session: Session,
-    account: Account,
-    *,
-    stripe_customer_id: str | None,
-    invoice_id: str | None,
-    limit: int,
-) -> list[RecoveryAttempt]:
-    """Tries for people, newest first."""
-    return [
-        RecoveryAttempt(**asdict(one))
-        for one in payment_tries.recoveries(
-            session,
-            account,
-            stripe_customer_id=stripe_customer_id,
-            invoice_id=invoice_id,
-            limit=limit,
-        )
-    ]

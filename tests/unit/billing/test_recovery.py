@@ -29,7 +29,7 @@ from services.billing.models import (
     RecoveryLease,
     RecoveryRun,
 )
-from services.billing.workflows import recovery
+from services.billing.queries import payment_tries
 from services.billing.workflows.change_plans import Run
 from services.billing.workflows.customer_lease import CustomerBusy
 from services.billing.workflows.recovery import (
@@ -845,11 +845,11 @@ def test_ops_can_read_what_was_tried(loop: Loop) -> None:
             )
         )
     with loop.database.reading() as session:
-        new, old = on_the_wire(recovery.recoveries)(
+        new, old = on_the_wire(payment_tries.recoveries)(
             session, accounts.OWN, stripe_customer_id="cus_1", invoice_id="in_1", limit=9
         )
         assert (
-            on_the_wire(recovery.recoveries)(
+            on_the_wire(payment_tries.recoveries)(
                 session, accounts.OWN, stripe_customer_id="cus_2", invoice_id=None, limit=9
             )
             == []
