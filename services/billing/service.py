@@ -42,6 +42,7 @@ from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import RpcClient, audited_rpc, rpc
 from shared.nameko_ext.turns import Turns
@@ -86,38 +87,17 @@ class Stripe(DependencyProvider):
         return self.gateways
 
 
-class OAuth(DependencyProvider):
-    """Injects the platform's `StripeConnect`."""
-
-    def setup(self) -> None:
-        settings: Settings = self.container.config["settings"]
-        self.oauth = StripeConnect(
-            settings.stripe_api_key.reveal(),
-            settings.stripe_client_id,
-            settings.stripe_connect_base,
-        )
-
-    def get_dependency(self, worker_ctx: Any) -> StripeConnect:
-        return self.oauth
+def _oauth(settings: Settings) -> StripeConnect:
+    return StripeConnect(
+        settings.stripe_api_key.reveal(), settings.stripe_client_id, settings.stripe_connect_base
+    )
 
 
-class ClickBreakers(DependencyProvider):
-    """Injects the process's circuit breakers in front of Stripe at the click, one an account."""
-
-    def setup(self) -> None:
-        self.breakers = PerAccount(Breaker)
-        BREAKER_OPEN.set_function(lambda: float(any(one.open for one in self.breakers.known())))
-
-    def get_dependency(self, worker_ctx: Any) -> PerAccount[Breaker]:
-        return self.breakers
-
-
-class SettingsProvider(DependencyProvider):
-    """Injects the service's settings."""
-
-    def get_dependency(self, worker_ctx: Any) -> Settings:
-        settings: Settings = self.container.config["settings"]
-        return settings
+def click_breakers(settings: Settings) -> PerAccount[Breaker]:
+    """The process's circuit breakers in front of Stripe at the click, one an account."""
+    breakers = PerAccount(Breaker)
+    BREAKER_OPEN.set_function(lambda: float(any(one.open for one in breakers.known())))
+    return breakers
 
 
 class BillingService(
@@ -138,9 +118,9 @@ class BillingService(
     gateways = Stripe()
     accounts = Accounts()
     portal = RpcClient("portal", timeout=BILLING_WAITS_FOR_PORTAL)
-    oauth = OAuth()
-    settings = SettingsProvider()
-    breakers = ClickBreakers()
+    oauth = OfProcess(_oauth)
+    settings = OfProcess(lambda settings: settings)
+    breakers = OfProcess(click_breakers)
     publisher = EventPublisher()
     wake_relay = Waker("relay")
     wake_accounts = Waker("refresh_accounts")

@@ -45,6 +45,7 @@ from services.notifier.rpc.observed import Observed
 from services.notifier.rpc.operations import Operations
 from services.notifier.rpc.welcomes import Welcomes
 from services.notifier.senders import SendSlotsProvider, sender
+from services.notifier.settings import Settings
 from services.notifier.workflows import sending
 from shared import tracing
 from shared.contracts.accounts import Account, StripeId, account_shown, stripe_customer
@@ -55,6 +56,7 @@ from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched
 from shared.nameko_ext.batching import Batched, Failed, in_halves
 from shared.nameko_ext.consumer import Permanent, consume_from
 from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.side_by_side import run_concurrently
@@ -97,33 +99,11 @@ class SendGrid(DependencyProvider):
         return self
 
 
-class Templates(DependencyProvider):
-    """Injects the renderer."""
-
-    renderer: Renderer
-
-    def setup(self) -> None:
-        self.renderer = Renderer()
-
-    def get_dependency(self, worker_ctx: Any) -> Renderer:
-        return self.renderer
-
-
-class Addresses(DependencyProvider):
-    """Injects the hasher of addresses, with the keys of the settings."""
-
-    hasher: AddressHasher
-
-    def setup(self) -> None:
-        keys = self.container.config["settings"].address_hash_keys
-        if not keys:
-            log.warning(
-                "ADDRESS_HASH_KEY is not set: bounced addresses are kept under a plain hash"
-            )
-        self.hasher = AddressHasher([key.reveal() for key in keys])
-
-    def get_dependency(self, worker_ctx: Any) -> AddressHasher:
-        return self.hasher
+def _hasher(settings: Settings) -> AddressHasher:
+    """Of addresses, with the keys of the settings."""
+    if not settings.address_hash_keys:
+        log.warning("ADDRESS_HASH_KEY is not set: bounced addresses are kept under a plain hash")
+    return AddressHasher([key.reveal() for key in settings.address_hash_keys])
 
 
 def _permanent(outcome: str | Failed) -> str | Failed:
@@ -162,8 +142,8 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
     name: ClassVar[str] = "notifier"
 
     sendgrid = SendGrid()
-    renderer = Templates()
-    hasher = Addresses()
+    renderer = OfProcess(lambda settings: Renderer())
+    hasher = OfProcess(_hasher)
     fetch_contact = Fetch("contacts", "portal", fetch_contacts)
     billing = RpcClient("billing", timeout=NOTIFIER_WAITS_FOR_BILLING)
     # A look at Stripe takes its time: while some wait for one, the others are not to wait too.

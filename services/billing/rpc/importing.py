@@ -11,11 +11,11 @@ from services.billing.queries import imports, reads
 from services.billing.queries.imports import Progress
 from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit, utc_now
 from services.billing.rpc.errors import served, wire_errors, within
-from services.billing.rpc.invoice_reports import LookBudgets
 from services.billing.stripe_events.imports import Listed, Run
 from services.billing.workflows import importing
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.imports import Holder, ImportFinding, ImportPlan, ImportProgress
+from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.rpc import audited_rpc, rpc
 
 PLAN_SECONDS: Final = 90.0
@@ -25,7 +25,7 @@ PLAN_SECONDS: Final = 90.0
 class Importing(BillingEntrypoints):
     """The import of an account, a page a call: whoever drives it may die anywhere, and another one goes on."""
 
-    looks: LookBudgets
+    looks: OfProcess
 
     @rpc
     def import_plan(self, account: str = OWN) -> ImportPlan:

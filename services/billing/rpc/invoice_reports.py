@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import eventlet
-from nameko.extensions import DependencyProvider
 
 from services.billing.domain.budget import Budget
 from services.billing.domain.per_account import PerAccount
@@ -19,6 +18,7 @@ from shared.contracts.accounts import OWN
 from shared.contracts.deadlines import STRIPE_AT_MANY
 from shared.contracts.rpc.billing import SourcedInvoiceState
 from shared.contracts.rpc.errors import InvalidArgument
+from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.rpc import rpc
 from shared.nameko_ext.side_by_side import run_concurrently
 
@@ -26,21 +26,11 @@ MOST_LOOKS: Final = 100
 Seen = TypeVar("Seen")
 
 
-class LookBudgets(DependencyProvider):
-    """Injects the process's budgets of requests to Stripe that look at invoices, one an account."""
-
-    def setup(self) -> None:
-        rate = self.container.config["settings"].stripe_look_rate
-        self.budgets = PerAccount(lambda: Budget(rate))
-
-    def get_dependency(self, worker_ctx: Any) -> PerAccount[Budget]:
-        return self.budgets
-
-
 class Looking(BillingEntrypoints):
     """What the notifier asks before it writes, and the portal for its page."""
 
-    looks = LookBudgets()
+    looks = OfProcess(lambda settings: PerAccount(lambda: Budget(settings.stripe_look_rate)))
+    """The process's budgets of requests to Stripe that look at invoices, one an account."""
 
     @rpc
     def invoice_states(

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from nameko.extensions import DependencyProvider
 from prometheus_client import Counter
 
 from services.billing.adapters.portal import PortalBusinesses
@@ -22,6 +21,7 @@ from shared.contracts.rpc.errors import StripeUnavailable
 from shared.events import Event, PaymentMethodChanged
 from shared.nameko_ext.consumer import EVENTS_AT_ONCE, Permanent, consume
 from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.turns import Turn, turn
 from shared.telemetry import get_logger
 
@@ -36,21 +36,11 @@ CARD_RETRIES = Counter(
 )
 
 
-class CardPlacesProvider(DependencyProvider):
-    """Injects the process's `CardPlaces`."""
-
-    def setup(self) -> None:
-        self.places = CardPlaces(EVENTS_AT_ONCE - WRITTEN_DOWN_AT_ONCE)
-
-    def get_dependency(self, worker_ctx: Any) -> CardPlaces:
-        return self.places
-
-
 class Recovering(BillingEntrypoints):
     """Changes of card."""
 
     recovering: Turn
-    card_places = CardPlacesProvider()
+    card_places = OfProcess(lambda settings: CardPlaces(EVENTS_AT_ONCE - WRITTEN_DOWN_AT_ONCE))
     wake_recoveries = Waker("resume_recoveries")
 
     @property

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from services.notifier.domain.kinds import Kind
-from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers import requests as handlers
+from services.notifier.rpc.entrypoints import NotifierEntrypoints, utc_now
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import (
     BusinessKind,
@@ -17,17 +15,11 @@ from shared.contracts.rpc.notifier import (
     RequestContext,
     RequestedNotification,
 )
-from shared.nameko_ext.database import Database
-from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import rpc
 
 
-class Emails:
-    """Emails that are asked for. The service that mixes it in has what is declared here."""
-
-    db: Database
-    renderer: Renderer
-    wake: Waker
+class Emails(NotifierEntrypoints):
+    """Emails that are asked for."""
 
     @rpc
     def send_customer_mail(
@@ -50,7 +42,7 @@ class Emails:
     ) -> RequestedNotification:
         _check_customer_id(customer_id)
         with self.db.transaction() as session:
-            requested = handlers.send_requested(session, kind, customer_id, context, _now())
+            requested = handlers.send_requested(session, kind, customer_id, context, utc_now())
         self.wake()
         return requested
 
@@ -59,7 +51,7 @@ class Emails:
         """Mail a customer (by Portico's id) their current link: at most once an hour."""
         _check_customer_id(customer_id)
         with self.db.transaction() as session:
-            requested = handlers.send_fresh_link(session, customer_id, _now())
+            requested = handlers.send_fresh_link(session, customer_id, utc_now())
         self.wake()
         return requested
 
@@ -73,7 +65,3 @@ class Emails:
 def _check_customer_id(customer_id: str) -> None:
     if not customer_id or len(customer_id) > 64:
         raise InvalidArgument("customer_id: expected Portico's customer id")
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import random
 import time
-from typing import Annotated, Any, Final
+from operator import attrgetter
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from nameko.extensions import DependencyProvider
 
 from services.notifier import metrics
 from services.notifier.adapters.hosts.caller import HostCaller, look_up
@@ -24,6 +24,7 @@ from services.notifier.handlers.hooks import HookRules
 from services.notifier.queries import hook_deliveries, hook_endpoints
 from services.notifier.queries.hook_deliveries import HookLease
 from services.notifier.senders import SendSlotsProvider, sender
+from services.notifier.settings import Settings
 from services.notifier.workflows import hooks as sending
 from shared import tracing
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_PORTAL
@@ -41,6 +42,7 @@ from shared.contracts.rpc.hooks import (
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.rpc import RpcClient, audited_rpc, rpc
 from shared.telemetry import get_logger
 
@@ -69,29 +71,14 @@ class HostsOfProcess:
         return self.hosts is not None and self.there
 
 
-class HostsProvider(DependencyProvider):
-    """Injects `HostsOfProcess`."""
-
-    def setup(self) -> None:
-        settings = self.container.config["settings"]
-        signer = Signer([key.reveal() for key in settings.hook_keys])
-        rules = HookRules(signer, settings.hooks_allow_loopback)
-        hosts = None
-        if signer.is_on:
-            caller = HostCaller(loopback=rules.loopback, look_up=SharedLookUps(look_up))
-            hosts = TimeLimitedHosts(caller)
-        self._injected = HostsOfProcess(rules, hosts, settings.hook_senders)
-
-    def get_dependency(self, worker_ctx: Any) -> HostsOfProcess:
-        return self._injected
-
-
-class ObservesProvider(DependencyProvider):
-    """Injects whether the whole installation observes (`MODE`)."""
-
-    def get_dependency(self, worker_ctx: Any) -> bool:
-        observes: bool = self.container.config["settings"].observes
-        return observes
+def _hosts(settings: Settings) -> HostsOfProcess:
+    signer = Signer([key.reveal() for key in settings.hook_keys])
+    rules = HookRules(signer, settings.hooks_allow_loopback)
+    hosts = None
+    if signer.is_on:
+        caller = HostCaller(loopback=rules.loopback, look_up=SharedLookUps(look_up))
+        hosts = TimeLimitedHosts(caller)
+    return HostsOfProcess(rules, hosts, settings.hook_senders)
 
 
 class Hooks:
@@ -99,8 +86,9 @@ class Hooks:
 
     db = Database()
     portal = RpcClient("portal", timeout=NOTIFIER_WAITS_FOR_PORTAL)
-    hooks = HostsProvider()
-    observes = ObservesProvider()
+    hooks = OfProcess(_hosts)
+    observes = OfProcess(attrgetter("observes"))
+    """Whether the whole installation does (`MODE`)."""
     hook_places = SendSlotsProvider("send_hook", "hook_senders")
     wake_hosts = Waker("tell_hosts")
     wake_hooks = Waker("send_hooks")

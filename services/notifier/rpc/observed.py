@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 
 from services.notifier.adapters.portal import PortalContacts
 from services.notifier.handlers import observing as handlers
+from services.notifier.rpc.entrypoints import NotifierEntrypoints, utc_now
 from services.notifier.workflows import observing
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import AcceptedNotification, ObservedNotifications
-from shared.nameko_ext.database import Database
-from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import audited_rpc, rpc
 
 MOST_LISTED: Final = 500
@@ -21,15 +20,8 @@ MOST_ACCEPTED: Final = 500
 NotificationIds = Annotated[list[str], msgspec.Meta(min_length=1, max_length=MOST_ACCEPTED)]
 
 
-class Observed:
-    """Looking at what was observed, and accepting it. The service that mixes it in has what is declared here."""
-
-    db: Database
-    portal: Any
-    fetch_contact: Any
-    wake: Waker
-    observes: Any
-    """Whether the whole installation does."""
+class Observed(NotifierEntrypoints):
+    """Looking at what was observed, and accepting it."""
 
     @rpc
     def observed(
@@ -68,7 +60,7 @@ class Observed:
             self.db,
             PortalContacts(self.portal, self.fetch_contact),
             notification_ids,
-            dt.datetime.now(dt.UTC),
+            utc_now(),
             observes=self.observes,
         )
         self.wake()

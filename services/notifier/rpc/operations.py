@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final
+from typing import Final
 
 from services.notifier.adapters.portal import PortalContacts
 from services.notifier.adapters.sendgrid.time_limit import TimeLimitedMailer
@@ -16,13 +16,13 @@ from services.notifier.domain.sending import (
     Refused,
     Unavailable,
 )
-from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers import requests as asking
 from services.notifier.handlers import stats as counting
 from services.notifier.handlers import timeline
 from services.notifier.handlers.compose import compose_test
 from services.notifier.ports import PortalUnavailable, UnknownCustomer
 from services.notifier.queries import erasure, notifications
+from services.notifier.rpc.entrypoints import NotifierEntrypoints, utc_now
 from shared.contracts.accounts import OWN, Account, Merchant, stripe_id
 from shared.contracts.rpc.errors import (
     InvalidArgument,
@@ -41,8 +41,6 @@ from shared.contracts.rpc.notifier import (
     Stats,
     Timeline,
 )
-from shared.nameko_ext.database import Database
-from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger
 from shared.text import can_be_mailed
@@ -62,17 +60,8 @@ OUTCOMES: Final[dict[type[Outcome], str]] = {
 """SendGrid's answers by the words of `SentTestMail`."""
 
 
-class Operations:
-    """Listing, sending again, trying, cancelling, counting, forgetting, and the story of an invoice. The service that mixes it in
-    has what is declared here."""
-
-    db: Database
-    portal: Any
-    fetch_contact: Any
-    sendgrid: Any
-    """Has the `SendGridMailer` as `mailer`."""
-    renderer: Renderer
-    wake: Waker
+class Operations(NotifierEntrypoints):
+    """Listing, sending again, trying, cancelling, counting, forgetting, and the story of an invoice."""
 
     @rpc
     def notifications(
@@ -108,7 +97,7 @@ class Operations:
         """Send a notification once more, unless there is a reason not to (it is looked at again). Answers the new
         notification, or the one that already waits. A welcome that certainly reached nobody is made due itself."""
         with self.db.transaction() as session:
-            requested = asking.resend(session, notification_id, _now())
+            requested = asking.resend(session, notification_id, utc_now())
         self.wake()
         return requested
 
@@ -135,7 +124,7 @@ class Operations:
         with self.db.transaction() as session:
             resent = asking.resend_failed(
                 session,
-                _now(),
+                utc_now(),
                 failed_since=failed_since,
                 invoice=stripe_id(account, invoice_id),
                 limit=max(1, min(limit, 500)),
@@ -188,7 +177,7 @@ class Operations:
             row = notifications.by_id(session, notification_id, lock=True)
             if row is None:
                 raise NotFound("notification_id: there is no such notification")
-            if not notifications.cancel(row, _now()):
+            if not notifications.cancel(row, utc_now()):
                 raise TooLate(f"this notification is {row.status}: there is nothing to cancel")
             return Notification.of(row)
 
@@ -222,7 +211,7 @@ class Operations:
                     notification_id=notification_id,
                 ),
                 event_ids=(event_ids or [])[:MOST_EVENTS],
-                now=_now(),
+                now=utc_now(),
             )
 
     @rpc
@@ -232,7 +221,7 @@ class Operations:
         """Failed autopay invoices since a moment, within two years, and what became of them: counts, money, days, times. With `account`
         (empty: the installation's own) only what was charged there, on this behalf: so a business that has both to itself sees its own.
         """
-        now = dt.datetime.now(dt.UTC)
+        now = utc_now()
         if since.tzinfo is None or not now - LONGEST_STATS <= since <= now:
             raise InvalidArgument("since: expected a past moment with its zone, within two years")
         with self.db.reading() as session:
@@ -257,7 +246,3 @@ class Operations:
                     session, stripe_id(account, stripe_customer_id), customer_id, on_behalf_of
                 )
             )
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
-from nameko.extensions import DependencyProvider
 
 from services.notifier.adapters.portal import PortalContacts
 from services.notifier.domain.kinds import Kind
@@ -14,6 +12,7 @@ from services.notifier.domain.welcomes import HIGHEST_RATE, LOWEST_RATE, MOST_AT
 from services.notifier.handlers import welcomes as handlers
 from services.notifier.queries import welcome_emails
 from services.notifier.queries.leases import Leased
+from services.notifier.rpc.entrypoints import NotifierEntrypoints, utc_now
 from services.notifier.workflows import sending
 from services.notifier.workflows import welcomes as welcoming
 from shared.contracts.rpc.welcomes import (
@@ -22,8 +21,8 @@ from shared.contracts.rpc.welcomes import (
     WelcomeRecipient,
     WelcomeRun,
 )
-from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger
 
@@ -61,28 +60,10 @@ class WelcomesOfProcess:
         return self._more
 
 
-class WelcomesProvider(DependencyProvider):
-    """Injects `WelcomesOfProcess`."""
+class Welcomes(NotifierEntrypoints):
+    """Welcoming a business's customers."""
 
-    def setup(self) -> None:
-        self._injected = WelcomesOfProcess(self.container.config["settings"].senders)
-
-    def get_dependency(self, worker_ctx: Any) -> WelcomesOfProcess:
-        return self._injected
-
-
-class Welcomes:
-    """Welcoming a business's customers. The service that mixes it in has what is declared here."""
-
-    db: Database
-    portal: Any
-    fetch_contact: Any
-    hasher: Any
-    places: Any
-    observes: Any
-    """Whether the whole installation does."""
-    wake: Waker
-    welcomes_here = WelcomesProvider()
+    welcomes_here = OfProcess(lambda settings: WelcomesOfProcess(settings.senders))
     wake_welcomes = Waker("release_welcomes")
 
     @loop(poll=2.0)
@@ -118,7 +99,7 @@ class Welcomes:
             db=self.db,
             contacts=PortalContacts(self.portal, self.fetch_contact),
             hasher=self.hasher,
-            now=_now,
+            now=utc_now,
             observes=self.observes,
         )
 
@@ -151,14 +132,10 @@ class Welcomes:
         also what waits for its customer's morning. What a sender has in hand, or SendGrid may have taken, still goes: `sending`. Asked for
         again, they go into the queue again, and whoever was welcomed does not."""
         with self.db.transaction() as session:
-            return handlers.stop(session, business_id, _now())
+            return handlers.stop(session, business_id, utc_now())
 
     @rpc
     def welcomes(self, business_id: BusinessId) -> WelcomeRun:
         """How the welcoming of a business's customers stands; all zero where nobody was ever asked for."""
         with self.db.reading() as session:
-            return handlers.look(session, business_id, _now())
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
+            return handlers.look(session, business_id, utc_now())

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from services.portal.adapters.billing import RpcBilling
+from services.portal.domain.subscribed import ShownSubscriptions
 from services.portal.metrics import CONFIGURATION_MISSING
-from services.portal.web.activity_log import ShownLog
 from services.portal.web.entrypoints import PortalEntrypoints, utc_now
 from services.portal.workflows import billing_sync as learning
 from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.of_process import OfProcess
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -27,7 +28,8 @@ class Learning(PortalEntrypoints):
     wake_cards = Waker("learn_cards", after=AFTER_MAIL_SECONDS)
     wake_rights = Waker("learn_rights")
     wake_prices = Waker("learn_prices")
-    shown = ShownLog()
+    shown = OfProcess(lambda settings: ShownSubscriptions())
+    """Those that this process has shown, until billing is asked about them."""
 
     @loop(poll=5.0)
     def learn_cards(self) -> bool:

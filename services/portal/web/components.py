@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from nameko.extensions import DependencyProvider
-
 from services.portal.settings import Settings
 from services.portal.tokens.links import Links
 from services.portal.tokens.references import CheckoutReferences
@@ -33,13 +29,3 @@ class Components:
         self.limiter = Limiter()
         self.known_keys = KnownKeys()
         self.api_limiter = Limiter(most=settings.api_rate, remembered=MOST_KEYS)
-
-
-class ComponentsProvider(DependencyProvider):
-    """Injects the process's `Components`."""
-
-    def setup(self) -> None:
-        self.wired = Components(self.container.config["settings"])
-
-    def get_dependency(self, worker_ctx: Any) -> Components:
-        return self.wired

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request
 
+from services.portal.domain.activity import ActivityBuffer
 from services.portal.domain.snapshot import Snapshot
 from services.portal.handlers import resolved_links
 from services.portal.handlers.host_events import LISTED
@@ -20,14 +21,14 @@ from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import VISITS
 from services.portal.tokens.links import TOKEN, Claim
 from services.portal.web import views
-from services.portal.web.activity_log import ActivityLog
-from services.portal.web.components import ComponentsProvider
+from services.portal.web.components import Components
 from services.portal.web.responses import answer, locale_for
 from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FOR_NOTIFIER
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.http_answers import Later, Reply
+from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.web import Refuse, http
 from shared.telemetry import get_logger
@@ -69,8 +70,9 @@ class PortalEntrypoints:
 
     db = Database(info=lambda settings: {LISTED: settings.api_address is not None})
     look = Batched("looks", _look, gathers=LOOKS_GATHER_SECONDS)
-    looks = ActivityLog()
-    wiring = ComponentsProvider()
+    looks = OfProcess(lambda settings: ActivityBuffer())
+    """What this process remembers of the pages that it has shown, until it is written."""
+    wiring = OfProcess(Components)
     billing = RpcClient("billing", timeout=PORTAL_WAITS_FOR_BILLING)
     notifier = RpcClient("notifier", timeout=PORTAL_WAITS_FOR_NOTIFIER)
 

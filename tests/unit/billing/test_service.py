@@ -451,11 +451,10 @@ def test_the_metrics_tell_when_stripes_log_was_read_and_whether_stripe_is_asked(
     billing.reconcile("1h")
     billing.measure()
     assert REGISTRY.get_sample_value(moment) == NOW.timestamp()
-    provider = service.ClickBreakers()
-    provider.setup()
+    breakers = service.click_breakers(billing.settings)
     assert REGISTRY.get_sample_value("portico_stripe_breaker_open") == 0
     for _ in range(FAILURES):
-        with pytest.raises(StripeUnavailable), provider.breakers.at(OWN).guard():
+        with pytest.raises(StripeUnavailable), breakers.at(OWN).guard():
             raise StripeUnavailable("away")
     assert REGISTRY.get_sample_value("portico_stripe_breaker_open") == 1
 
