@@ -14,7 +14,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from examples.host_app import Portico
@@ -70,12 +69,7 @@ class Site:
         self.story = Story(self.host(), self.stack.sandbox_url, self.stack.stripe_api_key)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for command in self._commands:
             command.process.kill()
             command.process.wait()

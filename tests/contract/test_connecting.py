@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,16 +20,10 @@ from shared.contracts.rpc.errors import (
     NotFound,
 )
 from shared.contracts.rpc.portal import CustomerArguments
-from tests.contract.stripe_sandbox import Sandbox, account, running
+from tests.contract.stripe_sandbox import Sandbox, account
 from tests.fixtures.connecting import Browser, Installation, changed, later
 
 CONNECTED = "Your Stripe account is connected"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with running() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

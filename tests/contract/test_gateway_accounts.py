@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,13 +19,7 @@ from services.billing.ports import WRITES, PaymentGateway
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import RpcError, UnknownStripeCustomer
 from shared.settings import Secret
-from tests.contract.stripe_sandbox import KEY, Sandbox, account, own, running
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with running() as sandbox:
-        yield sandbox
+from tests.contract.stripe_sandbox import KEY, Sandbox, account, own
 
 
 def requests_of(sandbox: Sandbox) -> dict[str, Any]:

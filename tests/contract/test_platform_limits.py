@@ -19,14 +19,8 @@ from services.billing.domain.paying import PayOutcome
 from services.billing.domain.platform_limits import Maker, made_by, may_change
 from services.billing.handlers import cancelling
 from shared.contracts.accounts import OWN, Account
-from tests.contract.stripe_sandbox import KEY, Sandbox, account, as_own, running, subscribed
+from tests.contract.stripe_sandbox import KEY, Sandbox, account, as_own, subscribed
 from tests.unit.billing.fakes import FakeBusinesses
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with running() as sandbox:
-        yield sandbox
 
 
 @contextmanager

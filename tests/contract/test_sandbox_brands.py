@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,15 +15,8 @@ from tests.contract.stripe_sandbox import (
     as_own,
     client_of,
     on,
-    running,
     subscribed,
 )
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with running() as sandbox:
-        yield sandbox
 
 
 def page(sandbox: Sandbox, url: str) -> requests.Response:

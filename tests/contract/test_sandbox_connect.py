@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,15 +17,8 @@ from tests.contract.stripe_sandbox import (
     client_of,
     on,
     own,
-    running,
     subscribed,
 )
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with running() as sandbox:
-        yield sandbox
 
 
 def counts(sandbox: Sandbox) -> dict[str, Any]:

@@ -24,12 +24,6 @@ from tests.contract.stripe_sandbox import (
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with running() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
 def connect() -> Iterator[Listener]:
     """A listener for a second endpoint."""
     listener = Listener()

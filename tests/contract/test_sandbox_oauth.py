@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,17 +17,16 @@ from tests.contract.stripe_sandbox import (
     client_of,
     on,
     own,
-    running,
 )
 
 BACK = "https://portico.example/connected"
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with running() as sandbox:
-        sandbox.control("connect", redirect_uris=[BACK])
-        yield sandbox
+def sandbox(sandbox: Sandbox) -> Sandbox:
+    """It leads back to us."""
+    sandbox.control("connect", redirect_uris=[BACK])
+    return sandbox
 
 
 def client(sandbox: Sandbox, mode: str = "test") -> stripe.StripeClient:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -88,17 +87,12 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._ended.set()
         for thread in self._threads:
             thread.join(60)
         try:
-            if kind is None:
+            if error[0] is None:
                 self.poster.drain(within=60)
         finally:
             self.poster.close()
