@@ -13,7 +13,7 @@ from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.reading import PATHS
 from sandbox.stripe_api.rendering import deleted
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
 
 # --- products -----------------------------------------------------------------------------------------------
@@ -41,20 +41,15 @@ def _make_product(world: World, params: Params) -> Object:
         "active": params.get("active", True),
         "created": now,
         "default_price": None,
-        "description": params.get("description"),
         "images": params.get("images") or [],
         "livemode": world.livemode,
         "marketing_features": params.get("marketing_features") or [],
         "metadata": merged({}, params.get("metadata")),
         "name": params["name"],
         "package_dimensions": None,
-        "shippable": params.get("shippable"),
-        "statement_descriptor": params.get("statement_descriptor"),
-        "tax_code": params.get("tax_code"),
         "type": params.get("type", "service"),
-        "unit_label": params.get("unit_label"),
         "updated": now,
-        "url": params.get("url"),
+        **as_given(params, "description shippable statement_descriptor tax_code unit_label url"),
     }
     world.save(product, "product.created")
     return product
@@ -131,17 +126,14 @@ def _make_price(world: World, params: Params) -> Object:
         "currency": params["currency"].lower(),
         "custom_unit_amount": None,
         "livemode": world.livemode,
-        "lookup_key": params.get("lookup_key"),
         "metadata": merged({}, params.get("metadata")),
-        "nickname": params.get("nickname"),
         "product": product,
         "recurring": _recurring(recurring) if recurring else None,
         "tax_behavior": params.get("tax_behavior", "unspecified"),
-        "tiers_mode": params.get("tiers_mode"),
-        "transform_quantity": params.get("transform_quantity"),
         "type": "recurring" if recurring else "one_time",
         "unit_amount": amount,
         "unit_amount_decimal": decimal or (str(amount) if amount is not None else None),
+        **as_given(params, "lookup_key nickname tiers_mode transform_quantity"),
         "_currency_options": params.get("currency_options") or {},
         "_tiers": pricing.tiers_of(params.get("tiers") or []),
     }
@@ -220,7 +212,6 @@ def create_plan(world: World, ids: dict[str, str], params: Params) -> Object:
         "id": params.get("id") or new_id("plan"),
         "object": "plan",
         "active": params.get("active", True),
-        "amount": params.get("amount"),
         "billing_scheme": "per_unit",
         "created": world.now(),
         "currency": params["currency"],
@@ -228,10 +219,9 @@ def create_plan(world: World, ids: dict[str, str], params: Params) -> Object:
         "interval_count": params.get("interval_count", 1),
         "livemode": world.livemode,
         "metadata": merged({}, params.get("metadata")),
-        "nickname": params.get("nickname"),
         "product": product,
-        "trial_period_days": params.get("trial_period_days"),
         "usage_type": "licensed",
+        **as_given(params, "amount nickname trial_period_days"),
     }
     world.save(plan, "plan.created")
     return plan

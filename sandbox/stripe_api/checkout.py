@@ -19,7 +19,7 @@ from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object, nulls
+from sandbox.stripe_api.store import Object, as_given, nulls
 from sandbox.stripe_api.world import RUN, World
 
 KIND = "checkout.session"
@@ -53,28 +53,25 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         "amount_subtotal": total if lines else None,
         "amount_total": total if lines else None,
         "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
-        "cancel_url": params.get("cancel_url"),
-        "client_reference_id": params.get("client_reference_id"),
         "created": now,
         "currency": currency,
         "customer": customer["id"] if customer else None,
-        "customer_creation": params.get("customer_creation"),
-        "customer_email": params.get("customer_email"),
         "expires_at": params.get("expires_at") or now + LIVES,
         "livemode": world.livemode,
-        "locale": params.get("locale"),
         "metadata": merged({}, params.get("metadata")),
         "mode": mode,
         "payment_method_collection": params.get("payment_method_collection", "always"),
         "payment_method_types": params.get("payment_method_types") or ["card"],
         "payment_status": "no_payment_required" if mode == "setup" else "unpaid",
-        "return_url": params.get("return_url"),
         "status": "open",
-        "submit_type": params.get("submit_type"),
-        "success_url": params.get("success_url"),
         "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": params.get("ui_mode", "hosted_page"),
         "url": f"{world.public_url}/c/pay/{id}#{secret('fid')}",
+        **as_given(
+            params,
+            "cancel_url client_reference_id customer_creation customer_email locale return_url "
+            "submit_type success_url",
+        ),
         **nulls(
             "client_secret customer_account customer_details invoice payment_intent payment_link "
             "setup_intent subscription"

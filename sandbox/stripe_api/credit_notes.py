@@ -13,7 +13,7 @@ from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object, nulls
+from sandbox.stripe_api.store import Object, as_given, nulls
 from sandbox.stripe_api.world import World
 
 KIND = "credit_note"
@@ -137,15 +137,12 @@ def _new_note(
         "invoice": invoice["id"],
         "lines": as_list(lines, f"/v1/credit_notes/{id}/lines"),
         "livemode": world.livemode,
-        "memo": params.get("memo"),
         "metadata": merged({}, params.get("metadata")),
         "number": f"{invoice['number']}-CN-{number:02d}",
-        "out_of_band_amount": params.get("out_of_band_amount"),
         "pdf": f"{world.public_url}/sandbox/credit_notes/{id}/pdf",
         "post_payment_amount": amount - before,
         "pre_payment_amount": before,
         "pretax_credit_amounts": [],
-        "reason": params.get("reason"),
         "refunds": [],
         "status": "issued",
         "subtotal": amount,
@@ -154,6 +151,7 @@ def _new_note(
         "total_excluding_tax": amount,
         "total_taxes": [],
         "type": "mixed" if 0 < before < amount else ("pre_payment" if before else "post_payment"),
+        **as_given(params, "memo out_of_band_amount reason"),
         **nulls("customer_account customer_balance_transaction shipping_cost voided_at"),
         "_clock": invoice.get("test_clock"),
     }

@@ -14,7 +14,7 @@ from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.platform_rules import must_have_made
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object, nulls
+from sandbox.stripe_api.store import Object, as_given, nulls
 from sandbox.stripe_api.world import BESIDE, World
 
 
@@ -35,19 +35,14 @@ def create_coupon(world: World, ids: dict[str, str], params: Params) -> Object:
     coupon: Object = {
         "id": params.get("id") or new_id("x", 8)[2:],
         "object": "coupon",
-        "amount_off": params.get("amount_off"),
         "created": world.now(),
-        "currency": params.get("currency"),
         "duration": duration,
-        "duration_in_months": params.get("duration_in_months"),
         "livemode": world.livemode,
-        "max_redemptions": params.get("max_redemptions"),
         "metadata": merged({}, params.get("metadata")),
-        "name": params.get("name"),
         "percent_off": float(percent) if percent is not None else None,
-        "redeem_by": params.get("redeem_by"),
         "times_redeemed": 0,
         "valid": True,
+        **as_given(params, "amount_off currency duration_in_months max_redemptions name redeem_by"),
     }
     world.save(coupon, "coupon.created")
     return coupon

@@ -13,7 +13,7 @@ from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
 
 NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
@@ -36,10 +36,8 @@ def make(
         "allow_redisplay": params.get("allow_redisplay", "unspecified"),
         "billing_details": {
             "address": {**NO_ADDRESS, **(billing.get("address") or {})},
-            "email": billing.get("email"),
-            "name": billing.get("name"),
-            "phone": billing.get("phone"),
             "tax_id": None,
+            **as_given(billing, "email name phone"),
         },
         "created": now,
         "customer": None,

@@ -10,7 +10,7 @@ from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
 
 CONFIGURATION = "billing_portal.configuration"
@@ -67,11 +67,7 @@ def _make(world: World, params: Params, *, is_default: bool = False) -> Object:
         "object": CONFIGURATION,
         "active": True,
         "application": world.application,
-        "business_profile": {
-            "headline": profile.get("headline"),
-            "privacy_policy_url": profile.get("privacy_policy_url"),
-            "terms_of_service_url": profile.get("terms_of_service_url"),
-        },
+        "business_profile": as_given(profile, "headline privacy_policy_url terms_of_service_url"),
         "created": now,
         "default_return_url": params.get("default_return_url"),
         "features": _features(params.get("features") or {}),

@@ -12,7 +12,7 @@ from sandbox.stripe_api.errors import missing
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.rendering import as_list, deleted, diff
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
 
 
@@ -105,13 +105,10 @@ def shown(method: Object) -> Object:
         "brand": str(card.get("brand", "")).title(),
         "country": "US",
         "customer": method["customer"],
-        "exp_month": card.get("exp_month"),
-        "exp_year": card.get("exp_year"),
-        "fingerprint": card.get("fingerprint"),
         "funding": "credit",
-        "last4": card.get("last4"),
         "metadata": method["metadata"],
         "name": method["billing_details"]["name"],
+        **as_given(card, "exp_month exp_year fingerprint last4"),
     }
 
 

@@ -31,6 +31,11 @@ def nulls(names: str) -> Object:
     return dict.fromkeys(names.split())
 
 
+def as_given(params: dict[str, Any], names: str) -> Object:
+    """Fields, named with spaces between, as a request gives them; null where it doesn't."""
+    return {name: params.get(name) for name in names.split()}
+
+
 def index_keys(obj: Object) -> tuple[Key, ...]:
     """Under which keys an object is listed. The first element is always its `object`."""
     kind = obj["object"]

@@ -21,7 +21,7 @@ from sandbox.stripe_api.method_choice import charged_method, chosen_defaults
 from sandbox.stripe_api.platform_rules import must_have_made, on_behalf_of
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object, nulls
+from sandbox.stripe_api.store import Object, as_given, nulls
 from sandbox.stripe_api.subscription_invoices import bill
 from sandbox.stripe_api.subscription_items import change_items, new_item
 from sandbox.stripe_api.world import World
@@ -124,16 +124,13 @@ def _new_subscription(
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
         "billing_cycle_anchor": trial_end or now,
         "billing_mode": {"type": "flexible", "flexible": {"proration_discounts": "included"}},
-        "cancel_at": params.get("cancel_at"),
         "cancel_at_period_end": params.get("cancel_at_period_end", False),
         "cancellation_details": {"comment": None, "feedback": None, "reason": None},
         "collection_method": method,
         "created": now,
         "currency": _currency(world, params, items),
         "customer": customer["id"],
-        "days_until_due": params.get("days_until_due"),
         "default_tax_rates": [],
-        "description": params.get("description"),
         "discounts": [],
         "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
         "items": as_list(items, f"/v1/subscription_items?subscription={id}"),
@@ -152,6 +149,7 @@ def _new_subscription(
         "trial_end": trial_end,
         "trial_settings": trial_settings,
         "trial_start": now if trial_end else None,
+        **as_given(params, "cancel_at days_until_due description"),
         **nulls(
             "application_fee_percent billing_cycle_anchor_config billing_thresholds canceled_at "
             "customer_account default_payment_method default_source ended_at latest_invoice "
