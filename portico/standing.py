@@ -44,7 +44,8 @@ def headline(standing: InvoiceStanding, steps: Sequence[TimelineStep], now: dt.d
     """
     parts = [_amounts(standing)]
     tries = standing.attempt_count
-    if tries:
+    # After such a decline the count goes on, and nothing is charged.
+    if tries and standing.retry != Retry.WAITS_FOR_METHOD:
         parts.append(f"{tries} {'try' if tries == 1 else 'tries'}")
     parts += [_mail(standing.invoice_id, steps, now), _ahead(standing, now)]
     return ", ".join(part for part in parts if part)

@@ -68,7 +68,7 @@ MAILED = [mail("notified", "07:03:00.5"), mail("sent", "07:03:59.2"), mail("deli
         (
             {"attempt_count": 3, "next_charge": None, "retry": "waits_for_method"},
             MAILED[:2],
-            "Open: $149.00, 3 tries, mail accepted by SendGrid 07:03, no further try before there is a new payment method",
+            "Open: $149.00, mail accepted by SendGrid 07:03, no further try before there is a new payment method",
         ),
         (
             {"stopped": "subscription_ended", "next_charge": None, "retry": "over"},
