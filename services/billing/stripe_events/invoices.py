@@ -16,6 +16,7 @@ from services.billing.stripe_events.payment_methods import (
 )
 from services.billing.stripe_events.seen import PAID, paying_seen
 from shared import events
+from shared.contracts.invoices import Invoice, settlement
 
 
 def own_retry_key(event: StripeEvent) -> str | None:
@@ -84,11 +85,19 @@ def invoice_ended(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iter
 
 
 def invoice_paid(event: StripeEvent) -> Iterator[EventDraft]:
-    """Nothing is owed on it any more; and where something was, somebody pays."""
+    """Nothing is owed on it any more; and where money came in, somebody pays."""
     invoice = read_invoice(event)
     data = invoice_data(event, invoice, events.InvoicePaid)
     yield EventDraft(data, dedupe_key(data, data.invoice_id))
-    if invoice.amount_due > 0:
+    settled = settlement(
+        Invoice(
+            status=data.status,
+            amount_due=data.amount_due,
+            amount_paid=data.amount_paid,
+            amount_credited=data.amount_credited,
+        )
+    )
+    if not settled.is_waived:
         yield from paying_seen(
             event,
             ref_id(invoice.customer),

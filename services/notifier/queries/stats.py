@@ -53,9 +53,11 @@ def _mail(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 _WAIVED: Final = and_(
-    IncidentRow.status == "paid", IncidentRow.amount_paid == 0, IncidentRow.amount_credited > 0
+    IncidentRow.status == "paid",
+    IncidentRow.amount_paid <= 0,
+    or_(IncidentRow.amount_credited > 0, IncidentRow.amount_due <= 0),
 )
-"""Let go by a credit note: Stripe calls it paid, and no money came in."""
+"""Let go: Stripe calls it paid, and no money came in (`contracts.invoices.settlement`)."""
 
 
 def counts_by_currency(

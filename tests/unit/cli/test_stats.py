@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -16,7 +17,7 @@ from portico.figures import bar, duration, money
 from services.notifier.handlers import stats as counting
 from services.notifier.models import IncidentRow, Notification
 from shared.contracts.accounts import OWN, Account, Merchant
-from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.invoices import Invoice, InvoiceStatus, settlement
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.notifier import STATS
 from tests.unit import tables
@@ -101,6 +102,33 @@ def counted() -> dict[str, Any]:
     with database.reading() as session:
         found = plain(counting.stats(session, SINCE, NOW))
     return json.loads(json.dumps(found))
+
+
+def test_money_counts_as_the_page_and_the_emails_have_it() -> None:
+    """Whatever amounts Stripe names of an invoice that it calls paid: nothing that was let go is recovered."""
+    amounts = list(itertools.product((0, 700), repeat=3))
+    for due, paid, credited in amounts:
+        database = tables.empty(IncidentRow.metadata)
+        known = {"amount_due": due, "amount_paid": paid, "amount_credited": credited}
+        with database.transaction() as session:
+            session.add(
+                IncidentRow(
+                    invoice_id="in_1", stripe_customer_id="cus_1", status="paid", currency="usd",
+                    opened_at=ago(days=2), closed_at=ago(days=1), **known,
+                )
+            )  # fmt: skip
+            session.add(
+                Notification(
+                    notification_id="ntf_1", dedupe_key="1", kind="payment_failed", status="sent", invoice_id="in_1",
+                    created_at=ago(days=2), due_at=ago(days=2),
+                )
+            )  # fmt: skip
+        with database.reading() as session:
+            found = counting.stats(session, SINCE, NOW)
+        settled = settlement(Invoice(status="paid", **known))
+        assert found.recovered == (0 if settled.is_waived else 1), known
+        assert found.currencies[0].recovered_amount == settled.paid, known
+        assert (found.median_seconds_to_recover is None) is settled.is_waived, known
 
 
 def test_each_failed_autopay_invoice_counts_once(counted: dict[str, Any]) -> None:
