@@ -7,7 +7,7 @@ import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parseaddr
+from email.utils import getaddresses
 from typing import Final
 
 from shared.mode import read_observes
@@ -76,7 +76,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         example="https://portal.example.com",
         default=None,
     )
-    name, address = parseaddr(mail_from) if isinstance(mail_from, str) else ("", "")
+    senders = getaddresses([mail_from]) if isinstance(mail_from, str) else []
+    name, address = senders[0] if len(senders) == 1 else ("", "")
     settings = Settings(
         amqp_uri=reader.amqp_uri(),
         database_url=reader.database_url("notifier"),
@@ -143,7 +144,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         reader.check(
             "MAIL_FROM",
             bool(address) and "@" in address.strip("@") and " " not in address,
-            "is no email address; for example MAIL_FROM=Portico <billing@mail.example.com>",
+            "is not one email address; for example MAIL_FROM=Portico <billing@mail.example.com>",
         )
     reader.check(
         "SENDGRID_API_BASE",

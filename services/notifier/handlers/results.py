@@ -55,6 +55,8 @@ def record_failure(
         finish(row, Status.FAILED, outcome.why, now)
         return Result(kind, "refused", outcome.why)
     if isinstance(outcome, RateLimited):
+        # However long that goes on: SendGrid works, and takes no more than so many. The email is looked at again before it goes out, so
+        # that late is not wrong; to give it up would cost whoever is last in a long line their email.
         until = min(outcome.until, now + policy.longest_rate_limit)
         # Spread by up to five seconds: the whole backlog must not come back in one instant.
         spread = dt.timedelta(seconds=5 * jitter)

@@ -207,6 +207,19 @@ def test_429_waits_for_the_reset(house: House) -> None:
     assert house.work() == ["sent"]
 
 
+def test_429_gives_up_no_email(house: House) -> None:
+    """After days of it, whoever is last in the line gets theirs; what is paid meanwhile is not asked for."""
+    house.hear(failed())
+    house.hear(failed(invoice_id="in_2"))
+    for _ in range(3):
+        house.mailer.answers = [RateLimited(house.clock() + dt.timedelta(days=2))] * 2
+        assert house.work() == ["rate_limited"] * 2
+        house.clock.forward(days=1)
+    house.hear(paid(invoice_id="in_2"))
+    assert "sent" in house.work()
+    assert [mail.kind.value for mail in house.mailer.inbox] == ["payment_failed"]
+
+
 def test_an_outage_is_waited_out_and_given_up_after_a_day(house: House) -> None:
     """Growing pauses; after a day of refusals the row fails with a reason and asks for a person."""
     house.mailer.answers = [Unavailable("503 from SendGrid")] * 200

@@ -42,3 +42,33 @@ def test_a_platforms_name_fits_a_header():
     load = importlib.import_module("services.portal.settings").load
     with pytest.raises(SettingsError, match="PLATFORM_NAME is longer than 60"):
         load({"PLATFORM_NAME": "x" * 61})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "a@example.com, b@example.com",
+        "a@example.com; b@example.com",
+        "Portico <a@example.com>, b@example.com",
+        "Portico <a@example.com> <b@example.com>",
+        "Sunrise, Inc. <a@example.com>",
+        "nobody",
+        "@",
+    ],
+)
+def test_emails_come_from_one_address(given):
+    """Of two the first would be taken without a word, and replies and bounces of the second be waited for in vain."""
+    load = importlib.import_module("services.notifier.settings").load
+    with pytest.raises(SettingsError, match="MAIL_FROM is not one email address"):
+        load({"MAIL_FROM": given})
+
+
+@pytest.mark.parametrize(
+    "given", ["a@example.com", "Portico <a@example.com>", '"Sunrise, Inc." <a@example.com>']
+)
+def test_a_name_may_stand_before_the_address(given):
+    """Quoted, where a comma is in it."""
+    load = importlib.import_module("services.notifier.settings").load
+    with pytest.raises(SettingsError) as caught:
+        load({"MAIL_FROM": given})
+    assert "MAIL_FROM" not in str(caught.value)
