@@ -161,6 +161,14 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
         return ref_id(self.subscription) or (ref_id(details.subscription) if details else None)
 
 
+class AccountCustomer(msgspec.Struct, frozen=True):
+    """Whose an object is, where that is an Account of Stripe's Accounts v2 and no Customer
+    (https://docs.stripe.com/accounts-v2/use-accounts-as-customers)."""
+
+    customer_account: Id
+    customer: None = None
+
+
 class InvoiceSettings(msgspec.Struct, frozen=True):
     default_payment_method: Ref | None = None
 

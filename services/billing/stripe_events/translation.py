@@ -26,7 +26,12 @@ from services.billing.stripe_events.invoices import (
     invoice_updated,
     payment_processing,
 )
-from services.billing.stripe_events.payloads import StripeEvent, Unreadable
+from services.billing.stripe_events.payloads import (
+    AccountCustomer,
+    StripeEvent,
+    Unreadable,
+    decode_object,
+)
 from services.billing.stripe_events.payment_methods import payment_method_updated, source_updated
 from services.billing.stripe_events.portal_configurations import (
     CONFIGURATION_TYPES,
@@ -126,10 +131,20 @@ def translate_served(event: StripeEvent, *, livemode: bool) -> Translation:
             for draft in route(event)
         )
     except Unreadable as error:
-        return Translation(Status.QUARANTINED, str(error))
+        return _unread(event, error)
     if not outgoing:
         return Translation(Status.IGNORED, "nothing in it concerns us")
     return Translation(Status.TRANSLATED, None, outgoing)
+
+
+def _unread(event: StripeEvent, error: Unreadable) -> Translation:
+    """What becomes of an event that can't be read. About the object of a customer who is an Account, and no Customer, there is nothing
+    wrong with it."""
+    try:
+        decode_object(event.content().object, AccountCustomer)
+    except Unreadable:
+        return Translation(Status.QUARANTINED, str(error))
+    return Translation(Status.IGNORED, "its customer is an Account, and no Customer")
 
 
 EVIDENCE_TYPES: Final = (

@@ -890,6 +890,22 @@ def test_a_portal_configuration_is_read_from_its_event() -> None:
     assert odd.status is Status.QUARANTINED
 
 
+@pytest.mark.parametrize("name", ["invoice.payment_failed", "customer.subscription.deleted"])
+def test_what_is_an_accounts_is_ignored(name: str) -> None:
+    """Accounts v2 may have an Account in a customer's place: nothing is wrong with that, and no alarm is due. Where Stripe names a Customer
+    besides, it is theirs as ever; where it names neither, something is wrong."""
+
+    def whose(**owner: str | None) -> Translation:
+        return read(name, lambda event: event["data"]["object"].update(owner))
+
+    found = whose(customer=None, customer_account="acct_2")
+    assert (found.status, found.outgoing) == (Status.IGNORED, ())
+    assert found.reason is not None
+    assert "Account" in found.reason
+    assert whose(customer_account="acct_2").status is Status.TRANSLATED
+    assert whose(customer=None, customer_account=None).status is Status.QUARANTINED
+
+
 @pytest.mark.parametrize(
     ("edit", "names"),
     [
