@@ -174,7 +174,7 @@ def _plan(call: Caller, account: str) -> imports.ImportPlan:
     owner = "its own key's" if plan.own_key else "the month's"
     allowance = "" if plan.own_key else f" of {plan.pool:,}, of which {plan.pool_used:,} are used"
     complain(
-        f"{_shown(account)} ({mode} mode): about {plan.customers:,} customers, {plan.subscriptions:,} subscriptions and "
+        f"{_shown(account)} ({mode} mode), by how fast they came: about {plan.customers:,} customers, {plan.subscriptions:,} subscriptions and "
         f"{plan.invoices:,} open invoices. To import them takes about {plan.reads:,} reads of {owner} allowance{allowance}; "
         f"Portico then looks once at each open invoice, within STRIPE_LOOK_RATE."
     )

@@ -529,10 +529,15 @@ def test_what_is_left_is_expected(
         [0] * 250,
         [*(number // 10 for number in range(5_000)), 10**6, 10**7],
         [*(number // 3 for number in range(30_000)), *(10**7 + number for number in range(500))],
+        [month * 30 * 86_400 + number * 12 for month in range(36) for number in range(300)],
     ],
     ids=[
         *("even", "slower and slower back", "one page", "none", "all at once"),
-        *("moved here at once, after a few tries", "moved here twice"),
+        *(
+            "moved here at once, after a few tries",
+            "moved here twice",
+            "on the first of each month",
+        ),
     ],
 )
 def test_the_length_of_a_list_is_about_right(ages: list[int]) -> None:
