@@ -189,11 +189,16 @@ def thin_arrived(session: Session, account: Account, since: dt.datetime) -> bool
 
 
 def delivered_kinds(session: Session, since: dt.datetime) -> dict[str, int]:
-    """How many events Stripe has delivered since a moment, by what they turned out to be: `thin`, `connected`, `own`."""
+    """How many events Stripe has delivered since a moment, by what they turned out to be: `thin`, `connected`, `own`. Not that an
+    account let us in or out, which comes while it is not served yet, or no more."""
     apart = (Status.THIN.value, Status.CONNECTED.value)
     counted = session.execute(
         select(InboxEvent.status, func.count())
-        .where(InboxEvent.received_at > since, InboxEvent.deliveries > 0)
+        .where(
+            InboxEvent.received_at > since,
+            InboxEvent.deliveries > 0,
+            InboxEvent.type.not_like("account.application.%"),
+        )
         .group_by(InboxEvent.status)
     ).all()
     kinds = dict.fromkeys((*apart, "own"), 0)

@@ -361,7 +361,7 @@ def test_a_thin_event_is_answered_from_the_log_within_minutes(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:
     """An endpoint of the wrong kind delays an email by minutes and costs none; with nothing thin, rounds are as ever. Neither
-    thin events nor those of connected accounts count as webhooks that arrive."""
+    thin events nor those of connected accounts count as webhooks that arrive, nor does an account's parting as one we don't serve."""
     scheduled(database, gateway, holder="me", clock=clock)
     happened(gateway, "invoice.payment_failed", 3600)
     event = {
@@ -377,6 +377,14 @@ def test_a_thin_event_is_answered_from_the_log_within_minutes(
         assert store_webhook(session, received, clock()) is inbox.Outcome.THIN
         connected = payload("invoice.paid", lambda event: event.update(account="acct_1"))
         received = inbox.read_webhook(connected, directory=OWN_ALONE)
+        assert store_webhook(session, received, clock()) is inbox.Outcome.CONNECTED
+        parting = payload(
+            "invoice.paid",
+            lambda event: event.update(
+                id="evt_parting", account="acct_1", type="account.application.deauthorized"
+            ),
+        )
+        received = inbox.read_webhook(parting, directory=OWN_ALONE)
         assert store_webhook(session, received, clock()) is inbox.Outcome.CONNECTED
         since = NOW - dt.timedelta(days=1)
         assert queries.delivered_kinds(session, since) == {"thin": 1, "connected": 1, "own": 0}
