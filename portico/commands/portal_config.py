@@ -103,6 +103,7 @@ def stripe_errors() -> Iterator[None]:
     """What Stripe or billing's database may answer, with the exit code that it has from a service too. Raises Stop, Unavailable."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    from services.billing.domain.errors import StripeKeyRefused
     from shared.contracts.rpc.errors import BillingError, wire_error
     from shared.database import DatabaseUnavailable
     from shared.database_errors import reason_of
@@ -110,9 +111,10 @@ def stripe_errors() -> Iterator[None]:
     try:
         yield
     except BillingError as error:
-        raise Stop(
-            exit_of(type(wire_error(error)).__name__), f"{type(error).__name__}: {error}"
-        ) from None
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, StripeKeyRefused):
+            text = error.explained
+        raise Stop(exit_of(type(wire_error(error)).__name__), text) from None
     except DatabaseUnavailable as error:  # says why itself
         raise Unavailable(f"billing's database: {error}") from None
     except SQLAlchemyError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from shared.contracts.rpc.errors import (
     BillingError,
     InvalidArgument,
@@ -38,13 +40,31 @@ class StripeKeyRefused(StripeRefused):
     """Stripe refuses our API key: it is wrong, expired or revoked, or the account is out of its reach. Nothing was done, and the
     request itself may be right, so it is worth asking again once a person has set another key."""
 
+    meaning: ClassVar[str] = (
+        "Stripe does not take STRIPE_API_KEY: it is wrong, expired or revoked, or the account is out of its reach. "
+        "`portico doctor` says what to do"
+    )
+    """For the person who asked: Stripe's code alone says neither whose key it is nor what to do."""
+
+    @property
+    def explained(self) -> str:
+        """What it means, and what Stripe said."""
+        return f"{self.meaning} ({self})"
+
 
 class OwnKeyRefused(StripeKeyRefused):
     """The same of the key that one account has of its own. The others are none the worse for it."""
 
+    meaning = (
+        "Stripe does not take the account's own key: it is wrong, expired or revoked. "
+        "Let its business make another, and put it into STRIPE_ACCOUNTS_FILE"
+    )
+
 
 class StripePermissionMissing(StripeKeyRefused):
     """Our API key is good, and may not do this: a restricted key lacks a right."""
+
+    meaning = "the restricted key lacks a right that this needs: give it in Stripe's dashboard (Developers, API keys)"
 
 
 class PlatformMayNot(StripeRefused):

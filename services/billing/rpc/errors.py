@@ -10,7 +10,13 @@ import eventlet
 from services.billing.domain.accounts import Directory
 from services.billing.domain.errors import StripeKeyRefused
 from shared.contracts.accounts import Account
-from shared.contracts.rpc.errors import BillingError, InvalidArgument, StripeUnavailable, wire_error
+from shared.contracts.rpc.errors import (
+    BillingError,
+    InvalidArgument,
+    StripeRefused,
+    StripeUnavailable,
+    wire_error,
+)
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -24,6 +30,7 @@ def wire_errors() -> Iterator[None]:
     except BillingError as error:
         if isinstance(error, StripeKeyRefused):
             log.error("Stripe refuses our key", error=type(error).__name__, reason=str(error))
+            raise StripeRefused(error.explained) from error
         raise wire_error(error) from error
 
 

@@ -17,12 +17,15 @@ from structlog.testing import capture_logs
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
+from portico.cli.context import Stop
+from portico.commands.portal_config import stripe_errors
 from services.billing import service
 from services.billing.adapters.stripe.breaker import FAILURES, Breaker
 from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
 from services.billing.domain.card_places import CardPlaces
 from services.billing.domain.changes import Wish
 from services.billing.domain.errors import (
+    OwnKeyRefused,
     StripeBusy,
     StripeKeyRefused,
     StripePermissionMissing,
@@ -50,6 +53,7 @@ from shared.contracts.rpc.errors import (
     BusinessObserves,
     InvalidArgument,
     RpcError,
+    StripeRefused,
     StripeUnavailable,
     TemporarilyUnavailable,
     wire_error,
@@ -299,6 +303,26 @@ def test_a_refused_key_crosses_the_wire_as_what_every_caller_knows(
         with pytest.raises(RpcError) as raised:
             billing.invoice_state(invoice_id="in_1")
         assert type(raised.value).__name__ == name
+        assert str(refusal) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "remedy"),
+    [
+        (StripeKeyRefused, "STRIPE_API_KEY"),
+        (OwnKeyRefused, "STRIPE_ACCOUNTS_FILE"),
+        (StripePermissionMissing, "Developers, API keys"),
+    ],
+)
+def test_who_asks_hears_which_key_it_is_and_what_to_do(
+    billing: Any, gateway: FakePaymentGateway, refusal: type[StripeKeyRefused], remedy: str
+) -> None:
+    """`code api_key_expired` alone leaves a person at the command line with nothing to do; a command that asks Stripe itself says the same."""
+    gateway.refusal = refusal("code api_key_expired")
+    with pytest.raises(StripeRefused, match=remedy):
+        billing.invoice_state(invoice_id="in_1")
+    with pytest.raises(Stop, match=remedy), stripe_errors():
+        raise gateway.refusal
 
 
 def test_a_stripe_that_hangs_is_cut_off(
