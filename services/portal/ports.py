@@ -100,6 +100,8 @@ class AccountSeen:
     served: bool
     """Whether anything is done on it."""
     disconnected: bool = False
+    own_key: bool = False
+    """It is worked on with a key of its own, and not as one that is connected."""
     livemode: bool | None = None
     """The mode in which it was connected; None: it never was."""
 

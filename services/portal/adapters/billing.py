@@ -136,6 +136,7 @@ class RpcBilling:
         return AccountSeen(
             served=told.served,
             disconnected=told.state == "disconnected",
+            own_key=told.way == "own_key",
             livemode=None if told.state is None else told.livemode,
         )
 

@@ -36,6 +36,10 @@ def check_account(db: Transactions, billing: Billing, given: BusinessArguments) 
         raise InvalidArgument(
             f"stripe_account: Portico is not connected to it; connect it first: {connect}"
         )
+    if seen.disconnected and seen.own_key:
+        raise InvalidArgument(
+            "stripe_account: its key is no longer in STRIPE_ACCOUNTS_FILE of billing; put it back, and try again seconds later"
+        )
     if seen.disconnected:
         raise InvalidArgument(f"stripe_account: it is disconnected; connect it again: {connect}")
     mode, other = ("live", "test") if seen.livemode else ("test", "live")

@@ -192,6 +192,7 @@ def test_an_account_that_portico_does_not_work_on_is_refused() -> None:
     billing: Any = FakeAccounts(
         acct_good=AccountSeen(served=True, livemode=False),
         acct_gone=AccountSeen(served=False, disconnected=True, livemode=False),
+        acct_keyless=AccountSeen(served=False, disconnected=True, own_key=True, livemode=False),
         acct_live=AccountSeen(served=False, livemode=True),
     )
 
@@ -201,7 +202,8 @@ def test_an_account_that_portico_does_not_work_on_is_refused() -> None:
 
     for account, error in {
         "acct_new": "not connected to it; connect it first: portico stripe connect --business sunrise",
-        "acct_gone": "it is disconnected",
+        "acct_gone": "it is disconnected; connect it again: portico stripe connect --business sunrise",
+        "acct_keyless": "its key is no longer in STRIPE_ACCOUNTS_FILE",
         "acct_live": "it was connected in live mode, and this installation's key is of test mode",
     }.items():
         with pytest.raises(InvalidArgument, match=f"stripe_account: .*{error}"):
