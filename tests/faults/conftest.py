@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from local.servers import own_folder
+from local.servers import PostgreSQL, own_folder
 from tests.faults.poster import Poster
 from tests.faults.system import Servers, System
 
@@ -23,14 +23,20 @@ def servers(request: pytest.FixtureRequest) -> Callable[[], Servers]:
 
 
 @pytest.fixture(scope="module")
-def system(request: pytest.FixtureRequest, servers: Callable[[], Servers]) -> Iterator[System]:
+def system(
+    request: pytest.FixtureRequest,
+    servers: Callable[[], Servers],
+    with_templates: Callable[[PostgreSQL], None],
+) -> Iterator[System]:
     """One process a service, with nothing wrong but what the tests do, and as many customers and with such settings as the module says.
     A module that does something to RabbitMQ or PostgreSQL says OWN_SERVERS; the others use the run's."""
     folder = own_folder("faults")
     folder.chmod(0o711)
     settings = getattr(request.module, "SETTINGS", None)
     place = None if getattr(request.module, "OWN_SERVERS", False) else servers()
-    with System(folder, replicas={}, settings=settings, servers=place) as made:
+    with System(
+        folder, replicas={}, settings=settings, servers=place, with_templates=with_templates
+    ) as made:
         made.make_customers(getattr(request.module, "CUSTOMERS", 1))
         yield made
     shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.servers import own_folder
+from local.servers import PostgreSQL, own_folder
 from tests.bench.report import progress
 from tests.faults.accounts import Accounts
 from tests.faults.books import Books, check
@@ -116,19 +116,23 @@ def run(
     *,
     accounts: int = 0,
     steps: int | None = None,
+    with_templates: Callable[[PostgreSQL], None] | None = None,
     say: Callable[[str], None] = lambda line: None,
     tick: Callable[[int, int], None] = lambda done, steps: None,
     look: Callable[[System, Plan, Ledger], None] = lambda system, plan, ledger: None,
 ) -> Run:
     """Do it all, in the own account alone or in so many `accounts` beside it; the servers and processes are ended when it returns.
 
-    `tick` is called after each step, with how many are done of how many; `look` sees the system when all is quiet.
+    `with_templates` is the system's. `tick` is called after each step, with how many are done of how many; `look` sees the system when all is quiet.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # PostgreSQL's user passes through
     world = Accounts(folder, accounts)
     settings = world.settings | ALLOWED
-    with System(folder, settings=settings) as system, FailingHost(seed) as host:
+    with (
+        System(folder, settings=settings, with_templates=with_templates) as system,
+        FailingHost(seed) as host,
+    ):
         known = listen(system, host)
         if accounts:
             world.settle(system, events)

@@ -22,6 +22,7 @@ from local.servers import PostgreSQL, RabbitMQ
 from shared.messaging.topology import queue_name
 from tests.faults.plan import CUSTOMERS, Step
 from tests.faults.proxy import Proxy
+from tests.fixtures.servers import template_of
 
 STALL_SECONDS = 27.0
 """Past the patience of whoever waits for a sign of life: two heartbeats, and some more."""
@@ -93,8 +94,12 @@ class System:
         settings: dict[str, str] | None = None,
         kind: type[ProxiedStack] = ProxiedStack,
         servers: Servers | None = None,
+        with_templates: Callable[[PostgreSQL], None] | None = None,
     ) -> None:
-        """On servers of its own, with fsync, unless `servers` are given: those are others' too, and nothing may be done to them."""
+        """On servers of its own, with fsync, unless `servers` are given: those are others' too, and nothing may be done to them.
+
+        `with_templates`, of tests/fixtures/servers.py, spares a PostgreSQL of its own the migrations.
+        """
         self._own_servers = servers is None
         self.rabbitmq = servers.rabbitmq if servers else RabbitMQ(folder / "rabbitmq")
         self.postgres = (
@@ -109,6 +114,9 @@ class System:
             settings=settings,
         )
         self.stack.migrated = servers.migrated if servers else None
+        if with_templates and not servers:
+            with_templates(self.postgres)
+            self.stack.migrated = template_of
         self.kills = 0
         self.customers: Iterator[str] = iter(())
         """Ids at Stripe of customers to whom nothing has happened yet."""

@@ -4,11 +4,11 @@ same ids, a fixed seed."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from local.servers import own_folder
+from local.servers import PostgreSQL, own_folder
 from tests.faults.plan import make_plan
 from tests.faults.run import Run, run
 from tests.faults.stories import Findings, look
@@ -17,7 +17,7 @@ EVENTS, ACCOUNTS, SEED, STEPS = 600, 20, 8, 9
 
 
 @pytest.fixture(scope="module")
-def done() -> Iterator[tuple[Run, Findings]]:
+def done(with_templates: Callable[[PostgreSQL], None]) -> Iterator[tuple[Run, Findings]]:
     """The run, and what `portico explain` told at its end."""
     folder = own_folder("faults")
     told: list[Findings] = []
@@ -28,6 +28,7 @@ def done() -> Iterator[tuple[Run, Findings]]:
             SEED,
             accounts=ACCOUNTS,
             steps=STEPS,
+            with_templates=with_templates,
             say=print,
             look=lambda *at: told.append(look(*at)),
         )
