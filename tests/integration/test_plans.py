@@ -38,7 +38,7 @@ from tests.bench import seed
 from tests.unit import accounts
 
 CUSTOMERS = 100_000
-ROWS = 200_000
+ROWS = 100_000
 DUE = 1000
 OBSERVED = 20_000
 NOTIFIERS_ROWS = (
@@ -79,7 +79,7 @@ def portal(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[Eng
 
 @pytest.fixture(scope="module")
 def billing(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[Engine]:
-    """Billing's inbox with 200,000 webhooks; its outbox with as many published rows, and three that wait."""
+    """Billing's inbox with 100,000 webhooks; its outbox with as many published rows, and three that wait."""
     url = postgres.create_database("plans_billing", template=migrated("billing"))
     with postgres.connection("plans_billing") as connection, connection.cursor() as cursor:
         cursor.execute(
@@ -104,7 +104,7 @@ def billing(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[En
 
 @pytest.fixture(scope="module")
 def notifier(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[Engine]:
-    """The notifier's tables with 200,000 emails that were sent, a thousand that are due, 20,000 that were observed, and
+    """The notifier's tables with 100,000 emails that were sent, a thousand that are due, 20,000 that were observed, and
     what belongs to them."""
     url = postgres.create_database("plans_notifier", template=migrated("notifier"))
     with postgres.connection("plans_notifier") as connection, connection.cursor() as cursor:
@@ -280,7 +280,7 @@ def test_evidence_is_decided_without_reading_a_whole_table(
 
 
 def test_the_relay_reads_only_what_waits(billing: Engine) -> None:
-    """With 200,000 published rows the relay's question goes by the partial index of what is not."""
+    """With 100,000 published rows the relay's question goes by the partial index of what is not."""
 
     def due(session: Session) -> None:
         assert len(OUTBOX.due(session, NOW + dt.timedelta(hours=1), 100)) == 3
@@ -326,7 +326,7 @@ def test_a_webhook_is_stored_without_reading_the_inbox(billing: Engine) -> None:
 def test_forgetting_reads_only_what_is_old(
     service: str, billing: Engine, notifier: Engine, request: pytest.FixtureRequest
 ) -> None:
-    """With nothing old in 200,000 rows a table the hourly round of the retention rules reads none of them whole."""
+    """With nothing old in 100,000 rows a table the hourly round of the retention rules reads none of them whole."""
     engine: Engine = request.getfixturevalue(service)
     rules = {"billing": BILLINGS_RULES, "notifier": NOTIFIERS_RULES}[service]
 

@@ -28,7 +28,7 @@ from tests.unit import accounts
 
 ACCOUNTS = 10_000
 CUSTOMERS = 100_000
-ROWS = 200_000
+ROWS = 100_000
 WAITING = 300
 """Webhooks that came before their accounts were let in."""
 NOW = dt.datetime.now(dt.UTC)
@@ -37,7 +37,7 @@ ACCOUNT = Account("acct_77")
 
 @pytest.fixture(scope="module")
 def databases(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[dict[str, Engine]]:
-    """The three services' tables, with ten customers, and twenty webhooks and emails, an account."""
+    """The three services' tables, with ten customers, and ten webhooks and emails, an account."""
     engines = {}
     for service in ("portal", "billing", "notifier"):
         name = f"plans_accounts_{service}"
