@@ -288,7 +288,14 @@ def let_ten_minutes_pass(site: Site) -> None:
     active = "status = 'sending' OR status = 'pending' AND reason IS DISTINCT FROM %s"
     if site.number("notifier", f"SELECT count(*) FROM notifications WHERE {active}", Reason.WAITS_FOR_OTHERS.value):  # fmt: skip
         return
-    site.rows("notifier", "UPDATE incidents SET asked_at = asked_at - %s", GATHER_FOR)
+    # Locked in the notifier's own order: in another one the two wait for each other.
+    site.rows(
+        "notifier",
+        "WITH locked AS (SELECT account, invoice_id FROM incidents ORDER BY account, invoice_id FOR UPDATE) "
+        "UPDATE incidents SET asked_at = asked_at - %s FROM locked "
+        "WHERE (incidents.account, incidents.invoice_id) = (locked.account, locked.invoice_id)",
+        GATHER_FOR,
+    )
     due = "UPDATE notifications SET due_at = now() WHERE status = 'pending' AND reason = %s"
     site.rows("notifier", due, Reason.WAITS_FOR_OTHERS.value)
 

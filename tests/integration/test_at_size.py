@@ -11,7 +11,7 @@ from local.servers import PostgreSQL, RabbitMQ
 from tests.bench import importing, observing, report
 from tests.bench.at_size import Site
 
-FEW_READS = {"STRIPE_LOOK_RATE": "6"}
+FEW_READS = {"STRIPE_LOOK_RATE": "4"}
 """So that the import takes seconds, and there is somebody to kill."""
 
 
@@ -25,7 +25,7 @@ def test_an_import_that_is_killed_three_times_is_whole(
     )
     made.stack.migrated = migrated
     with made as site:
-        found = importing.run(site, 3000, every=0.5)
+        found = importing.run(site, 1500, every=0.7)
     assert found.complaints == []
     assert found.killed == list(importing.KILLS)
     assert found.webhooks["answered"] > 0
