@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from examples.host_app import Portico
 from local.processes import SERVICES, Process, Stack, fetch
 from local.python_process import REPOSITORY
 from local.servers import PostgreSQL, RabbitMQ, free_port, own_folder
@@ -180,8 +181,17 @@ class System:
         ):
             seed.let_in(connection, accounts)
             cursor.execute("UPDATE stripe_accounts SET changed_at = now()")
-            time.sleep(6)  # billing looks every five seconds at what has changed
+            self._wait_until_served(f"acct_{accounts}")
             cursor.execute("UPDATE stripe_accounts SET changed_at = now() - interval '1 day'")
+
+    def _wait_until_served(self, account: str) -> None:
+        """Billing looks every five seconds at which accounts have changed. Raises TimeoutError."""
+        end = time.monotonic() + 60
+        with Portico(self.stack.amqp_uri, 10.0) as portico:
+            while not portico.call("billing", "stripe_account", account=account)["served"]:
+                if time.monotonic() > end:
+                    raise TimeoutError(f"billing does not know {account} after a minute")
+                time.sleep(0.1)
 
     def rpc_plan(self, service: str, window: int, seconds: float) -> dict[str, Any]:
         """Many lookups at a time."""
