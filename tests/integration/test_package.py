@@ -10,7 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from portico.main import app
 from shared.version import VERSION
 from tests.fixtures.servers import REPOSITORY
 
@@ -108,8 +110,8 @@ def test_the_installed_package_is_a_command(wheel: Path, tmp_path: Path) -> None
     assert "Zahlung" in (tmp_path / "mails" / "payment_failed.txt").read_text()
 
 
-def complete(shell: str, *words: str) -> str:
-    """What the completion script of a shell gets for these words; the last one is being written."""
+def asked(shell: str, *words: str) -> dict[str, str]:
+    """What the completion script of a shell puts into the environment to ask how to go on; the last word is being written."""
     line = shlex.join(["portico", *words])
     environ = {
         "bash": {"COMP_WORDS": line, "COMP_CWORD": str(len(words))},
@@ -119,7 +121,14 @@ def complete(shell: str, *words: str) -> str:
             "_TYPER_COMPLETE_FISH_ACTION": "get-args",
         },
     }[shell]
-    return run_process({**environ, "_PORTICO_COMPLETE": f"complete_{shell}"})
+    return {**environ, "_PORTICO_COMPLETE": f"complete_{shell}"}
+
+
+def run_here(environ: dict[str, str]) -> str:
+    """The same as a process's, without its second to start."""
+    done = CliRunner().invoke(app, [], prog_name="portico", env=environ)
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 def run_process(environ: dict[str, str]) -> str:
@@ -141,13 +150,18 @@ def test_completion_completes(shell: str) -> None:
     script = run_process({"_PORTICO_COMPLETE": f"source_{shell}"})
     assert f"_PORTICO_COMPLETE=complete_{shell}" in script
     assert "portico" in script
-    commands = complete(shell, "dead")
+    commands = run_process(asked(shell, "dead"))
     assert "deadletters" in commands
     assert "doctor" not in commands
-    assert "resend-failed" in complete(shell, "notifications", "resend")
-    assert "--business" in complete(shell, "link", "--bus")
-    assert "quarantined" in complete(shell, "events", "list", "--status", "quar")
-    assert "notifier.portal-events" in complete(shell, "deadletters", "list", "--queue", "notif")
-    assert "notifier" in complete(shell, "doctor", "--service", "not")
-    assert "payment_failed" in complete(shell, "mail", "preview", "payment_f")
-    assert VERSION not in complete(shell, "--version", "ev")  # asked how to go on, not run
+
+    def complete(*words: str) -> str:
+        return run_here(asked(shell, *words))
+
+    assert complete("dead") == commands
+    assert "resend-failed" in complete("notifications", "resend")
+    assert "--business" in complete("link", "--bus")
+    assert "quarantined" in complete("events", "list", "--status", "quar")
+    assert "notifier.portal-events" in complete("deadletters", "list", "--queue", "notif")
+    assert "notifier" in complete("doctor", "--service", "not")
+    assert "payment_failed" in complete("mail", "preview", "payment_f")
+    assert VERSION not in complete("--version", "ev")  # asked how to go on, not run
