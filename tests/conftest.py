@@ -22,27 +22,41 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.unregister(name="pytest_nameko")
 
 
-LONGEST = (
-    "faults/test_short_run.py",
-    "faults/test_fairness.py",
-    "faults/test_moving_databases.py",
-    "faults/test_accounts.py",
-    "integration/test_listening.py",
-    "integration/test_least_privilege.py",
-    "integration/test_at_size.py",
-    "integration/test_portal_door.py",
-    "e2e/test_welcomes.py",
-    "faults/test_sharing.py",
-    "faults/test_host_api.py",
-    "faults/test_rpc_fuzz.py",
-)
-"""What takes half a minute and more by itself, the longest first."""
+SECONDS = {
+    "faults/test_short_run.py": 125,
+    "faults/test_moving_databases.py": 75,
+    "faults/test_fairness.py": 75,
+    "e2e/test_first_hour.py": 75,
+    "e2e/test_pages.py": 70,
+    "integration/test_cli.py": 65,
+    "e2e/test_welcomes.py": 60,
+    "integration/test_least_privilege.py": 60,
+    "integration/test_at_size.py": 60,
+    "e2e/test_stripe_accounts.py": 55,
+    "integration/test_listening.py": 55,
+    "faults/test_sharing.py": 45,
+    "e2e/test_failed_charge.py": 40,
+    "integration/test_account_footprint.py": 40,
+    "integration/test_plans_of_accounts.py": 35,
+    "e2e/test_mails_in_a_browser.py": 35,
+    "integration/test_portal_door.py": 35,
+    "faults/test_host_api.py": 30,
+    "faults/test_rpc_fuzz.py": 30,
+    "integration/test_bench.py": 30,
+    "integration/test_plans.py": 30,
+    "integration/test_migrating.py": 30,
+    "e2e/test_bank_accounts.py": 30,
+    "integration/test_traces.py": 25,
+    "faults/test_bad_input.py": 25,
+    "integration/test_after_roll.py": 20,
+}
+"""What takes twenty seconds and more by itself on two processors, and about how many."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that several workers end at about the same time."""
-    places = {f"tests/{file}": place for place, file in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+    seconds = {f"tests/{file}": each for file, each in SECONDS.items()}
+    items.sort(key=lambda item: -seconds.get(item.nodeid.partition("::")[0], 0))
 
 
 def pytest_collection_finish() -> None:
