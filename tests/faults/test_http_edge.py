@@ -134,6 +134,7 @@ def let_go(system: System, first: bytes, then: bytes) -> tuple[list[int], float]
     return statuses(said), time.monotonic() - began
 
 
+@pytest.mark.punctual
 def test_a_client_that_stops_or_trickles_is_let_go_in_time(system: System) -> None:
     """Whatever it is slow with: closed when the limit is over, with 408 where only the body was missing."""
     with ThreadPoolExecutor(len(LIMITS)) as pool:
