@@ -53,11 +53,23 @@ test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli amqplib ## Everythin
 # Not the target k8s and test-stories: fewer processes, and the last to end has others beside it.
 .PHONY: test-unit-whole
 test-unit-whole: $(FOR_TEST) $(FOR_DEPLOY)
-	@$(PYTEST) -n 2 --dist worksteal tests/unit
+	@$(PYTEST) -p no:rerunfailures -n 2 --dist worksteal tests/unit
 
 .PHONY: test-unit
-test-unit: $(FOR_TEST) ## Rules and handlers, without network (deploy/: make k8s; whole stories: make test-stories)
-	@$(PYTEST) -n 2 --dist worksteal tests/unit --ignore tests/unit/deploy --ignore tests/unit/stories
+test-unit: $(FOR_TEST) ## Rules and handlers, without network, in seconds (all of them: make test-unit-whole)
+	@$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) test-unit-rooms test-unit-rest
+
+# Two processes, each with rooms of its own that take about the same time: a test that is handed to a worker costs twice of what most
+# take, and each worker reads all tests. A file that is marked as a whole is not even read.
+UNIT_ROOMS := tests/unit/portal tests/unit/notifier
+UNIT_LEFT_OUT = tests/unit/deploy tests/unit/stories $(shell grep -rl --include='test_*.py' '^pytestmark = pytest.mark.whole' tests/unit)
+UNIT = $(PYTEST) -q -p no:xdist -p no:rerunfailures -m "not whole" $(addprefix --ignore=,$(UNIT_LEFT_OUT))
+
+.PHONY: test-unit-rooms test-unit-rest
+test-unit-rooms:
+	@$(UNIT) $(UNIT_ROOMS)
+test-unit-rest:
+	@$(UNIT) $(addprefix --ignore=,$(UNIT_ROOMS)) tests/unit
 
 .PHONY: test-contract
 test-contract: $(FOR_TEST) servers ## Golden events; one suite for each port's fake and real adapter

@@ -46,6 +46,7 @@ def counts_inside(node: ast.AST, inside: bool) -> Iterator[int]:
         yield from counts_inside(child, inside)
 
 
+@pytest.mark.whole
 def test_nothing_is_counted_inside_a_transaction() -> None:
     """Handlers and statements, which run inside one, leave it to `count_on_commit`, and so do bodies that open one."""
     found = [

@@ -12,6 +12,7 @@ import pytest
 ROOTS = ("scripts", "local", "portico", "services", "shared", "sandbox", "examples")
 
 
+@pytest.mark.whole
 def test_no_module_imports_itself_by_way_of_others() -> None:
     """Whether an import stands at the top, in a function or under TYPE_CHECKING: who follows it never comes back."""
     graph = grimp.build_graph(*ROOTS, cache_dir=None)

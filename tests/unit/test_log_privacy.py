@@ -45,6 +45,7 @@ def test_what_is_redacted_or_public_passes(line: str) -> None:
     assert leaks(line, ["hush"]) == []
 
 
+@pytest.mark.whole
 def test_no_line_has_pythons_repr_as_a_value() -> None:
     """Values are JSON: what a service logs is no `repr(…)` and no `{…!r}`."""
     found = []

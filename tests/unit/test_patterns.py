@@ -18,6 +18,8 @@ from services.portal.web.api import problems
 from shared import text
 from tests.unit.regex_steps import worst_growth
 
+pytestmark = pytest.mark.whole
+
 STARTS = ("", "//127.0.0.1:", "invoice.stripe.com/i/", "sk_live_", "://a:", "a@")
 """What some patterns have to see before they look any further."""
 

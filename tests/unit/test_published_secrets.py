@@ -53,6 +53,7 @@ def candidates() -> list[tuple[str, str, str]]:
     return found
 
 
+@pytest.mark.whole
 def test_what_looks_like_a_secret_here_is_known_to_everybody() -> None:
     """Every usable secret in the repository is refused by name, or because it can be guessed."""
     missing = {
@@ -63,6 +64,7 @@ def test_what_looks_like_a_secret_here_is_known_to_everybody() -> None:
     assert not missing, "not in shared/known_secrets.py:\n" + "\n".join(missing.values())
 
 
+@pytest.mark.whole
 def test_the_scan_sees_secrets_of_each_kind() -> None:
     """It would see one that somebody writes down tomorrow: each shape is found where such values stand today."""
     seen = {(place.split(":")[0], shape) for place, shape, _ in candidates()}

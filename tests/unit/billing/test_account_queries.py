@@ -56,6 +56,7 @@ def told(session: Session) -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.whole
 def test_a_change_is_told_once(database: Transactions) -> None:
     """However often the same is said; an account that comes back is told anew."""
     with database.transaction() as session:
@@ -115,6 +116,7 @@ def test_the_first_look_sees_all(database: Transactions) -> None:
     assert AccountHolder(livemode=False, database=database).directory.known(OTHER) is not None
 
 
+@pytest.mark.whole
 def test_a_second_account_waits_for_its_tables(expanded: Transactions, tmp_path: Path) -> None:
     """Two accounts may have a thing of the same id: whoever connects one too early is told what to run, and then can."""
     with expanded.transaction() as session:
@@ -188,6 +190,7 @@ def test_an_account_that_is_connected_does_not_use_the_key(
     assert (holder.own_key(OTHER) is not None, holder.problems) == (True, [])
 
 
+@pytest.mark.whole
 def test_a_key_waits_for_its_tables_too(expanded: Transactions, tmp_path: Path) -> None:
     """Until then the file's accounts are not served, and it is said what to run."""
     holder = AccountHolder(livemode=False, database=expanded, file=keyed(tmp_path, OTHER))

@@ -40,6 +40,7 @@ def bare_calls(source: str) -> list[int]:
     ]
 
 
+@pytest.mark.whole
 def test_stripes_library_is_called_through_the_wrapper_alone() -> None:
     """Whoever reached a resource of the library another way could forget the account."""
     found = {

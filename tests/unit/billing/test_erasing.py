@@ -47,6 +47,7 @@ def customer(database: Transactions) -> str:
     return str(told)
 
 
+@pytest.mark.whole
 def test_somebody_whose_id_begins_alike_is_left_alone(
     database: Transactions, customer: str
 ) -> None:

@@ -256,6 +256,7 @@ def test_whoever_was_overtaken_commits_nothing(
     assert counted(database) == {"customer.seen": 3}
 
 
+@pytest.mark.whole
 def test_the_next_import_says_all_again(database: Transactions, walk: Walk) -> None:
     """A business that enrols from Stripe only now hears of customers that an import told when nobody cared. The same holder, whose
     answer was lost, begins nothing."""
@@ -266,6 +267,7 @@ def test_the_next_import_says_all_again(database: Transactions, walk: Walk) -> N
     assert counted(database).total() == 44
 
 
+@pytest.mark.whole
 def test_evidence_is_said_as_webhooks_say_it(
     database: Transactions, walk: Walk, lists: FakeLists
 ) -> None:

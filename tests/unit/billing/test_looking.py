@@ -115,6 +115,7 @@ def test_beyond_the_budget_the_webhooks_are_believed(
     assert state["number"]
 
 
+@pytest.mark.whole
 def test_a_try_of_ours_that_no_bank_was_asked_about_is_told(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:

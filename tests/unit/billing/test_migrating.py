@@ -16,6 +16,8 @@ from shared.contracts.accounts import OWN
 from shared.database import make_engine
 from shared.migrations import upgrade
 
+pytestmark = pytest.mark.whole
+
 BEFORE_DASHBOARDS = "0005"
 CONFIGURATION = (
     "INSERT INTO portal_configurations VALUES ('business:b1', 0, 'bpc_1', '2026-11-01 00:00:00')"

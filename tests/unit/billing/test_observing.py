@@ -336,6 +336,7 @@ def test_what_became_of_the_invoice_is_told_from_its_webhooks(loop: Loop) -> Non
     assert (told["in_2"].invoice_status, told["in_2"].amount_paid) == (None, None)
 
 
+@pytest.mark.whole
 def test_the_list_goes_on_where_it_ended(loop: Loop) -> None:
     """Each once, whatever the size of a page, those of one moment too."""
     loop.gateway.invoices = {

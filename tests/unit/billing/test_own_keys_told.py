@@ -124,6 +124,7 @@ def test_nothing_is_told_by_who_could_not_read_yet(tmp_path: Path) -> None:
     assert one.tell_own_keys(NOW) == 0
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("number", [1001])
 def test_thousands_are_told_in_one_transaction(database: Transactions, number: int) -> None:
     """More than one statement holds."""

@@ -303,6 +303,7 @@ def test_a_failure_that_came_while_the_account_was_shut_out_counts_too(loop: Loo
     assert watched(loop) == {"sub_1": None}
 
 
+@pytest.mark.whole
 def test_a_watch_whose_end_nobody_told_of_ends_some_day(loop: Loop) -> None:
     """It waits for the next turn of a yearly subscription; each failure of the other card makes it wait for one more."""
     new_card(loop)

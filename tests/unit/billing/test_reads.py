@@ -251,6 +251,7 @@ def _note_statement(asked: list[str], *told: Any) -> None:
     asked.append(told[2])
 
 
+@pytest.mark.whole
 def test_many_accounts_take_turns(database: Transactions, clock: Clock) -> None:
     """A round is a few statements and a transaction an account that it takes, and each account comes before any comes again; none is starved by one that fails."""
     named = [Account(f"acct_{number:05}") for number in range(10_000)]

@@ -363,6 +363,7 @@ def test_a_card_that_the_bank_renewed_is_asked_again(loop: Loop) -> None:
     assert loop.recorded() == {"in_1": PayOutcome.PAID}
 
 
+@pytest.mark.whole
 def test_many_wishes_within_the_hour_are_one_try(loop: Loop) -> None:
     """Whatever is set before the card is tried is answered by that try."""
     loop.run(loop.new_card(DECLINES))
@@ -515,6 +516,7 @@ def test_a_lost_answer_is_read_off_the_invoice(
     assert loop.gateway.charges == [("in_1", card)]
 
 
+@pytest.mark.whole
 def test_an_unknown_fate_is_asked_again_with_the_same_key(loop: Loop) -> None:
     """Stripe was not reached, and shows nothing: the change stays open, and its key is sent again."""
     loop.gateway.troubles = [Trouble.NOT_REACHED, Trouble.NOT_REACHED]
@@ -528,6 +530,7 @@ def test_an_unknown_fate_is_asked_again_with_the_same_key(loop: Loop) -> None:
         assert [row.number for row in session.scalars(select(PaymentTry))] == [1]
 
 
+@pytest.mark.whole
 def test_a_stored_error_gets_a_fresh_key_once_nothing_can_come_of_it(loop: Loop) -> None:
     """Stripe would replay the 500 for a day; ten minutes later it shows no charge, and another key pays."""
     loop.gateway.troubles = [Trouble.STORED_500]
@@ -545,6 +548,7 @@ def test_a_stored_error_gets_a_fresh_key_once_nothing_can_come_of_it(loop: Loop)
         assert [row.outcome for row in rows] == [PayOutcome.NOT_CHARGED, PayOutcome.PAID]
 
 
+@pytest.mark.whole
 def test_another_card_waits_while_the_first_ones_fate_is_unknown(loop: Loop) -> None:
     """No second key asks about an invoice before it is known what the first one did."""
     loop.gateway.troubles = [Trouble.NOT_REACHED]
@@ -593,6 +597,7 @@ def test_a_debit_that_is_under_way_is_not_charged_again(loop: Loop) -> None:
 # --- how often -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 def test_an_invoice_is_tried_a_few_times_a_day(loop: Loop) -> None:
     """A tester of stolen cards, or a customer in despair: after five tries of one invoice nothing is asked that day."""
     for number in range(MOST_A_DAY + 2):
@@ -605,6 +610,7 @@ def test_an_invoice_is_tried_a_few_times_a_day(loop: Loop) -> None:
     assert loop.recorded() == {"in_1": PayOutcome.PAID}
 
 
+@pytest.mark.whole
 def test_one_card_is_tried_a_few_times_a_month(loop: Loop) -> None:
     """Stripe's own attempts and ours stay together within what the networks take."""
     for _ in range(MOST_A_MONTH + 3):

@@ -8,6 +8,7 @@ import itertools
 from collections import Counter
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -21,6 +22,8 @@ from tests.unit import tables
 from tests.unit.billing.conftest import Clock
 from tests.unit.billing.fakes import DECLINES, FakePaymentGateway, Trouble, charged_to
 from tests.unit.billing.test_recovery import CUSTOMER, INVOICE, SUBSCRIPTION, Loop
+
+pytestmark = pytest.mark.whole
 
 NOT_NOW = (StripeUnavailable, CustomerBusy)
 CARDS = (f"{DECLINES}_a", f"{DECLINES}_b")

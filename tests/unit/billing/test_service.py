@@ -228,6 +228,7 @@ def test_a_text_that_no_table_takes_does_not_cost_the_event(
     assert decode(queued.body).data.number == told  # type: ignore[attr-defined]
 
 
+@pytest.mark.whole
 def test_an_event_with_a_hundred_thousand_levels_is_read_beside_them(
     billing: BillingService, database: Transactions
 ) -> None:

@@ -239,6 +239,7 @@ def waiting(database: Transactions, account: str, ids: list[str]) -> None:
             assert inbox.store_webhooks(session, [received], NOW) == [inbox.Outcome.CONNECTED]
 
 
+@pytest.mark.whole
 def test_what_was_stored_before_an_account_was_let_in_is_translated_once_it_is(
     database: Transactions,
 ) -> None:

@@ -13,6 +13,7 @@ from shared.contracts.rpc.api_keys import SCOPES
 from tests.unit.cli.conftest import FakeServices, Run, golden
 
 
+@pytest.mark.whole
 def test_the_key_alone_is_on_standard_output(run: Run, services: FakeServices) -> None:
     """So that a script can keep it; what else there is to say goes to standard error."""
     services.answers["portal", "create_api_key"] = {}

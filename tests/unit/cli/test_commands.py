@@ -462,6 +462,7 @@ def test_all_that_failed_is_resent_portion_by_portion(run: Run, services: FakeSe
     assert (again.exit_code, again.stdout) == (0, "0 emails are due once more.\n")
 
 
+@pytest.mark.whole
 def test_a_dry_run_names_and_resends_nothing(run: Run, services: FakeServices) -> None:
     """Ends with 1 when there are any, and says when these are not all."""
     failed_mails(services, 201)
@@ -553,6 +554,7 @@ def test_a_preview_is_written_and_named(tmp_path: Path, run: Run) -> None:
     ]
 
 
+@pytest.mark.whole
 def test_every_kind_of_email_is_previewed_at_once(tmp_path: Path, run: Run) -> None:
     """Without a kind; in each language that there is, also as people write it."""
     result = run("mail", "preview", "--out", str(tmp_path), "--locale", "pt-BR", "--json")

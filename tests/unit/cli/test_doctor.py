@@ -487,6 +487,7 @@ def test_connected_accounts_beside_our_own_are_a_question() -> None:
     assert one_of(world, "webhook-connected").level is Level.ASK
 
 
+@pytest.mark.whole
 def test_links_that_nobody_speaks_for_are_named(tmp_path: Any) -> None:
     """They were made when a stranger's Checkout could make one: a person has to look. A database that is behind, or away,
     is told by the look at the database."""
@@ -525,6 +526,7 @@ def test_an_installation_that_observes_is_no_finding(run: Run) -> None:
     assert "portal and billing observe, notifier live" in found.text
 
 
+@pytest.mark.whole
 def test_businesses_that_observe_are_named(tmp_path: Any) -> None:
     """With what to do; none is no word. A database that is behind, or away, is told by the look at the database."""
     url = f"sqlite:///{tmp_path}/portal.sqlite3"
@@ -546,6 +548,7 @@ def test_businesses_that_observe_are_named(tmp_path: Any) -> None:
     assert "go-live --business" in found.remedy
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("service", ["portal", "billing", "notifier"])
 def test_a_database_behind_the_code_is_found(service: str, tmp_path: Any) -> None:
     """An empty database and one of an older version are behind; a migrated one works, and is well once its last step is done."""

@@ -228,6 +228,7 @@ def test_the_reads_of_the_month_are_told(used: int, connected: bool, level: Leve
     assert "most: the own account 60, acct_theirs 40" in one.text
 
 
+@pytest.mark.whole
 def test_what_is_told_stands_in_the_databases(tmp_path: Path) -> None:
     """Reads and standings are billing's, customers the portal's; without the portal's nobody's customers are known."""
     urls = {name: f"sqlite:///{tmp_path}/{name}.sqlite3" for name in ("billing", "portal")}

@@ -82,6 +82,7 @@ def errors(file: Path) -> dict[int, str]:
         return {int(row["line"]): row["error"] for row in csv.DictReader(stream)}
 
 
+@pytest.mark.whole
 def test_every_bad_line_is_told_with_its_number(tmp_path: Path, portal: Portal, run: Run) -> None:
     """Wrong addresses, cells, quotes and bytes are each reported at their own line; the good lines around are in."""
     file = write(
@@ -194,6 +195,7 @@ def test_an_id_that_stands_twice_is_told_with_both_lines(
     assert "2 ids twice (see" in run(*words[:-1], "--restart").stdout
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_a_run_that_was_stopped_goes_on(
     at_once: int, tmp_path: Path, portal: Portal, run: Run
@@ -356,6 +358,7 @@ def test_the_report_of_bad_lines_holds_no_formula(
     assert errors(file) == {2: "'=cmd|' /C calc'!A0"}
 
 
+@pytest.mark.whole
 def test_a_call_stays_below_what_the_broker_brings(
     tmp_path: Path, portal: Portal, run: Run
 ) -> None:

@@ -25,6 +25,7 @@ def portico(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Di
     return dialogue(world, tmp_path, monkeypatch)
 
 
+@pytest.mark.whole
 def test_a_few_answers_make_settings_with_which_every_service_starts(
     portico: Dialogue, tmp_path: Path
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_few_answers_make_settings_with_which_every_service_starts(
     assert not [one for one in keys if one in done.output]
 
 
+@pytest.mark.whole
 def test_with_a_test_key_live_is_suggested(portico: Dialogue, tmp_path: Path) -> None:
     """Nobody real is mailed with a test key; keys of the API say that they are for trying."""
     assert portico("init", typed=answers(STRIPE_API_KEY=[STRIPE_TEST_KEY])).exit_code == 0
@@ -66,6 +68,7 @@ def test_with_a_test_key_live_is_suggested(portico: Dialogue, tmp_path: Path) ->
     assert (made["MODE"], made["API_MODE"]) == ("live", "test")
 
 
+@pytest.mark.whole
 def test_a_wrong_form_is_told_and_asked_again(portico: Dialogue, world: World) -> None:
     """Each with what the service would say at its start; the world is not asked about it."""
     done = portico(
@@ -121,6 +124,7 @@ def test_a_setting_beside_that_is_wrong_is_named() -> None:
     assert told.code not in FIRM
 
 
+@pytest.mark.whole
 def test_a_key_that_stripe_refuses_is_asked_for_again(
     portico: Dialogue, world: World, tmp_path: Path
 ) -> None:
@@ -134,6 +138,7 @@ def test_a_key_that_stripe_refuses_is_asked_for_again(
     assert read_env_file(tmp_path / "portico.env")["STRIPE_API_KEY"] == STRIPE_LIVE_KEY
 
 
+@pytest.mark.whole
 def test_a_right_that_is_missing_can_be_given_while_it_waits(
     portico: Dialogue, world: World, tmp_path: Path
 ) -> None:
@@ -150,6 +155,7 @@ def test_a_right_that_is_missing_can_be_given_while_it_waits(
     ] * 2
 
 
+@pytest.mark.whole
 def test_what_does_not_answer_is_kept_where_that_is_said(
     portico: Dialogue, world: World, tmp_path: Path
 ) -> None:
@@ -162,6 +168,7 @@ def test_what_does_not_answer_is_kept_where_that_is_said(
     assert read_env_file(tmp_path / "portico.env")["SENDGRID_API_KEY"] == SENDGRID_KEY
 
 
+@pytest.mark.whole
 def test_interrupted_nothing_is_written(portico: Dialogue, tmp_path: Path) -> None:
     """The input ends (or Ctrl-C comes) at any question: no file, no half of one."""
     every = answers()
@@ -182,6 +189,7 @@ def test_a_file_that_is_there_stays(portico: Dialogue, world: World, tmp_path: P
     assert (file.read_text(), world.seen) == ("PORTAL_LINK_KEYS=precious\n", [])
 
 
+@pytest.mark.whole
 def test_a_blank_is_no_answer(portico: Dialogue, tmp_path: Path) -> None:
     """Typed, it is asked again; as an option, it is as if it were not there."""
     done = portico("init", typed=answers(PUBLIC_URL=[" ", "https://me.example.com"]))
@@ -245,6 +253,7 @@ def test_a_script_is_told_all_that_is_wrong_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.whole
 def test_a_script_writes_unchecked_where_it_says_so(
     portico: Dialogue, world: World, tmp_path: Path
 ) -> None:
@@ -257,6 +266,7 @@ def test_a_script_writes_unchecked_where_it_says_so(
     assert (tmp_path / "portico.env").exists()
 
 
+@pytest.mark.whole
 def test_the_file_may_be_named_before_or_after_the_command(
     portico: Dialogue, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def portico(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Di
     return dialogue(world, tmp_path, monkeypatch)
 
 
+@pytest.mark.whole
 def test_no_password_is_in_a_question(portico: Dialogue, tmp_path: Path) -> None:
     """Neither that of a URL as it was pasted, nor its halves in the next two, nor one in the query: that URL is asked for hidden."""
     file = tmp_path / "portico.env"
@@ -57,6 +58,7 @@ def test_no_password_is_in_a_question(portico: Dialogue, tmp_path: Path) -> None
         assert made["NOTIFIER_DATABASE_URL"] == "postgresql://notifier@db/notifier"
 
 
+@pytest.mark.whole
 def test_a_change_asks_with_what_is_there_and_keeps_every_key(
     portico: Dialogue, tmp_path: Path
 ) -> None:
@@ -82,6 +84,7 @@ def test_a_change_asks_with_what_is_there_and_keeps_every_key(
     assert after == read_env_file(kept) | {"MAIL_FROM": "new@mail.example.com"}
 
 
+@pytest.mark.whole
 def test_a_shell_that_knows_older_or_other_keys_changes_none(
     portico: Dialogue, tmp_path: Path
 ) -> None:
@@ -108,6 +111,7 @@ def test_a_shell_that_knows_older_or_other_keys_changes_none(
     assert read_env_file(file)["STRIPE_WEBHOOK_SECRETS"] == whsec
 
 
+@pytest.mark.whole
 def test_with_a_live_key_instead_of_a_test_key_observe_is_suggested(
     portico: Dialogue, tmp_path: Path
 ) -> None:
@@ -134,6 +138,7 @@ def test_with_a_live_key_instead_of_a_test_key_observe_is_suggested(
         assert "stripe setup --into" not in done.output
 
 
+@pytest.mark.whole
 def test_the_mode_is_asked_for_anew_with_the_key(portico: Dialogue, tmp_path: Path) -> None:
     """At a terminal: Enter at the question is observe."""
     portico("init", typed=answers(STRIPE_API_KEY=[STRIPE_TEST_KEY]))
@@ -148,6 +153,7 @@ def test_the_mode_is_asked_for_anew_with_the_key(portico: Dialogue, tmp_path: Pa
     assert (made["MODE"], made["API_MODE"]) == ("observe", "live")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("sandbox", ["http://127.0.0.1:8010", "https://localhost", "http://play:1"])
 def test_a_live_key_is_not_given_to_the_sandbox(
     portico: Dialogue, tmp_path: Path, sandbox: str
@@ -165,6 +171,7 @@ def test_a_live_key_is_not_given_to_the_sandbox(
     assert [one.read_text() for one in tmp_path.iterdir()] == [before]
 
 
+@pytest.mark.whole
 def test_a_secret_in_a_file_of_its_own_stays_there(
     portico: Dialogue, world: World, tmp_path: Path
 ) -> None:
@@ -204,6 +211,7 @@ def test_a_secret_in_a_file_of_its_own_stays_there(
     assert "takes it from the file that STRIPE_API_KEY_FILE names" in done.output
 
 
+@pytest.mark.whole
 def test_what_comes_into_the_file_while_it_is_asked_stays(
     portico: Dialogue, world: World, tmp_path: Path
 ) -> None:

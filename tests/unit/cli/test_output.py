@@ -269,6 +269,7 @@ STREAMS = {
 """Who may touch the streams: the one place that prints, the logs (JSON), and the runner's last words."""
 
 
+@pytest.mark.whole
 def test_nothing_prints_past_the_one_place() -> None:
     """No command has a console or a stream of its own (ruff refuses `print` and `typer.echo` besides)."""
     found = []

@@ -151,6 +151,7 @@ def test_one_business_is_asked_for_by_its_id(
     assert (unknown.exit_code, unknown.stdout) == (1, "")
 
 
+@pytest.mark.whole
 def test_a_thousand_businesses_are_a_few_calls(
     run: Run, world: ObservingWorld, services: FakeServices
 ) -> None:
@@ -195,6 +196,7 @@ def test_nothing_observed_is_said(run: Run, world: ObservingWorld) -> None:
     assert (found.exit_code, "Nothing: nobody was observed" in found.stdout) == (0, True)
 
 
+@pytest.mark.whole
 def test_memory_stays_flat(
     run: Run,
     world: ObservingWorld,
@@ -226,7 +228,7 @@ def test_memory_stays_flat(
 
     services.answers["notifier", "observed"] = page
     most(100)
-    assert (most(3000) - most(1000)) / 2000 < 500
+    assert (most(1500) - most(500)) / 1000 < 500
 
 
 def test_the_page_is_one_file_for_you_alone(

@@ -120,6 +120,7 @@ def waiting(known: dict[str, str]) -> int:
     return sum(one == welcomes.WAITING for one in known.values())
 
 
+@pytest.mark.whole
 def test_it_shows_who_and_asks(queue: dict[str, str], run: Run) -> None:
     """How many, who is left out, the languages with their subjects, the first with masked addresses, how long it takes."""
     done = run(*COMMAND, "--rate", "100", input="n\n")
@@ -147,6 +148,7 @@ def test_it_shows_who_and_asks(queue: dict[str, str], run: Run) -> None:
     assert "night" not in done.output
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("by_night")
 def test_a_business_without_quiet_hours_is_told_so(run: Run) -> None:
     """With what to do: in the preview, in the question, after the yes, and as JSON."""
@@ -162,6 +164,7 @@ def test_a_business_without_quiet_hours_is_told_so(run: Run) -> None:
     assert "what quiet hours add" not in shown.output + done.output
 
 
+@pytest.mark.whole
 def test_json_is_one_document_whatever_is_asked(queue: dict[str, str], run: Run) -> None:
     """Who it would be, and the question, are on standard error; where nobody is left there is a document as well."""
     done = run(*COMMAND, "--json", input="y\n")
@@ -174,6 +177,7 @@ def test_json_is_one_document_whatever_is_asked(queue: dict[str, str], run: Run)
     assert (nobody.exit_code, json.loads(nobody.stdout)["outcomes"]["welcomed"]) == (0, MANY)
 
 
+@pytest.mark.whole
 def test_a_yes_puts_them_into_the_queue(
     queue: dict[str, str], services: FakeServices, run: Run
 ) -> None:
@@ -216,6 +220,7 @@ def test_cut_off_it_goes_on(queue: dict[str, str], services: FakeServices, run: 
     assert "503 customers added to the queue, 1,000 in it" in done.stdout
 
 
+@pytest.mark.whole
 def test_a_preview_asks_for_nobody(queue: dict[str, str], run: Run) -> None:
     """Neither a person nor a customer; as JSON with masked addresses."""
     assert run(*COMMAND, "--preview").exit_code == 0
@@ -248,6 +253,7 @@ def test_nobody_is_left(queue: dict[str, str], run: Run) -> None:
     assert "Nobody is to be welcomed." in run(*COMMAND, "--yes").stdout
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_business_that_observes(
     queue: dict[str, str], services: FakeServices, run: Run, whole: bool
@@ -353,6 +359,7 @@ def test_who_was_asked_for_before_the_line_is_promised_nothing(
     assert "observed" not in shown
 
 
+@pytest.mark.whole
 def test_without_a_rate_it_stays_as_it_is(
     queue: dict[str, str], services: FakeServices, run: Run
 ) -> None:

@@ -596,6 +596,7 @@ def test_a_database_that_is_away_is_said_in_words(run: Run) -> None:
     assert message.startswith("billing's database: the database does not answer, or not now")
 
 
+@pytest.mark.whole
 def test_the_page_of_messages_is_the_one_in_docs(
     run: Run, services: FakeServices, world: Any
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 from scripts.mails_page import LANGUAGES, LONGEST, prose, reading_grade, samples, subjects
 from services.notifier.domain.kinds import TO_BUSINESS
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_phone_shows_a_subject_whole(language: str) -> None:

@@ -32,6 +32,8 @@ from tests.unit.l10n.drawn import BANK, CARD
 from tests.unit.notifier.fakes import a_contact
 from tests.unit.portal.builders import NOW, ago, ahead
 
+pytestmark = pytest.mark.whole
+
 OTHER_WORDS = {
     "It can’t be charged any more, so please add a new payment method.": (
         "This payment method can’t be charged any more, so please add a new one."

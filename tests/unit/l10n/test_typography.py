@@ -54,6 +54,7 @@ def test_french_is_set_as_french_printers_do(typed: str, set_: str) -> None:
     assert typeset(typed, "en") == typed
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("language", "typed", "set_"),
     [
@@ -71,6 +72,7 @@ def test_no_line_ends_within_the_word_for_an_email(language: str, typed: str, se
         assert re.findall(r".{0,30}\b[Ee]-[Mm]ail.{0,10}", text) == []
 
 
+@pytest.mark.whole
 def test_every_french_text_is_set_so() -> None:
     """Each text of the catalogue, each mail and each page, in their subjects and labels too."""
     french = translations(Locale("fr"))
@@ -80,6 +82,7 @@ def test_every_french_text_is_set_so() -> None:
         assert faults(text) == []
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "fr"])
 def test_elsewhere_no_space_stands_before_a_sign(language: str) -> None:
     """What is right in French is a slip in every other language."""
@@ -95,6 +98,7 @@ def test_no_text_has_a_typewriters_signs(language: str) -> None:
             assert not re.search(r"""['"`´]|\.\.|\s-\s|--| {2}""", form), form
 
 
+@pytest.mark.whole
 @EVERY
 def test_no_sentence_ends_twice(language: str) -> None:
     """Abbreviations with a full stop stand in rows and lists, never before the end of a sentence; whatever the day."""
@@ -102,6 +106,7 @@ def test_no_sentence_ends_twice(language: str) -> None:
         assert re.findall(r".{0,40}\.[\u200b-\u200f\u2066-\u2069]*\.", text) == []
 
 
+@pytest.mark.whole
 @EVERY
 def test_an_amount_is_never_broken(language: str) -> None:
     """No ordinary space stands inside one, in any currency, in subjects and facts too."""
@@ -113,6 +118,7 @@ def test_an_amount_is_never_broken(language: str) -> None:
     assert f'white-space:nowrap;">{due}</td>' in reminder.html
 
 
+@pytest.mark.whole
 @EVERY
 def test_a_card_in_a_row_reads_as_on_stripes_pages(language: str) -> None:
     """`Visa •••• 4242` in the mail's box of facts and on the page, the same in every language."""

@@ -25,6 +25,7 @@ def test_a_thing_has_one_name(language: str) -> None:
     ] == []
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_nobody_is_a_friend_in_one_text_and_a_customer_in_the_next(language: str) -> None:
     """All texts are formal, mails and pages."""
@@ -35,6 +36,7 @@ def test_nobody_is_a_friend_in_one_text_and_a_customer_in_the_next(language: str
         assert any(re.search(style.formal, text) for text in drawn)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_button_of_the_mail_is_the_heading_of_the_page(language: str) -> None:
     """Who comes from the mail's button finds its words on the page."""

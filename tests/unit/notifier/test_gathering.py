@@ -50,6 +50,7 @@ def lead_of(house: House) -> Notification:
     return lead
 
 
+@pytest.mark.whole
 def test_an_email_about_several_is_sent_again_about_what_is_still_owed(house: House) -> None:
     """By then there may be one of them alone."""
     fail(house, 1, 2, 3)
@@ -162,6 +163,7 @@ def test_a_sender_that_dies_after_gathering_loses_nobody(house: House) -> None:
     assert house.work() == []
 
 
+@pytest.mark.whole
 def test_everybody_who_was_told_hears_that_it_is_paid(house: House) -> None:
     """An invoice that was told together with others has its own good news, also when SendGrid's answer was lost."""
     house.mailer.answers = []

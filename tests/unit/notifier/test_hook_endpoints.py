@@ -41,6 +41,7 @@ def world() -> World:
     return World(tables.empty(Base.metadata))
 
 
+@pytest.mark.whole
 def test_410_switches_off_at_once_and_is_told(world: World) -> None:
     """One event on the exchange, and by the other endpoints; what is missed meanwhile can be replayed."""
     endpoint = world.endpoint("gone", "sunrise")
@@ -99,6 +100,7 @@ def test_what_the_address_of_before_answers_is_not_the_new_ones(world: World, st
     assert [one.status for one in world.rows(HookAttempt)] == [status, 200]
 
 
+@pytest.mark.whole
 def test_after_five_days_of_failures_an_endpoint_is_off(world: World) -> None:
     """Not after one bad day; a success in between begins anew."""
     world.endpoint()

@@ -11,6 +11,8 @@ from eventlet.event import Event
 from services.notifier.adapters.hosts import time_limit
 from services.notifier.adapters.hosts.time_limit import LOOK_UPS, SharedLookUps
 
+pytestmark = pytest.mark.whole
+
 SLOW = 0.05
 """Seconds, after which a look-up here was slow."""
 

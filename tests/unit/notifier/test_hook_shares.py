@@ -95,6 +95,7 @@ def test_a_business_with_twenty_endpoints_has_one_share(db: Transactions) -> Non
     assert {one.owner for one in begin(db, shares)} == {"sunrise"}
 
 
+@pytest.mark.whole
 def test_each_business_has_its_turn_before_anybodys_next(db: Transactions) -> None:
     """Whatever is due at the others, and however many endpoints they have; the installation's own have theirs among them."""
     names = [f"shop{number}" for number in range(5)]

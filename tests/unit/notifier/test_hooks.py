@@ -179,6 +179,7 @@ def test_while_the_portal_is_away_events_wait(world: World) -> None:
     assert world.work() == ["delivered"]
 
 
+@pytest.mark.whole
 def test_tries_go_on_for_three_days_under_one_id(world: World) -> None:
     """Later and later; then it is given up, and can be replayed."""
     endpoint = world.endpoint()
@@ -235,6 +236,7 @@ def test_no_other_failure_shortens_what_a_host_asked_for(world: World) -> None:
     assert world.work() == ["retried", "retried"]
 
 
+@pytest.mark.whole
 def test_a_dead_endpoint_delays_no_other(world: World) -> None:
     """With a hundred deliveries due at it, it has one sender at a time and less and less often; a host's own due ones go first round."""
     world.endpoint("dead")
@@ -260,6 +262,7 @@ def test_a_dead_endpoint_delays_no_other(world: World) -> None:
     assert sending.lease(world.desk, 8, {}) == []
 
 
+@pytest.mark.whole
 def test_all_that_waits_goes_once_an_endpoint_that_failed_works(world: World) -> None:
     """What found out that it does has the senders run again: they don't wait for the next poll."""
     woken: list[bool] = []
@@ -317,6 +320,7 @@ def test_a_lost_lease_records_no_end(world: World) -> None:
     assert len(world.rows(HookAttempt)) == 2
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("seed", range(3))
 def test_a_host_that_fails_half_the_time_and_senders_that_die_lose_nothing(
     world: World, seed: int

@@ -56,6 +56,7 @@ def test_the_sample_knows_every_fact_of_its_row(kind: Kind) -> None:
     assert shown == set(KINDS[kind].facts) - left_out
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", sorted(set(LANGUAGES) - {"en"}))
 @EVERY_KIND
 def test_every_language_has_a_subject_of_its_own(kind: Kind, language: str) -> None:
@@ -71,6 +72,7 @@ def test_every_kind_stands_in_the_docs(kind: Kind) -> None:
     assert page.count(f"| `{kind.value}` |") == 1 + len(LANGUAGES), "make docs"
 
 
+@pytest.mark.whole
 def test_the_gallery_draws_every_kind() -> None:
     """For screenshots and for the checks of accessibility."""
     assert {
@@ -109,6 +111,7 @@ def _kinds_listed(tree: ast.AST) -> Iterator[tuple[int, list[str]]]:
             yield getattr(node, "lineno", 0), named
 
 
+@pytest.mark.whole
 def test_nobody_else_lists_kinds() -> None:
     """What holds for several kinds is a column of the table: a list elsewhere is what a new kind is forgotten in. Two are a
     rule about these two."""

@@ -60,6 +60,7 @@ def meet(house: House, event: contract.Event | None = None) -> str:
     return house.hear(event or linked())
 
 
+@pytest.mark.whole
 def test_all_that_waited_is_one_email_at_once(stranger: House) -> None:
     """Both invoices, in one email, in the same round; the event's second copy changes nothing."""
     assert meet(stranger) == "2 looked at again"
@@ -70,6 +71,7 @@ def test_all_that_waited_is_one_email_at_once(stranger: House) -> None:
     assert wait_in_vain(stranger, days=2) == []
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "by", [{"evidence": "enrolled"}, {"evidence": "metadata", "imported": True}]
 )
@@ -84,6 +86,7 @@ def test_an_import_mails_nobody_about_what_is_past(stranger: House, by: dict[str
     assert "SUN-3" in stranger.mailer.inbox[0].text
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("first", ["sender", "news"])
 def test_what_is_past_goes_neither_by_a_race_nor_by_a_claim(stranger: House, first: str) -> None:
     """The portal's answer draws the enrolled a line. A sender may ask before the enrolment is heard of; and the host's claim, which has all
@@ -113,6 +116,7 @@ def test_a_failure_of_a_moment_ago_is_told_to_whom_is_enrolled(house: House) -> 
     assert house.work() == ["sent"]
 
 
+@pytest.mark.whole
 def test_what_was_paid_meanwhile_is_not_told(stranger: House) -> None:
     """The other one is an email about a single invoice; with nothing owed any more there is none."""
     stranger.hear(paid(invoice_id="in_1"))
@@ -123,6 +127,7 @@ def test_what_was_paid_meanwhile_is_not_told(stranger: House) -> None:
     assert wait_in_vain(stranger, days=1) == []
 
 
+@pytest.mark.whole
 def test_nothing_goes_out_when_stripe_has_closed_all(stranger: House) -> None:
     """Stripe is asked before anything is said, whatever the events have told."""
     for number in (1, 2):
@@ -156,6 +161,7 @@ def test_a_sender_that_asks_while_the_link_is_made_asks_again_within_seconds(hou
     assert house.work() == ["sent"]
 
 
+@pytest.mark.whole
 def test_who_became_known_after_days_has_a_whole_day_of_tries(stranger: House) -> None:
     """SendGrid is away when the customer is met: the email is tried on, and not given up for its age."""
     stranger.mailer.answers = [Unavailable("503")]
@@ -175,6 +181,7 @@ def give_up(house: House, **changes: Any) -> None:
                 setattr(found, name, value)
 
 
+@pytest.mark.whole
 def test_what_was_given_up_is_told_too_where_it_is_still_owed(stranger: House) -> None:
     """Once, for the newest failure of an invoice; nothing for an invoice of which the customer was told otherwise."""
     give_up(stranger)
@@ -188,6 +195,7 @@ def test_what_was_given_up_is_told_too_where_it_is_still_owed(stranger: House) -
     assert stranger.hear(linked(event_id="link_2")) == "0 looked at again"
 
 
+@pytest.mark.whole
 def test_an_email_that_may_be_on_its_way_is_left_alone(stranger: House) -> None:
     """A post whose delivery is unconfirmed keeps its time of grace: sent earlier, it might arrive twice."""
     with stranger.db.transaction() as session:

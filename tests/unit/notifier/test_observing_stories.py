@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,8 @@ from tests.unit.notifier.observed_house import (
     page,
     until_quiet,
 )
+
+pytestmark = pytest.mark.whole
 
 # --- any story -------------------------------------------------------------------------------------------------------
 

@@ -105,6 +105,7 @@ def test_an_end_is_told_to_the_business_whose_subscription_it_was(platform: Hous
     assert [mail.to for mail in platform.mailer.inbox] == [f"hello@{BIRCH}.example"]
 
 
+@pytest.mark.whole
 def test_a_link_at_one_business_wakes_nothing_of_the_others(house: House) -> None:
     """What waits for the customer of one is not looked at when the other one knows theirs."""
     house.portal.people.clear()

@@ -476,6 +476,7 @@ def test_an_ended_subscription_comes_first(kind: Kind) -> None:
     assert "try again" not in result.html
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", LANGUAGES)
 @EVERY_KIND
 def test_the_line_below_the_subject_adds_to_it(kind: Kind, language: str) -> None:

@@ -17,6 +17,8 @@ from shared.schema import needed
 from tests.unit.notifier.conftest import failed
 from tests.unit.notifier.fakes import START
 
+pytestmark = pytest.mark.whole
+
 
 def stories(engine: Engine) -> set[tuple[str, str]]:
     with Session(engine) as session:

@@ -129,6 +129,7 @@ def wait_in_vain(house: House, days: int, *, every: int = 1) -> list[str]:
     return outcomes
 
 
+@pytest.mark.whole
 def test_whoever_owes_is_waited_for_while_the_invoice_lives(house: House) -> None:
     """Unknown for a week, then registered: one email, about what is still open. Asked less and less often meanwhile."""
     house.portal.people.clear()
@@ -152,6 +153,7 @@ def test_nobody_waits_for_an_unknown_customer_who_has_paid(house: House) -> None
     assert house.row().reason == Reason.PAID
 
 
+@pytest.mark.whole
 def test_a_customer_whom_nobody_ever_knows_is_given_up_with_a_reason(house: House) -> None:
     """After two months the notification is suppressed."""
     house.portal.people.clear()
@@ -220,6 +222,7 @@ def test_429_gives_up_no_email(house: House) -> None:
     assert [mail.kind.value for mail in house.mailer.inbox] == ["payment_failed"]
 
 
+@pytest.mark.whole
 def test_an_outage_is_waited_out_and_given_up_after_a_day(house: House) -> None:
     """Growing pauses; after a day of refusals the row fails with a reason and asks for a person."""
     house.mailer.answers = [Unavailable("503 from SendGrid")] * 200
@@ -404,6 +407,7 @@ def test_a_lease_beside_some_accounts_takes_few_of_each_other_one(house: House) 
     assert [one.invoice_id for one in few] == ["in_0", "in_1", "in_3"]
 
 
+@pytest.mark.whole
 def test_an_account_with_more_than_are_looked_at_comes_first_and_makes_room(house: House) -> None:
     """Only the oldest are looked at, however much is due: who has all of those gets its share, and the next look is at the others."""
     house.hear(failed("evt_1", account=Account("acct_1")))

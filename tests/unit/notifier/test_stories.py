@@ -21,6 +21,8 @@ from tests.unit import tables
 from tests.unit.notifier.conftest import House, event
 from tests.unit.notifier.fakes import START, a_contact
 
+pytestmark = pytest.mark.whole
+
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("fail"), st.integers(1, 5), st.booleans()),

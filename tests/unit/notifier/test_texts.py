@@ -21,6 +21,8 @@ from shared.l10n.grammar import grammar
 from tests.fixtures.languages import LANGUAGES
 from tests.unit.notifier.conftest import RENDERER
 
+pytestmark = pytest.mark.whole
+
 EVERY_LANGUAGE = pytest.mark.parametrize("language", LANGUAGES)
 
 

@@ -159,6 +159,7 @@ def test_each_of_several_invoices_says_what_it_is_for() -> None:
     assert "Invoice SUN-0042 (Windows, both floors and 1 more): $50.00" in text
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_email_frightens(language: str) -> None:
     """In the text itself no words that scams are made of; in English, which the others are translated from, none at all."""

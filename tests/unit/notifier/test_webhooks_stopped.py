@@ -33,6 +33,7 @@ def switched_off(house: House, business: str | None, status: int = 410) -> World
     return world
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("status", "says"),
     [(410, "no longer wants them (HTTP 410)"), (500, "For five days, nothing we sent")],

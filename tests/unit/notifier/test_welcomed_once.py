@@ -54,6 +54,7 @@ def town(house: House) -> Welcoming:
     return town
 
 
+@pytest.mark.whole
 def test_sent_again_by_hand_it_is_the_welcome(house: House, town: Welcoming) -> None:
     """The command finds that the customer has it; so does the status."""
     assert resend(town)
@@ -79,6 +80,7 @@ def test_while_it_is_due_again_it_is_asked_for_in_vain(house: House, town: Welco
     assert town.welcomed() == ONE
 
 
+@pytest.mark.whole
 def test_sent_again_while_it_waits_for_its_turn(house: House, town: Welcoming) -> None:
     """The command was first: it is their turn now, and they have one."""
     town.ask(per_hour=1)
@@ -195,6 +197,7 @@ def test_merged_after_the_email_is_forgotten(house: House) -> None:
     assert town.ask("c2") == ["welcomed"]
 
 
+@pytest.mark.whole
 def test_merged_with_one_who_waits_and_whose_failed_email_is_forgotten(
     house: House, town: Welcoming
 ) -> None:

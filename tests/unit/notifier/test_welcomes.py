@@ -27,6 +27,7 @@ SECOND, MINUTE, HOUR = (dt.timedelta(**{unit: 1}) for unit in ("seconds", "minut
 NIGHT = ReminderPolicy(quiet_hours=QuietHours(dt.time(21), dt.time(8)))
 
 
+@pytest.mark.whole
 def test_each_gets_one_email_with_the_own_link(house: House) -> None:
     """In their own language, as any other email."""
     town = Welcoming(house, 3)
@@ -45,6 +46,7 @@ def test_each_gets_one_email_with_the_own_link(house: House) -> None:
     assert row.finished_at is not None
 
 
+@pytest.mark.whole
 def test_asked_for_again_nobody_gets_another(house: House) -> None:
     """Those who wait keep their place, those who had it get no other; who is new is asked for."""
     town = Welcoming(house, 2)
@@ -88,6 +90,7 @@ def test_a_dry_run_asks_for_nobody(house: House) -> None:
     assert [row.customer_id for row in town.rows()] == ["c1"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("per_hour", "rounds"), [(10, 261), (60, 261), (3600, 50), (20_000, 20)])
 def test_the_rate_holds(house: House, per_hour: int, rounds: int) -> None:
     """Over ten minutes, or over some hundred emails, at whatever moments the loop comes by."""
@@ -101,6 +104,7 @@ def test_the_rate_holds(house: House, per_hour: int, rounds: int) -> None:
     assert abs(sent - expected) <= max(1, expected // 50)
 
 
+@pytest.mark.whole
 def test_what_was_missed_is_not_made_up_for(house: House) -> None:
     """The notifier was away for hours: the next minute has a minute's worth, and what ten seconds owe."""
     town = Welcoming(house, 200)
@@ -111,6 +115,7 @@ def test_what_was_missed_is_not_made_up_for(house: House) -> None:
     assert 10 <= sent <= 11 + MADE_UP_FOR / Pace(600).apart
 
 
+@pytest.mark.whole
 def test_while_sending_stands_still_none_is_released(house: House) -> None:
     """SendGrid is away for an hour: what comes all at once afterwards is three emails, not an hour's worth."""
     town = Welcoming(house, 50)
@@ -124,6 +129,7 @@ def test_while_sending_stands_still_none_is_released(house: House) -> None:
     assert 4 <= town.go_on(5 * MINUTE) <= 6
 
 
+@pytest.mark.whole
 def test_a_new_rate_counts_from_now(house: House) -> None:
     """Who asked for one an hour need not wait an hour for the faster one."""
     town = Welcoming(house, 10)
@@ -133,6 +139,7 @@ def test_a_new_rate_counts_from_now(house: House) -> None:
     assert 5 <= town.go_on(MINUTE) <= 7
 
 
+@pytest.mark.whole
 def test_quiet_hours_of_the_business(house: House) -> None:
     """Nothing is released in them, and the morning brings no more than any other minute."""
     town = Welcoming(house, 100)
@@ -156,6 +163,7 @@ def test_asked_for_again_what_held_it_is_looked_at_at_once(house: House) -> None
     assert town.go_on(2 * SECOND) == 1
 
 
+@pytest.mark.whole
 def test_a_customer_of_another_zone_keeps_their_place(house: House) -> None:
     """At eight in New York it is five in Los Angeles: others go first, and three hours later nobody gets all at once."""
     town = Welcoming(house)
@@ -186,6 +194,7 @@ def test_quiet_hours_are_looked_at_when_it_is_sent(house: House) -> None:
     assert town.look().sending == 1
 
 
+@pytest.mark.whole
 def test_a_business_that_observes(house: House) -> None:
     """Nobody can be asked for, and nobody who waits is released; what was written down already ends as observed."""
     town = Welcoming(house, 10)
@@ -203,6 +212,7 @@ def test_a_business_that_observes(house: House) -> None:
     assert house.row().business_id == SUNRISE
 
 
+@pytest.mark.whole
 def test_no_wish_crosses_a_line(house: House) -> None:
     """Live again, nobody is welcomed by a wish of before; asked for anew, it goes on where it was."""
     town = Welcoming(house, 5)
@@ -223,6 +233,7 @@ def test_no_wish_crosses_a_line(house: House) -> None:
     assert town.welcomed()[: len(sent)] == sent
 
 
+@pytest.mark.whole
 def test_a_wish_of_before_the_line_does_not_go_with_one_of_after_it(house: House) -> None:
     """Somebody is asked for before anybody has found that the queue is from before the line."""
     town = Welcoming(house, 50)
@@ -270,6 +281,7 @@ def test_a_portals_clock_that_is_ahead(house: House) -> None:
     assert len(town.welcomed()) == 2
 
 
+@pytest.mark.whole
 def test_a_portal_that_is_away(house: House) -> None:
     """Nobody can be asked for, and nothing is released; then it goes on."""
     town = Welcoming(house, 3)
@@ -292,6 +304,7 @@ def test_a_business_that_nobody_knows(house: House) -> None:
         town.ask()
 
 
+@pytest.mark.whole
 def test_stopped_it_goes_on_where_it_was(house: House) -> None:
     """Who waits is taken off; asked for again, whoever was welcomed is not."""
     town = Welcoming(house, 10)
@@ -386,6 +399,7 @@ def test_when_it_is_done(house: House) -> None:
     assert (run.per_hour, run.waiting) == (60, 60)
 
 
+@pytest.mark.whole
 def test_stopped_what_is_released_and_not_begun_is_taken_back(house: House) -> None:
     """Also what waits for its customer's morning. What a sender has in hand goes, and so may what SendGrid did not answer to."""
     town = Welcoming(house, 6)
@@ -414,6 +428,7 @@ def test_stopped_what_is_released_and_not_begun_is_taken_back(house: House) -> N
     assert sorted(town.welcomed()) == [f"c{number}@example.com" for number in range(1, 7)]
 
 
+@pytest.mark.whole
 def test_observed_ones_are_asked_for_again_and_not_accepted(house: House) -> None:
     """Accepted they would go all at once; asked for again they go at their rate."""
     town = Welcoming(house, 20)

@@ -15,6 +15,8 @@ from tests.unit.notifier.conftest import House
 from tests.unit.notifier.fakes import FakeMailer
 from tests.unit.notifier.welcoming import Welcoming
 
+pytestmark = pytest.mark.whole
+
 SECOND, MINUTE, HOUR = (dt.timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours"))
 
 

@@ -20,6 +20,7 @@ from tests.unit.notifier.welcoming import SUNRISE, Welcoming
 SECOND, MINUTE = (dt.timedelta(**{unit: 1}) for unit in ("seconds", "minutes"))
 
 
+@pytest.mark.whole
 def test_who_is_erased_is_in_no_queue(house: House) -> None:
     """Neither who waits nor who was welcomed leaves anything."""
     town = Welcoming(house, 2)
@@ -38,6 +39,7 @@ def merge(town: Welcoming, old: str, into: str) -> None:
     town.house.portal.people[old] = contact
 
 
+@pytest.mark.whole
 def test_who_was_just_asked_for_money_is_welcomed_a_day_later(house: House) -> None:
     """The email about the payment goes at once, and no hello on its heels; others are welcomed meanwhile, at the rate."""
     town = Welcoming(house, 8)
@@ -203,6 +205,7 @@ def test_named_twice_in_one_call(house: House) -> None:
     assert len(town.rows()) == 2
 
 
+@pytest.mark.whole
 def test_erased_between_the_list_and_the_wish_nothing_is_left(house: House) -> None:
     """The wish comes after the erasure; nobody would ever take its row away."""
     town = Welcoming(house, 2)

@@ -66,6 +66,7 @@ def test_a_key_with_one_wrong_character_is_none(place: int, character: str) -> N
     assert domain.is_well_formed(mangled, "test") == (mangled == key)
 
 
+@pytest.mark.whole
 @given(st.text())
 def test_any_other_text_is_no_key(text: str) -> None:
     """Whatever stands in the header."""

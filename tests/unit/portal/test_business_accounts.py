@@ -112,6 +112,7 @@ def test_a_change_is_refused_while_customers_are_linked(session: Session) -> Non
     assert (stripe_id_of(session, mine), of_customers(session)) == ("cus_1", {Merchant(OWN)})
 
 
+@pytest.mark.whole
 def test_whoever_lets_links_go_has_them_again_when_they_come_back(session: Session) -> None:
     """What was said on an account is kept, and counts there alone: links of every source, one that nobody has spoken of, too."""
     upsert(session)

@@ -208,6 +208,7 @@ def test_after_an_answer_the_customer_waits_before_asking_again(
 # --- the story ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 def test_asked_approved_and_carried_out(session: Session, customer_id: str) -> None:
     """The business is told in its own language; its yes ends the subscription at billing, then the customer is told."""
     neighbours = Neighbours()

@@ -22,6 +22,8 @@ from tests.unit.portal.builders import NOW, TOKEN, WANTS_METHOD, ago, business, 
 from tests.unit.portal.test_request_views import SUBSCRIPTION
 from tests.unit.portal.test_views import owed
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("tone", [Tone.DECLINED, Tone.STILL_DECLINED])

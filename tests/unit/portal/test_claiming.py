@@ -101,6 +101,7 @@ def by_metadata_before(session: Session, stripe_id: str = "cus_1") -> None:
 WAYS = (by_upsert, by_link, by_import, by_metadata, by_metadata_before)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("claim", WAYS)
 def test_a_claim_leaves_one_row_and_its_links_work(
     session: Session, enrolled: str, claim: Callable[[Session], None]
@@ -129,6 +130,7 @@ def told_since(session: Session) -> dt.datetime | None:
     return serializers.contact(person, "link", "Portico").business.live_since
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("known_before", [False, True])
 @pytest.mark.parametrize("claim", WAYS)
 def test_who_was_enrolled_is_mailed_nothing_of_before_nor_after_a_claim(
@@ -155,6 +157,7 @@ def test_a_customer_of_the_hosts_is_told_of_what_is_older(session: Session) -> N
     assert told_since(session) is None
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("claim", WAYS)
 def test_the_host_may_know_the_customer_before(
     session: Session, claim: Callable[[Session], None]
@@ -218,6 +221,7 @@ def test_the_notifier_is_told_which_ids_are_one_persons(session: Session) -> Non
         assert serializers.contact(found[mine], "link", "Portico").merged_ids == [enrolled]
 
 
+@pytest.mark.whole
 def test_what_names_the_merged_id_later_names_the_one_who_is_there(
     session: Session, enrolled: str
 ) -> None:
@@ -288,6 +292,7 @@ def move_away(session: Session, public_id: str) -> None:
     enrol(session, seen("cus_2", None, deleted=True, at=ahead(hours=1)))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("refuse_them", [deny, move_away])
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("claim", [by_upsert, by_link, by_import])
@@ -373,6 +378,7 @@ def test_new_ids_of_the_hosts_do_not_begin_as_ours(session: Session, enrolled: s
     assert one_row(session).name == "Renamed"
 
 
+@pytest.mark.whole
 def test_erasing_forgets_the_merged_ids(session: Session, enrolled: str) -> None:
     """By either id all of it goes: the alias, the decisions, the events that name the old id."""
     by_link(session)
@@ -430,6 +436,7 @@ def test_accepting_a_claim_merges(session: Session, enrolled: str) -> None:
     assert works(session, enrolled)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("victim_first", [True, False])
 def test_accepting_opens_no_page_to_links_that_went_elsewhere(
     session: Session, enrolled: str, victim_first: bool
@@ -450,6 +457,7 @@ def test_accepting_opens_no_page_to_links_that_went_elsewhere(
         assert works(session, victim)
 
 
+@pytest.mark.whole
 def test_customers_are_locked_in_one_order_whatever_the_callers(session: Session) -> None:
     """All at once and the enrolled ones among them, before anything is done: an import that writes the same ones at this moment waits, and
     neither waits for the other."""
@@ -472,6 +480,7 @@ def test_customers_are_locked_in_one_order_whatever_the_callers(session: Session
     assert locked[0] == everybody
 
 
+@pytest.mark.whole
 def test_accepting_for_whom_the_host_refused_opens_nothing(session: Session, enrolled: str) -> None:
     """The enrolled one is linked no more, and merged all the same."""
     deny(session, enrolled)
@@ -483,6 +492,7 @@ def test_accepting_for_whom_the_host_refused_opens_nothing(session: Session, enr
     assert not works(session, enrolled)
 
 
+@pytest.mark.whole
 def test_a_refused_proposal_is_not_made_again(session: Session) -> None:
     """Nobody is linked or enrolled by it; metadata and the host are free to say otherwise."""
     mine, proposal = propose(session)
@@ -496,6 +506,7 @@ def test_a_refused_proposal_is_not_made_again(session: Session) -> None:
     assert stripe_id_of(session, mine) == "cus_1"
 
 
+@pytest.mark.whole
 def test_what_has_changed_is_not_accepted(session: Session) -> None:
     """Each is looked at again: an address that is another one by now, a second candidate, a deleted Stripe customer, nonsense."""
     _, proposal = propose(session)
@@ -512,6 +523,7 @@ def test_what_has_changed_is_not_accepted(session: Session) -> None:
         accept(session, *["x"] * 101)
 
 
+@pytest.mark.whole
 def test_several_candidates_on_either_side_are_told_and_never_bound(session: Session) -> None:
     """Two customers with one address, two Stripe customers with one address: no proposal to accept."""
     add_customer(session, "c1", email="m@example.com")
@@ -549,6 +561,7 @@ def test_pages_of_proposals_go_on_where_they_ended(session: Session) -> None:
 # --- by an import --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 def test_a_link_that_an_import_brought_is_told_so(session: Session, enrolled: str) -> None:
     """Also of whom it merges, or takes the link from, and not of whom Stripe's events name at the same time: a business's old failures
     are not mailed all at once."""

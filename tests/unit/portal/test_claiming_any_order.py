@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -16,6 +17,8 @@ from services.portal.tokens.links import Claim
 from tests.unit import tables
 from tests.unit.portal.builders import NOW, add_business, add_customer, ahead, enrol, seen
 from tests.unit.portal.test_claiming import by_import, by_link, by_metadata, by_upsert, one_row
+
+pytestmark = pytest.mark.whole
 
 STEPS = st.lists(
     st.sampled_from(["pays", "again", "upsert", "link", "import", "metadata", "host_tells"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
@@ -33,6 +34,7 @@ def test_a_business_is_on_the_account_that_it_connected(session: Session) -> Non
     assert (row.outcome, row.connected_account) == ("done", ACCOUNT)
 
 
+@pytest.mark.whole
 def test_tables_that_take_no_second_account_yet_are_an_outcome(tmp_path: Path) -> None:
     """Billing's may take one already: it is let go again, and the business is told, instead of being left with it and an error."""
     url = f"sqlite:///{tmp_path / 'portal.sqlite3'}"

@@ -123,6 +123,7 @@ def test_an_account_that_billing_refuses_keeps_no_other_waiting() -> None:
     assert RpcBilling(Billing()).prices([gone, ours]) == {gone: None, ours: None}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", sorted({SOURCE, *languages()}))
 def test_the_page_says_whom_to_ask(language: str) -> None:
     """In each language: the business, with no word of a charge and no way to Stripe."""

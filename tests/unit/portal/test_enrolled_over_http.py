@@ -57,6 +57,7 @@ def test_an_enrolled_customer_is_listed_and_claimed(host: ApiHost, key: str) -> 
     assert (found["external_id"], found["name"]) == ("1001", "Ada Lindqvist")
 
 
+@pytest.mark.whole
 def test_the_merged_id_leads_to_the_customer(host: ApiHost, key: str) -> None:
     """A key of the business may ask under the id that it was told before."""
     own = host.key("sunrise")
@@ -65,6 +66,7 @@ def test_the_merged_id_leads_to_the_customer(host: ApiHost, key: str) -> None:
     assert host.ok("GET", f"/customers/{before['customer_id']}", own)["customer_id"] == found
 
 
+@pytest.mark.whole
 def test_the_merged_ids_incidents_are_the_customers(host: ApiHost, key: str) -> None:
     """Who asks by the id of before is not told that nothing failed."""
     (before,) = host.ok("GET", "/customers" + query(business_id="sunrise"), key)["data"]
@@ -74,6 +76,7 @@ def test_the_merged_ids_incidents_are_the_customers(host: ApiHost, key: str) -> 
     assert [one["invoice_id"] for one in host.ok("GET", f"/incidents{asked}", key)["data"]] == ["in_1"]  # fmt: skip
 
 
+@pytest.mark.whole
 def test_a_list_goes_on_at_nobody_who_was_merged_meanwhile(host: ApiHost, key: str) -> None:
     """The place of who was merged is gone; going on at the place of the customer they are now would skip those in between."""
     upserted(host, key, "1002")

@@ -122,6 +122,7 @@ STORY = (
 )
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("order", list(itertools.permutations(range(len(STORY))))[::7])
 def test_no_order_of_events_matters(session: Session, order: tuple[int, ...]) -> None:
     """What the Stripe customer itself said last holds, and no copy on an invoice; once they pay they pay."""
@@ -153,6 +154,7 @@ SUBSCRIPTION = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0), (1, 0, 1)])
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("method", [None, "pm_1"])
@@ -179,6 +181,7 @@ def test_an_imported_subscription_hides_no_rival(session: Session) -> None:
     assert standings(session) == {"cus_1": doubt, "cus_evil": doubt}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("later", [1, 3])
 def test_an_address_changed_together_with_the_card_is_the_customers(
     session: Session, later: int
@@ -203,6 +206,7 @@ def test_deleted_at_stripe_is_never_enrolled(session: Session) -> None:
     assert rows(session)["stripe:cus_2"].platform_stripe_customer_id is None
 
 
+@pytest.mark.whole
 def test_whoever_is_linked_already_is_not_enrolled_besides(session: Session) -> None:
     """By the host's word, by metadata, by a signed reference."""
     add_customer(session, "c1", email="c1@example.com", platform_stripe_customer_id="cus_1")
@@ -282,6 +286,7 @@ def test_a_change_at_stripe_changes_who_was_enrolled(session: Session) -> None:
     assert (row.name, row.email) == ("Maria Lopez", "new@example.com")
 
 
+@pytest.mark.whole
 def test_an_address_that_comes_free_in_a_batch_is_given_in_it(session: Session) -> None:
     """One leaves it, another pays with it: together as one after the other. Of two who change to one address the first has it."""
     enrol(session, seen("cus_1", "a@example.com", pays="paid"))
@@ -326,6 +331,7 @@ def refused(session: Session) -> None:
     assert (row.email, row.name) == ("a@example.com", "Nina")
 
 
+@pytest.mark.whole
 def test_an_address_that_was_anothers_is_followed_once_it_is_free(session: Session) -> None:
     """By the hourly look, and until then not; once, and the host's next word on it stays."""
     refused(session)
@@ -354,6 +360,7 @@ def test_what_the_host_says_since_is_newer_than_an_address_that_waits(session: S
     assert session.scalars(select(LinkProposalRow)).all() == []
 
 
+@pytest.mark.whole
 def test_a_new_link_is_no_word_on_an_address_that_waits(session: Session) -> None:
     """Nor is another Stripe customer, once it is theirs no more: only what the host says of name and address is."""
     refused(session)
@@ -386,6 +393,7 @@ def test_an_address_that_stripe_has_no_more_waits_no_more(
     assert look_again(session) == (email or "a@example.com")
 
 
+@pytest.mark.whole
 def test_of_two_that_wait_for_one_address_one_gets_it(session: Session) -> None:
     """When whoever has it is erased; the other one goes on waiting."""
     refused(session)
@@ -401,6 +409,7 @@ def test_of_two_that_wait_for_one_address_one_gets_it(session: Session) -> None:
     assert waits.state == "address_waits"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("word", ["accepted", "refused"])
 def test_what_a_person_decided_stays_when_an_address_could_wait(
     session: Session, word: str
@@ -427,6 +436,7 @@ def test_what_a_person_decided_stays_when_an_address_could_wait(
     assert (kept.state, kept.decided_by, kept.decided_at) == (word, "Ann", ahead(minutes=3))
 
 
+@pytest.mark.whole
 def test_an_address_waits_for_whose_stripe_customer_it_is_now(session: Session) -> None:
     """It was another customer's before, for whom one waited: Stripe's next address belongs to this one."""
     refused(session)
@@ -491,6 +501,7 @@ def test_a_victim_who_comes_later_keeps_a_page_of_their_own(session: Session) ->
     assert standings(session) == {"cus_evil": ("ambiguous", "several_customers")}
 
 
+@pytest.mark.whole
 def test_a_refused_stranger_does_not_come_back_to_the_victims_address(session: Session) -> None:
     """That a person said no to the two makes the address nobody else's: what is mailed about the stranger goes where it went."""
     victim = add_customer(session, "v", email="v@example.com").customer_id
@@ -540,6 +551,7 @@ def test_texts_are_told_as_they_can_be_stored() -> None:
     assert name_told("\n\t ") is None
 
 
+@pytest.mark.whole
 def test_a_batch_is_decided_in_a_handful_of_statements(session: Session) -> None:
     """Twenty-five new customers together make no statement each: an import of fifty thousand waits for no round trips. (Their own rows
     PostgreSQL takes together, and SQLite one by one.)"""

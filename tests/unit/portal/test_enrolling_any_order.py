@@ -19,6 +19,8 @@ from tests.unit import tables
 from tests.unit.portal.builders import add_business, add_customer, ago, ahead, enrol, seen
 from tests.unit.portal.test_enrolling import later, rows, standings
 
+pytestmark = pytest.mark.whole
+
 MOMENTS = st.sampled_from([None, ago(hours=2), ago(hours=1)])
 PROFILES = st.builds(
     Profile,

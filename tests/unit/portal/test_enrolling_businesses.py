@@ -67,6 +67,7 @@ def test_a_business_that_enrols_moves_to_no_account_where_another_does(session: 
         add_business(session, "second", stripe_account=None)
 
 
+@pytest.mark.whole
 def test_on_a_platform_the_payment_says_whose_customer(session: Session) -> None:
     """Who they are is told of the Stripe customer, and which business they pay by what they paid."""
     for one in ("a", "b"):
@@ -108,6 +109,7 @@ def of_business(session: Session, business_id: str) -> list[str]:
     )
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("pays", ["saved_method", "paid", "subscribed"])
 @pytest.mark.parametrize("word", ["host", "metadata", "metadata of one to come"])
 def test_another_businesss_stripe_customer_is_neither_enrolled_nor_told(
@@ -132,6 +134,7 @@ def test_another_businesss_stripe_customer_is_neither_enrolled_nor_told(
     assert standings(session, "p") == {}
 
 
+@pytest.mark.whole
 def test_a_card_saved_for_no_business_in_particular_makes_nobody_a_customer(
     session: Session,
 ) -> None:
@@ -147,6 +150,7 @@ def test_a_card_saved_for_no_business_in_particular_makes_nobody_a_customer(
     assert of_business(session, "p") == ["stripe:cus_1"]
 
 
+@pytest.mark.whole
 def test_the_address_of_another_businesss_customer_is_told_to_nobody(session: Session) -> None:
     """On an account that businesses share, whoever pays with it may be that one's customer: nobody is enrolled, nothing is told, and no
     enrolled one gets the address. On a behalf, the payment says whose customer they are."""

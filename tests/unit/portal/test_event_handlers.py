@@ -116,6 +116,7 @@ def test_handlers_are_idempotent_by_themselves(
     assert state() == once
 
 
+@pytest.mark.whole
 def test_the_story_ends_the_same_in_any_order(session: Session, customer_id: str) -> None:
     """Failed, dated, card changed, paid: whatever the order of arrival, the page says thank you."""
     story = [

@@ -44,6 +44,7 @@ def test_what_stripe_told_of_the_same_address_goes_along(session: Session, enrol
     assert forget(session, customer_id).same_email == []
 
 
+@pytest.mark.whole
 def test_what_is_anothers_stays(session: Session) -> None:
     """Of a Stripe customer that is linked with somebody, on another account, and while another customer has the address."""
     add_business(session, enrolment="from_stripe")

@@ -115,6 +115,7 @@ def test_a_business_hears_its_own_and_the_installation_all(
     assert listed(host, host.key("other"))[0] == []
 
 
+@pytest.mark.whole
 def test_of_one_stripe_customer_each_business_of_a_platform_lists_its_own(
     host: ApiHost, key: str
 ) -> None:
@@ -133,6 +134,7 @@ def test_of_one_stripe_customer_each_business_of_a_platform_lists_its_own(
         assert told - {None} == {f"in_{name}"}
 
 
+@pytest.mark.whole
 @given(st.data())
 def test_nothing_is_left_out_whichever_transaction_ends_first(data: st.DataObject) -> None:
     """Rows appear in another order than that of their ids, as transactions end; a reader between them misses none."""
@@ -256,6 +258,7 @@ def test_an_incident_has_its_emails(host: ApiHost, key: str, ada: str) -> None:
     assert page == {"data": [one], "has_more": False}
 
 
+@pytest.mark.whole
 def test_incidents_come_in_pages_the_latest_first(host: ApiHost, key: str, ada: str) -> None:
     """Of those that failed at one moment, too; open ones or closed ones alone; of one customer alone."""
     bob = {**ADA, "external_id": "2", "platform_stripe_customer_id": "cus_bob"}
@@ -384,6 +387,7 @@ def test_a_businesss_key_forgets_by_ids_alone(host: ApiHost, key: str, ada: str)
     ]
 
 
+@pytest.mark.whole
 def test_a_stripe_customer_that_is_anothers_too_is_not_forgotten_for_that_one(
     host: ApiHost, key: str
 ) -> None:

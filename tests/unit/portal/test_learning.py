@@ -438,6 +438,7 @@ def test_a_replacement_that_failed_at_once_is_asked_about_no_more(
     assert state(database, customer_id) is State.STILL_DECLINED
 
 
+@pytest.mark.whole
 def test_whether_a_payment_takes_days_is_asked_less_and_less_often(
     database: Transactions, customer_id: str
 ) -> None:

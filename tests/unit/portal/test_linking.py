@@ -201,6 +201,7 @@ def test_the_hosts_word_overrules_metadata_about_the_stripe_customer(
     assert changes(session, nat)[-1] == ("cus_1", None, None)
 
 
+@pytest.mark.whole
 def test_what_the_host_denies_no_metadata_links_again(session: Session, vera: str) -> None:
     """`unlink` says "not this one": rewritten metadata and references change nothing, until the host links the two."""
     take_in(session, says(vera, "cus_1"))
@@ -270,6 +271,7 @@ def test_our_id_with_a_foreign_business_names_nobody(session: Session, vera: str
     assert stripe_id_of(session, vera) is None
 
 
+@pytest.mark.whole
 def test_metadata_waits_for_a_customer_whom_the_host_names_later(session: Session) -> None:
     """It needed the secret key, so it may come first; by upsert and by import."""
     take_in(
@@ -304,6 +306,7 @@ def test_metadata_that_is_moved_moves_the_link(session: Session, vera: str, nat:
     assert conflicts(session) == set()
 
 
+@pytest.mark.whole
 def test_a_stripe_customer_claimed_for_two_stays_with_the_first(
     session: Session, vera: str, nat: str
 ) -> None:
@@ -347,6 +350,7 @@ def test_metadata_overrules_a_reference(session: Session, vera: str) -> None:
     assert changes(session, vera)[-1] == ("cus_1", "cus_2", "metadata")
 
 
+@pytest.mark.whole
 def test_a_deleted_stripe_customer_is_nobodys_for_ever(session: Session, vera: str) -> None:
     """All that was said of it is withdrawn, whatever comes afterwards; one made anew has another id and is linked."""
     take_in(session, says(vera, "cus_1"))
@@ -566,6 +570,7 @@ def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, ver
     assert "cs_9 of cus_9 was refused: not_signed" in found["steps"][0]["text"]
 
 
+@pytest.mark.whole
 def test_an_erased_customer_leaves_no_evidence(session: Session, vera: str, nat: str) -> None:
     """No row names them any more, and what they claimed goes to who else claims it."""
     take_in(session, says(vera, "cus_1", at=ago(hours=2)), says("c1", "cus_3", business="sunrise"))
@@ -599,6 +604,7 @@ def test_conflicts_are_for_doctor(session: Session, vera: str) -> None:
     assert session.scalars(select(LinkConflictRow.evidence)).all() == ["metadata"]
 
 
+@pytest.mark.whole
 def test_a_stripe_id_that_is_none_is_for_doctor(session: Session, vera: str) -> None:
     """Releases before took what the host said. Each is named with what mends it; whoever has mended it hears no more."""
     database = Transactions(session.get_bind())  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -24,6 +25,8 @@ from tests.unit.portal.builders import (
     says,
     take_in,
 )
+
+pytestmark = pytest.mark.whole
 
 STORIES = st.lists(
     st.tuples(

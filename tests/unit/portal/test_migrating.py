@@ -25,6 +25,8 @@ from shared.migrations import upgrade
 from tests.unit.portal.builders import NOW, add_customer
 from tests.unit.wire import on_the_wire
 
+pytestmark = pytest.mark.whole
+
 BEFORE_EVIDENCE = "0004"
 
 

@@ -175,6 +175,7 @@ def pages(language: str, observed: bool, live_since: dt.datetime | None = None) 
     ]
 
 
+@pytest.mark.whole
 def test_no_sentence_promises_what_we_would_do() -> None:
     """Over all that can be known. Of one who is live each of the sentences is said somewhere: the list holds no strangers."""
     observed, live = "\n".join(pages("en", True)), "\n".join(pages("en", False))
@@ -182,6 +183,7 @@ def test_no_sentence_promises_what_we_would_do() -> None:
     assert [one for one in PROMISES if one not in live] == []
 
 
+@pytest.mark.whole
 def test_nor_what_we_do_with_a_payment_method_of_before_the_line() -> None:
     """The business is live, and every payment method came before that: none is being charged or was. A line that is older than all
     changes nothing."""
@@ -192,6 +194,7 @@ def test_nor_what_we_do_with_a_payment_method_of_before_the_line() -> None:
     assert pages("en", False, ago(days=99)) == pages("en", False)
 
 
+@pytest.mark.whole
 def test_a_sentence_that_speaks_of_charging_is_judged() -> None:
     """A new one on the page of an observing business has to be taken into the one list or the other."""
     lines = {line for page in pages("en", True) for line in page.split("\n")}
@@ -200,6 +203,7 @@ def test_a_sentence_that_speaks_of_charging_is_judged() -> None:
     assert [one for one in HARMLESS if not any(one in each for each in said)] == []
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", sorted({*LANGUAGES} - {"en"}))
 def test_nor_does_one_in_any_other_language(language: str) -> None:
     """The translations of those sentences are on none of the pages either, around whatever stands in them."""

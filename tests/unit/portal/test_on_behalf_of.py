@@ -114,6 +114,7 @@ def happens(thing: Thing, merchant: Merchant) -> events.Event:
     return event(data, at)
 
 
+@pytest.mark.whole
 @every_world
 @settings(max_examples=EXAMPLES)
 @given(things=THINGS, seed=st.integers(0, 99))
@@ -208,6 +209,7 @@ def test_an_accounts_word_counts_for_customers_of_its_businesses(
         assert linked == LINKED[source][kind]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("source", SAYS[1:])
 @pytest.mark.parametrize("world", WORLDS)
 def test_an_accounts_word_says_nothing_of_another_accounts_customers(
@@ -246,6 +248,7 @@ def said(session: Session, source: str, customer_id: str, merchant: Merchant) ->
     take_in(session, one)
 
 
+@pytest.mark.whole
 def test_one_stripe_customer_is_of_several_businesses_and_in_conflict_with_none(
     session: Session,
 ) -> None:

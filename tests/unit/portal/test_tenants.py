@@ -32,6 +32,8 @@ from shared.contracts.rpc.portal import (
 from tests.unit.portal.api_host import ApiHost, query, routes
 from tests.unit.portal.builders import event, failed
 
+pytestmark = pytest.mark.whole
+
 NOW = dt.datetime.now(dt.UTC)
 SECRET = "alphas-own"
 """Stands in everything of the other business that could be told."""

@@ -89,6 +89,7 @@ def test_an_invoice_that_never_failed_has_a_beginning_too(session: Session, vera
         assert len(words(story(session, invoice_id=invoice_id), "page")) == told
 
 
+@pytest.mark.whole
 def test_a_refused_link_is_told_with_its_reason(session: Session) -> None:
     """In the story of the customer and of the Stripe customer, until it is settled, and that it was."""
     add_business(session)

@@ -83,6 +83,7 @@ def test_an_amount_that_is_asked_for_is_said_to_be_due(state: State) -> None:
     assert amount.get_text() == ("$129.00 due" if state in ASKING else "$129.00")
 
 
+@pytest.mark.whole
 def test_each_line_says_what_it_is_for() -> None:
     """In the business's own words, which stay text; what is not known is not said."""
     page = draw(

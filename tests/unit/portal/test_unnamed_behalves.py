@@ -130,6 +130,7 @@ def test_what_no_business_names_is_of_those_that_name_none(session: Session, dan
     assert behalves.unnamed(session, 5) == [Merchant(OWN, BEHALF)]
 
 
+@pytest.mark.whole
 def test_as_soon_as_a_business_names_it_it_is_that_ones(session: Session, dana: str) -> None:
     """From that moment, what was heard before too; and back again when none names it any more."""
     charged(session)

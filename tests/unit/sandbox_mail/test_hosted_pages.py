@@ -78,6 +78,7 @@ def test_a_declined_payment_is_explained(client, world):
     assert world.call("GET", f"/v1/invoices/{owed['id']}")["status"] == "open"
 
 
+@pytest.mark.whole
 def test_the_bank_asks_and_the_customer_agrees(client, world):
     """A card that needs authentication leads to the bank's page, and from there to a paid invoice."""
     owed = invoice(world, "pm_card_authenticationRequired")

@@ -110,6 +110,7 @@ def seen(client, path):
     return answer.text
 
 
+@pytest.mark.whole
 def test_shows_plan_card_history_and_the_way_back(client, world, customer, subscription):
     """The first page shows the plan with its price, the default card, paid invoices and the way back."""
     page = seen(client, session(world, customer))
@@ -121,6 +122,7 @@ def test_shows_plan_card_history_and_the_way_back(client, world, customer, subsc
     assert f'href="{RETURN}"' in page
 
 
+@pytest.mark.whole
 def test_conservative_configuration_offers_neither_cancel_nor_pause(
     client, world, customer, subscription
 ):
@@ -135,6 +137,7 @@ def test_conservative_configuration_offers_neither_cancel_nor_pause(
     assert (now["status"], now["cancel_at_period_end"]) == ("active", False)
 
 
+@pytest.mark.whole
 def test_cancels_at_period_end_and_takes_it_back(client, world, customer, subscription):
     """With cancelling on, the subscription ends with its period, and the customer can change their mind."""
     path = session(world, customer, {"subscription_cancel": {"enabled": True}})
@@ -158,6 +161,7 @@ def test_cancels_at_once_where_the_business_chose_that(client, world, customer, 
     assert world.call("GET", f"/v1/subscriptions/{subscription['id']}")["status"] == "canceled"
 
 
+@pytest.mark.whole
 def test_pauses_and_resumes(client, world, customer, subscription):
     """With pausing on, collection stops and starts again at the customer's word."""
     path = session(world, customer, {"subscription_pause": {"enabled": True}})
@@ -264,6 +268,7 @@ def test_nobody_reaches_another_customers_things(client, world, customer, subscr
     assert card not in seen(client, path)
 
 
+@pytest.mark.whole
 def test_an_invoice_shows_lines_receipt_and_refund(client, world, customer, subscription):
     """An invoice's page shows what it was for, how it was paid, and what was refunded."""
     path = session(world, customer)

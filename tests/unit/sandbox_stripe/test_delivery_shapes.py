@@ -50,6 +50,7 @@ def test_a_payment_names_its_invoice_in_the_shape_of_its_time(stripe: Stripe) ->
     assert old["invoice"].startswith("in_")
 
 
+@pytest.mark.whole
 def test_the_table_of_parameters_is_up_to_date() -> None:
     """The committed file is what the installed library's sources say."""
     made = make_parameters.build(Path(library.__file__).parent)

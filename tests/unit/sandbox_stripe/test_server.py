@@ -47,6 +47,7 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
         configure(environ)
 
 
+@pytest.mark.whole
 def test_one_application_plays_everybody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

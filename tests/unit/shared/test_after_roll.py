@@ -19,6 +19,8 @@ from shared.migrations import NotUpgraded, _config, upgrade, wait_migrated
 from shared.nameko_ext.runtime import command_line
 from shared.schema import FIRST_TABLES, LAST_KEYS, Schema, Standing, look, needed, revisions
 
+pytestmark = pytest.mark.whole
+
 SERVICES = tuple(FIRST_TABLES)
 services = pytest.mark.parametrize("service", SERVICES)
 

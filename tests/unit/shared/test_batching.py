@@ -384,6 +384,7 @@ def test_a_caller_that_breaks_keeps_no_other_waiting(capsys: pytest.CaptureFixtu
     assert "broke" in capsys.readouterr().err
 
 
+@pytest.mark.whole
 def test_what_gathers_is_done_together_and_held_up_for_a_moment_alone() -> None:
     """While a batch is under way the next items wait for its end; one that takes long holds them up no longer than that."""
     work = Doubler()

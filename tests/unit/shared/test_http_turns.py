@@ -39,6 +39,7 @@ def test_who_is_alone_goes_on_at_once() -> None:
     assert len(seen) > before
 
 
+@pytest.mark.whole
 def test_all_take_turns_and_others_run_between() -> None:
     """A hundred who always want to go on: each has as many turns as the other, and who waits for the hub alone waits for no
     more than a pass and a turn."""

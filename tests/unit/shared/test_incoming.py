@@ -52,6 +52,7 @@ def message(body: Any = b"{}", **how: Any) -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.whole
 @given(st.dictionaries(names, values))
 def test_any_headers_are_read_into_their_types_and_bounds(headers: dict[Any, Any]) -> None:
     """Counts are counts, texts are texts of a bounded length, and nothing raises."""
@@ -65,6 +66,7 @@ def test_any_headers_are_read_into_their_types_and_bounds(headers: dict[Any, Any
     assert all(value.isprintable() for value in own.context().values())
 
 
+@pytest.mark.whole
 @given(st.dictionaries(names, values, max_size=60))
 def test_what_is_carried_along_can_be_written_again(headers: dict[Any, Any]) -> None:
     """Plain headers alone, few and short enough for one frame, and none of the broker's own."""

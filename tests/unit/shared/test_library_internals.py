@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from eventlet import GreenPool
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).parents[3]
 OURS = ("shared", "services", "portico", "local")
 NO_LIBRARIES = (*OURS, "builtins", "typing", "abc", "enum")

@@ -12,6 +12,8 @@ from shared.database import make_engine
 from shared.migrations import upgrade, wait_migrated
 from shared.nameko_ext.runtime import command_line
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:

@@ -76,6 +76,7 @@ def test_who_is_ended_while_waiting_is_not_woken_later(ends: tuple[Any, socket.s
     readable.forget()
 
 
+@pytest.mark.whole
 def test_a_socket_that_is_taken_away_ends_the_wait(ends: tuple[Any, socket.socket]) -> None:
     """Where its number is another's by now, whoever waits hears of it, and the number is left alone."""
     ours, _ = ends

@@ -41,6 +41,7 @@ def tried(attempt: int, at: dt.datetime) -> Recovery:
     )  # fmt: skip
 
 
+@pytest.mark.whole
 def test_addresses_go_sooner(database: Transactions) -> None:
     """What was told of a Stripe customer is of no use once the portal has it; other events, and what is not published, stay."""
     with database.transaction() as session:

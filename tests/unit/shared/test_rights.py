@@ -92,12 +92,14 @@ def called_of_commands() -> Iterator[str]:
                             yield from (f"{called}.{name}" for name in names & METHODS[called])
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_may_call_what_its_code_calls(service: str) -> None:
     """A call that is missing in the table would be refused in production; one too many is a right that nobody needs."""
     assert set(called_of_service(service)) == rights.CALLS[service]
 
 
+@pytest.mark.whole
 def test_the_command_line_may_call_what_its_code_calls() -> None:
     """The same of people's commands, which work with billing's user."""
     assert set(called_of_commands()) == rights.CALLS["cli"]

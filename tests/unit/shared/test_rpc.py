@@ -392,6 +392,7 @@ def test_large_calls_at_once_have_a_budget(called: Called) -> None:
     assert len(called.runs) == 3
 
 
+@pytest.mark.whole
 def test_an_answer_that_nobody_could_take_is_an_error(called: Called) -> None:
     """Its caller hears that instead of waiting."""
     called.consumer.handle_result(called.take(), "x" * (REPLY_BYTES + 1), None)

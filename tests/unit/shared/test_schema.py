@@ -18,6 +18,8 @@ from shared.nameko_ext.runtime import command_line
 from shared.schema import FIRST_TABLES, Schema, Standing, WrongOwner, look, revisions
 from shared.settings import Secret
 
+pytestmark = pytest.mark.whole
+
 SERVICES = tuple(FIRST_TABLES)
 BEFORE_THE_MARK = {"portal": "0010", "billing": "0006", "notifier": "0011"}
 

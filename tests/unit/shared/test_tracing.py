@@ -52,6 +52,7 @@ def event(number: int = 1) -> events.Event:
 # --- off -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 def test_off_nothing_is_imported_and_nothing_changes() -> None:
     """A process without the variables never loads OpenTelemetry, not even with all of billing in it."""
     code = (
@@ -217,6 +218,7 @@ def test_a_called_method_goes_on_with_the_callers_trace(spans: Spans, fail: bool
     assert "in_secret" not in server.to_json()
 
 
+@pytest.mark.whole
 def test_a_header_that_is_no_traceparent_harms_nobody(spans: Spans) -> None:
     """Whatever a stranger at the broker sends there, the call is done, in a trace of its own."""
     for sent in (7, ["x"], "00-zz-11-01", None):

@@ -31,6 +31,7 @@ SEARCHED = ("services", "shared")
 EVERY_TRANSLATION = pytest.mark.parametrize("language", TRANSLATED)
 
 
+@pytest.mark.whole
 def test_the_template_is_up_to_date() -> None:
     """A text that was changed or added without `make texts` would never be translated; one that is gone would be translated on and on."""
     with (LOCALES / "babel.cfg").open() as file:

@@ -57,6 +57,7 @@ def test_a_day_in_a_sentence_is_whole_words_and_in_a_row_short(
     assert written.date(at(1, 1, 2027)).endswith("2027")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("locale", [*LANGUAGES, "en_DE", "fr_CA"])
 def test_no_day_of_the_year_ends_a_sentence_twice(locale: str) -> None:
     """A day in whole words has no abbreviation's full stop at its end, and every weekday is there in full."""
@@ -157,6 +158,7 @@ def test_an_offset_is_said_as_people_count(name: str) -> None:
     assert zone_label(name, Locale.parse("en")) == f"UTC{hours:+d}".replace("-", "\N{MINUS SIGN}")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_time_zone_is_of_an_unknown_place(language: str) -> None:
     """New ones are known to a newer CLDR only: then their city is."""

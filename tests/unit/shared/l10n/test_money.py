@@ -97,6 +97,7 @@ def between_tags(document: str) -> set[str]:
     return {html.unescape(text).strip() for text in re.split(r"<[^>]*>", document)}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("locale", [*LANGUAGES, str(ENGLISH)])
 @pytest.mark.parametrize("minor", [0, 5, 14900, 1234567])
 def test_the_same_amount_reads_the_same_everywhere(locale: str, minor: int) -> None:

@@ -13,6 +13,8 @@ import pytest
 from shared.l10n.locales import LOCALES, languages
 from tests.fixtures.languages import texts
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).parents[4]
 NEW = "gsw"
 """Swiss German, which CLDR knows and nobody writes bills in; its folder is a copy of the German one."""
