@@ -153,11 +153,10 @@ def functions() -> list[Callable[..., Any]]:
     return found
 
 
-every_function = pytest.mark.parametrize(
-    "function",
-    functions(),
-    ids=lambda one: f"{one.__module__[9:].replace('.queries', '')}.{one.__name__}",
-)
+def place(function: Callable[..., Any]) -> str:
+    """The function's name with its service and module, as `portal.page.lookup_many`."""
+    return f"{function.__module__[9:].replace('.queries', '')}.{function.__name__}"
+
 
 BY_ID: Final = frozenset(
     {
@@ -202,12 +201,12 @@ def names_account(annotation: Any) -> bool:
     )
 
 
-@every_function
-def test_who_names_a_stripe_object_names_its_account(function: Callable[..., Any]) -> None:
+def test_who_names_a_stripe_object_names_its_account() -> None:
     """By its signature: an id comes with the account that it is of."""
-    hints = taken(function)
-    if BY_ID & hints.keys():
-        assert any(map(names_account, hints.values())), "give it an Account, or a StripeId"
+    by_id = [one for one in functions() if BY_ID & taken(one).keys()]
+    assert len(by_id) > 20
+    # Give each an Account, or a StripeId.
+    assert [place(one) for one in by_id if not any(map(names_account, taken(one).values()))] == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -623,11 +622,8 @@ def _outcome(function: Callable[..., Any], session: Session, account: Account) -
     return re.sub(" at 0x[0-9a-f]+", "", repr(answer))
 
 
-@pytest.mark.parametrize(
-    "function",
-    ASKED,
-    ids=lambda one: f"{one.__module__[9:].replace('.queries', '')}.{one.__name__}",
-)
+@pytest.mark.whole
+@pytest.mark.parametrize("function", ASKED, ids=place)
 @settings(max_examples=EXAMPLES)
 @given(worlds)
 def test_no_row_of_another_account_is_found_or_changed(
@@ -660,6 +656,7 @@ def test_an_email_tells_of_no_invoice_of_another_account(world: World) -> None:
         assert leased.incident is None
 
 
+@pytest.mark.whole
 @given(worlds)
 def test_a_page_shows_nothing_of_another_account(world: World) -> None:
     """What is joined with a customer is of the customer's account."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import signal
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from shared.tracing import recorder
 from tests.unit.cli.conftest import COMMAND as PORTICO
 from tests.unit.deploy.test_watching import BROKERS_METRICS, our_metrics
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).parents[3]
 PAGES = [
     ROOT / "README.md",
@@ -28,7 +31,6 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "deploy").rglob("README.md")),
 ]
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 FENCE = re.compile(r"^ *```.*?\n(.*?)^ *```$|^    (\S.*)$", re.M | re.S)
 SPAN = re.compile(r"`([^`]+)`")
@@ -69,23 +71,28 @@ def unknown_command(words: str) -> str:
     return "".join(f"no option {option}" for option in wrong if option not in {*known, "--help"})
 
 
-@every_page
-def test_a_page_names_commands_that_exist(page: Path) -> None:
+def everything() -> Iterator[tuple[str, str]]:
+    """What stands as code in all pages, each with its page's name."""
+    for page in PAGES:
+        for text in code(page):
+            yield str(page.relative_to(ROOT)), text
+
+
+def test_a_page_names_commands_that_exist() -> None:
     """`portico …` is a command with those options; each start of a service is one that it takes."""
-    for text in code(page):
+    for page, text in everything():
         if found := COMMAND.search(text):
-            assert unknown_command(found[1]) == "", text
+            assert unknown_command(found[1]) == "", (page, text)
         for word in STARTS.findall(text):
-            assert word in {"serve", "prune", *runtime.MIGRATING}, text
+            assert word in {"serve", "prune", *runtime.MIGRATING}, (page, text)
 
 
-@every_page
-def test_a_page_names_targets_that_exist(page: Path) -> None:
+def test_a_page_names_targets_that_exist() -> None:
     """`make …` is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.M))
-    for text in code(page):
+    for page, text in everything():
         if found := re.match(r"(?:[A-Z_]+=\S+ )*make ([a-z][a-z0-9-]*)(?! one)\b", text):
-            assert found[1] in targets, text
+            assert found[1] in targets, (page, text)
 
 
 # -- Metrics
@@ -96,19 +103,18 @@ NO_METRICS = {"max_wal_size"}
 """What ends like one and is PostgreSQL's."""
 
 
-@every_page
-def test_a_page_names_metrics_that_exist(page: Path) -> None:
+def test_a_page_names_metrics_that_exist() -> None:
     """What ends as our metrics do, or begins with their prefix, is registered by the code."""
     assert recorder.SPANS  # registered when it is imported, which only a traced process does
     known = our_metrics().keys() | BROKERS_METRICS | WITHOUT_PREFIX
-    for text in code(page):
+    for page, text in everything():
         found = METRIC.match(text)
         if not found or found[1] in NO_METRICS or found[1].startswith("test_"):
             continue
         name = found[1]
         if name.endswith(UNITS) or name.startswith("portico_"):
             plain = re.sub(r"_(?:bucket|sum|count|total)$", "", name)
-            assert {name, plain} & known, name
+            assert {name, plain} & known, (page, name)
 
 
 # -- Log lines
@@ -154,14 +160,14 @@ def known_names() -> set[str]:
     )
 
 
-@every_page
-def test_a_page_names_settings_that_exist(page: Path) -> None:
+def test_a_page_names_settings_that_exist() -> None:
     """What is written like a setting is read somewhere: by a service (docs/settings.md), a tool, a test. Or it is a constant."""
-    for text in code(page):
+    known = {*known_names(), "NAME", "NOT_FOUND"}
+    for page, text in everything():
         found = SETTING.match(text)
         if found and not found[1].startswith("OTEL_"):
             name = found[1]
-            assert {name, name.removesuffix("_FILE")} & {*known_names(), "NAME", "NOT_FOUND"}, name
+            assert {name, name.removesuffix("_FILE")} & known, (page, name)
 
 
 # -- RPC and codes
@@ -169,15 +175,14 @@ def test_a_page_names_settings_that_exist(page: Path) -> None:
 QUEUES = {queue.name for source in topology.sources() for queue in topology.queues_of(source)}
 
 
-@every_page
-def test_a_page_names_rpc_methods_that_exist(page: Path) -> None:
+def test_a_page_names_rpc_methods_that_exist() -> None:
     """`billing.something` is a method, an exchange, a queue or a module of that service."""
     methods = {f"{service}.{name}" for service, name in METHODS}
     exchanges = {topology.exchange(source).name for source in topology.sources()}
-    for text in code(page):
+    for page, text in everything():
         found = re.fullmatch(r"((?:portal|billing|notifier)\.[a-z_]+)(?:\(.*\))?", text)
         if found and not found[1].endswith((".py", ".env", ".service")):
-            assert found[1] in methods | exchanges | QUEUES, found[1]
+            assert found[1] in methods | exchanges | QUEUES, (page, found[1])
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
