@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from babel import Locale
 
+from scripts.mails_page import RENDERER
 from services.notifier.domain.kinds import KINDS
 from services.notifier.emails.letters import Line as MailLine
-from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
 from services.portal.domain.cancelling import Decision
 from services.portal.domain.invoices import Invoice
@@ -330,6 +330,5 @@ def emails() -> dict[str, Drawn]:
         "email-collection-ended-stopped": replace(ended, ending=Ending.TURNED_OFF),
         "email-collection-ended-several": replace(ended, lines=LINES, amount=14900),
     }
-    renderer = Renderer()
     html = {"Content-Type": "text/html; charset=utf-8"}
-    return {name: Drawn(renderer.render(letter).html, html) for name, letter in letters.items()}
+    return {name: Drawn(RENDERER.render(letter).html, html) for name, letter in letters.items()}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from scripts import mails_page
 from services.notifier.domain.addresses import AddressHasher
 from services.notifier.domain.sending import SendingPolicy
-from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import events
 from services.notifier.handlers.results import Result
@@ -27,8 +27,8 @@ from tests.unit.notifier.fakes import Clock, FakeBilling, FakeMailer, FakePortal
 _numbers = itertools.count(1)
 
 
-RENDERER = Renderer()
-"""One for all: it compiles each template once."""
+RENDERER = mails_page.RENDERER
+"""One for all, those of the pages among them: it compiles each template once, in each language."""
 
 
 @dataclass
