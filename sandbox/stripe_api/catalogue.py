@@ -9,7 +9,7 @@ from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
-from sandbox.stripe_api.metadata import merged, take
+from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.reading import PATHS
 from sandbox.stripe_api.rendering import deleted
 from sandbox.stripe_api.routing import Params, route
@@ -36,15 +36,11 @@ def _make_product(world: World, params: Params) -> Object:
         raise StripeError("Product already exists.", code="resource_already_exists", param="id")
     now = world.now()
     product: Object = {
-        "id": id,
-        "object": "product",
+        **world.head("product", id, now, params),
         "active": params.get("active", True),
-        "created": now,
         "default_price": None,
         "images": params.get("images") or [],
-        "livemode": world.livemode,
         "marketing_features": params.get("marketing_features") or [],
-        "metadata": merged({}, params.get("metadata")),
         "name": params["name"],
         "package_dimensions": None,
         "type": params.get("type", "service"),
@@ -118,15 +114,11 @@ def _make_price(world: World, params: Params) -> Object:
     if amount is None and decimal is None and not tiered:
         raise parameter_missing("unit_amount")
     price: Object = {
-        "id": new_id("price"),
-        "object": "price",
+        **world.head("price", new_id("price"), world.now(), params),
         "active": params.get("active", True),
         "billing_scheme": params.get("billing_scheme", "per_unit"),
-        "created": world.now(),
         "currency": params["currency"].lower(),
         "custom_unit_amount": None,
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "product": product,
         "recurring": _recurring(recurring) if recurring else None,
         "tax_behavior": params.get("tax_behavior", "unspecified"),
@@ -209,16 +201,12 @@ def create_plan(world: World, ids: dict[str, str], params: Params) -> Object:
     if isinstance(product, dict):
         product = _make_product(world, product)["id"]
     plan: Object = {
-        "id": params.get("id") or new_id("plan"),
-        "object": "plan",
+        **world.head("plan", params.get("id") or new_id("plan"), world.now(), params),
         "active": params.get("active", True),
         "billing_scheme": "per_unit",
-        "created": world.now(),
         "currency": params["currency"],
         "interval": params["interval"],
         "interval_count": params.get("interval_count", 1),
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "product": product,
         "usage_type": "licensed",
         **as_given(params, "amount nickname trial_period_days"),

@@ -16,7 +16,6 @@ from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.listing import narrowed, page
-from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, as_given, nulls
@@ -48,17 +47,13 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     id = f"cs_{world.place.mode}_{new_id('x', 48)[2:]}"
     currency = lines[0]["currency"] if lines else params.get("currency")
     session: Object = {
-        "id": id,
-        "object": KIND,
+        **world.head(KIND, id, now, params),
         "amount_subtotal": total if lines else None,
         "amount_total": total if lines else None,
         "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
-        "created": now,
         "currency": currency,
         "customer": customer["id"] if customer else None,
         "expires_at": params.get("expires_at") or now + LIVES,
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "mode": mode,
         "payment_method_collection": params.get("payment_method_collection", "always"),
         "payment_method_types": params.get("payment_method_types") or ["card"],

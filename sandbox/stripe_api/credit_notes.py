@@ -10,7 +10,7 @@ from sandbox.stripe_api import collection, endings, refunds
 from sandbox.stripe_api.errors import StripeError, missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import intent_of
-from sandbox.stripe_api.metadata import merged, take
+from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, as_given, nulls
@@ -124,11 +124,9 @@ def _new_note(
     now = world.now_for(invoice)
     id = new_id("cn")
     return {
-        "id": id,
-        "object": KIND,
+        **world.head(KIND, id, now, params),
         "amount": amount,
         "amount_shipping": 0,
-        "created": now,
         "currency": invoice["currency"],
         "customer": invoice["customer"],
         "discount_amount": 0,
@@ -136,8 +134,6 @@ def _new_note(
         "effective_at": params.get("effective_at") or now,
         "invoice": invoice["id"],
         "lines": as_list(lines, f"/v1/credit_notes/{id}/lines"),
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "number": f"{invoice['number']}-CN-{number:02d}",
         "pdf": f"{world.public_url}/sandbox/credit_notes/{id}/pdf",
         "post_payment_amount": amount - before,

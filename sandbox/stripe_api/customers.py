@@ -25,15 +25,11 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     if clock:
         world.get("test_helpers.test_clock", clock, "test_clock")
     customer: Object = {
-        "id": new_id("cus", 14),
-        "object": "customer",
+        **world.head("customer", new_id("cus", 14), world.now_for({"test_clock": clock})),
         "balance": 0,
-        "created": world.now_for({"test_clock": clock}),
         "delinquent": False,
         "invoice_prefix": new_id("x", 8)[2:].upper(),
         "invoice_settings": nulls("custom_fields default_payment_method footer rendering_options"),
-        "livemode": world.livemode,
-        "metadata": {},
         "next_invoice_sequence": 1,
         "preferred_locales": [],
         "tax_exempt": "none",

@@ -10,7 +10,6 @@ from sandbox.stripe_api.clock import add_interval
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.platform_rules import must_have_made
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
@@ -33,12 +32,8 @@ def create_coupon(world: World, ids: dict[str, str], params: Params) -> Object:
         )
     percent = params.get("percent_off")
     coupon: Object = {
-        "id": params.get("id") or new_id("x", 8)[2:],
-        "object": "coupon",
-        "created": world.now(),
+        **world.head("coupon", params.get("id") or new_id("x", 8)[2:], world.now(), params),
         "duration": duration,
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "percent_off": float(percent) if percent is not None else None,
         "times_redeemed": 0,
         "valid": True,

@@ -25,12 +25,10 @@ def begin(world: World, charge: Object, reason: str | None = None) -> Object:
     method = charge["payment_method_details"]["type"]
     is_card = method == "card"
     dispute: Object = {
-        "id": new_id("du"),
-        "object": KIND,
+        **world.head(KIND, new_id("du"), now),
         "amount": charge["amount"],
         "balance_transactions": [],
         "charge": charge["id"],
-        "created": now,
         "currency": charge["currency"],
         "enhanced_eligibility_types": [],
         "evidence": {},
@@ -41,8 +39,6 @@ def begin(world: World, charge: Object, reason: str | None = None) -> Object:
             "submission_count": 0,
         },
         "is_charge_refundable": False,
-        "livemode": world.livemode,
-        "metadata": {},
         "network_reason_code": None,
         "payment_intent": charge["payment_intent"],
         "payment_method_details": {"type": method, method: {}},

@@ -9,7 +9,7 @@ from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import new_line, retotal
 from sandbox.stripe_api.listing import narrowed, page
-from sandbox.stripe_api.metadata import merged, take
+from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import deleted
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -53,10 +53,8 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     now = world.now_for(customer)
     period = params.get("period") or {}
     item: Object = {
-        "id": new_id("ii"),
-        "object": "invoiceitem",
+        **world.head("invoiceitem", new_id("ii"), now, params),
         "amount": amount,
-        "created": now,
         "currency": currency.lower(),
         "customer": customer["id"],
         "customer_account": None,
@@ -66,8 +64,6 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         "discountable": params.get("discountable", True),
         "discounts": [],
         "invoice": None,
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "net_amount": amount,
         "parent": None,
         "period": {"start": period.get("start", now), "end": period.get("end", now)},

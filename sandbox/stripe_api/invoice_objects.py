@@ -49,8 +49,7 @@ def new_invoice(
         due_date = now + days_until_due * DAY
     id = new_id("in")
     invoice: Object = {
-        "id": id,
-        "object": "invoice",
+        **world.head("invoice", id, now),
         "account_country": "US",
         "account_name": world.business_name,
         "amount_due": 0,
@@ -69,7 +68,6 @@ def new_invoice(
         "automatically_finalizes_at": now + 3600 if auto_advance else None,
         "billing_reason": billing_reason,
         "collection_method": collection_method,
-        "created": now,
         "currency": currency,
         "customer": customer["id"],
         "customer_address": customer["address"],
@@ -90,8 +88,6 @@ def new_invoice(
             "total_count": 0,
             "url": f"/v1/invoices/{id}/lines",
         },
-        "livemode": world.livemode,
-        "metadata": {},
         "parent": parent,
         "payment_settings": {
             "default_mandate": None,

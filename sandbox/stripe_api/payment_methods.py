@@ -10,7 +10,7 @@ from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError, missing, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
-from sandbox.stripe_api.metadata import merged, take
+from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, as_given
@@ -31,19 +31,15 @@ def make(
     now = world.now_for(at)
     billing = params.get("billing_details") or {}
     method: Object = {
-        "id": new_id(prefix),
-        "object": "payment_method",
+        **world.head("payment_method", new_id(prefix), now, params),
         "allow_redisplay": params.get("allow_redisplay", "unspecified"),
         "billing_details": {
             "address": {**NO_ADDRESS, **(billing.get("address") or {})},
             "tax_id": None,
             **as_given(billing, "email name phone"),
         },
-        "created": now,
         "customer": None,
         "customer_account": None,
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "type": spec.type,
         "_spec": name,
         "_set_up": False,

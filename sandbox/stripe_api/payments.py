@@ -55,8 +55,7 @@ def new_intent(
     """A payment intent that waits for a payment method. `fields` go into the object as they are."""
     id = new_id("pi")
     intent: Object = {
-        "id": id,
-        "object": "payment_intent",
+        **world.head("payment_intent", id, world.now_for(customer)),
         "amount": amount,
         "amount_capturable": 0,
         "amount_details": {"tip": {}},
@@ -64,11 +63,8 @@ def new_intent(
         "capture_method": "automatic",
         "client_secret": secret(f"{id}_secret"),
         "confirmation_method": "automatic",
-        "created": world.now_for(customer),
         "currency": currency.lower(),
         "customer": customer["id"] if customer else None,
-        "livemode": world.livemode,
-        "metadata": {},
         # https://docs.stripe.com/api/payment_intents/object: not said there, but those of invoices name them here.
         "payment_details": {"customer_reference": None, "order_reference": invoice},
         "payment_method_options": {},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
-from sandbox.stripe_api.metadata import merged, take
+from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
@@ -63,18 +63,14 @@ def _make(world: World, params: Params, *, is_default: bool = False) -> Object:
     profile = params.get("business_profile") or {}
     login = (params.get("login_page") or {}).get("enabled", False)
     configuration: Object = {
-        "id": new_id("bpc"),
-        "object": CONFIGURATION,
+        **world.head(CONFIGURATION, new_id("bpc"), now, params),
         "active": True,
         "application": world.application,
         "business_profile": as_given(profile, "headline privacy_policy_url terms_of_service_url"),
-        "created": now,
         "default_return_url": params.get("default_return_url"),
         "features": _features(params.get("features") or {}),
         "is_default": is_default,
-        "livemode": world.livemode,
         "login_page": {"enabled": login, "url": None},
-        "metadata": merged({}, params.get("metadata")),
         "name": params.get("name"),
         "updated": now,
     }

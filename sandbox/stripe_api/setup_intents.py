@@ -7,7 +7,6 @@ from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
-from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
@@ -19,15 +18,11 @@ def make(world: World, customer: Object | None, params: Params) -> Object:
     """A setup intent that waits for a payment method."""
     id = new_id("seti")
     intent: Object = {
-        "id": id,
-        "object": "setup_intent",
+        **world.head("setup_intent", id, world.now_for(customer), params),
         "application": world.application,
         "client_secret": secret(f"{id}_secret"),
-        "created": world.now_for(customer),
         "customer": customer["id"] if customer else None,
         "description": params.get("description"),
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "on_behalf_of": on_behalf_of(world, params),
         "payment_method_options": {},
         "payment_method_types": params.get("payment_method_types") or ["card"],

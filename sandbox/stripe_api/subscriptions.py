@@ -16,7 +16,7 @@ from sandbox.stripe_api.errors import StripeError, missing, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.listing import page
-from sandbox.stripe_api.metadata import merged, take
+from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.method_choice import charged_method, chosen_defaults
 from sandbox.stripe_api.platform_rules import must_have_made, on_behalf_of
 from sandbox.stripe_api.rendering import as_list
@@ -118,8 +118,7 @@ def _new_subscription(
     }
     method = params.get("collection_method", "charge_automatically")
     return {
-        "id": id,
-        "object": "subscription",
+        **world.head("subscription", id, now, params),
         "application": world.application,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
         "billing_cycle_anchor": trial_end or now,
@@ -127,15 +126,12 @@ def _new_subscription(
         "cancel_at_period_end": params.get("cancel_at_period_end", False),
         "cancellation_details": {"comment": None, "feedback": None, "reason": None},
         "collection_method": method,
-        "created": now,
         "currency": _currency(world, params, items),
         "customer": customer["id"],
         "default_tax_rates": [],
         "discounts": [],
         "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
         "items": as_list(items, f"/v1/subscription_items?subscription={id}"),
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "on_behalf_of": on_behalf_of(world, params),
         "payment_settings": {
             "payment_method_options": None,

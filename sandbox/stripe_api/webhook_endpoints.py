@@ -6,7 +6,7 @@ from sandbox.stripe_api.directory import client_id
 from sandbox.stripe_api.endpoints import KIND, listeners
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
-from sandbox.stripe_api.metadata import merged, take
+from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import deleted, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -19,15 +19,11 @@ OF_CONNECTED = {"portico_accounts": "connected"}
 
 def _make(world: World, url: str, signing_secret: str, params: Params) -> Object:
     endpoint: Object = {
-        "id": new_id("we"),
-        "object": KIND,
+        **world.head(KIND, new_id("we"), world.now(), params),
         "api_version": params.get("api_version"),
         "application": client_id(livemode=world.livemode) if params.get("connect") else None,
-        "created": world.now(),
         "description": params.get("description"),
         "enabled_events": params.get("enabled_events") or ["*"],
-        "livemode": world.livemode,
-        "metadata": merged({}, params.get("metadata")),
         "status": "enabled",
         "url": url,
         "_connect": bool(params.get("connect")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from sandbox.stripe_api.endpoints import listeners
 from sandbox.stripe_api.engine import RUN, Engine
 from sandbox.stripe_api.errors import missing
 from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.places import Place
 from sandbox.stripe_api.rendering import diff, public
 from sandbox.stripe_api.store import Object, copy
@@ -105,6 +106,18 @@ class World:
         return int(clock["frozen_time"]) if clock is not None else self.now()
 
     # --- for handlers ---------------------------------------------------------------------------------------
+
+    def head(
+        self, kind: str, id: str, created: int, params: Mapping[str, Any] | None = None
+    ) -> Object:
+        """What objects begin with, with the metadata of a request."""
+        return {
+            "id": id,
+            "object": kind,
+            "created": created,
+            "livemode": self.livemode,
+            "metadata": merged({}, (params or {}).get("metadata")),
+        }
 
     def get(self, kind: str, id: str, param: str | None = None) -> Object:
         """The stored object; raises Stripe's error if there is none (`param` names the parameter that named it)."""
