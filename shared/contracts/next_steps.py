@@ -23,6 +23,8 @@ class NextStep(StrEnum):
     """Stripe ended the subscription because this was not paid. A new payment method is charged."""
     ADD_METHOD = "add_method"
     """There was nothing to charge."""
+    VERIFY = "verify"
+    """The bank account waits for the customer to verify it."""
     OVER = "over"
     """Stripe tries no more by itself. A new payment method is charged."""
     ENTER_AGAIN = "enter_again"
@@ -70,6 +72,7 @@ def next_step(
         (confirm, NextStep.CONFIRM),
         (ended_unpaid, NextStep.ENDED),
         (decline is Decline.NO_PAYMENT_METHOD, NextStep.ADD_METHOD),
+        (decline is Decline.ACCOUNT_UNVERIFIED, NextStep.VERIFY),
         (plan.retry is Retry.OVER, NextStep.OVER),
         (decline is Decline.INCORRECT_DETAILS, NextStep.ENTER_AGAIN),
         (plan.retry is Retry.WAITS_FOR_METHOD, NextStep.NEW_METHOD),

@@ -124,6 +124,8 @@ class Decline(enum.StrEnum):
     """The bank account is closed, frozen, or takes no debits."""
     NOT_AUTHORIZED = "not_authorized"
     """The permission to debit or charge was withdrawn."""
+    ACCOUNT_UNVERIFIED = "account_unverified"
+    """The bank account waits for its owner to verify it by a small deposit; it isn't debited before."""
     DECLINED = "declined"
 
 

@@ -27,6 +27,11 @@ def next_step_sentences(
         )
     if step is NextStep.ADD_METHOD:
         return _("As soon as you have added a payment method, the amount is charged to it.")
+    if step is NextStep.VERIFY:
+        return _(
+            "Your bank account hasn’t been verified yet. Please verify it with the small deposit that was sent to it, "
+            "as the email about that deposit explains, or add a different payment method."
+        )
     if step is NextStep.OVER:
         return _(
             "We won’t try again automatically. As soon as you have added a new payment method, "
@@ -70,6 +75,7 @@ def fact_of(
     return {
         NextStep.ENDED: _("Your subscription has ended because we didn’t receive this payment."),
         NextStep.ADD_METHOD: _("There was no payment method on file that we could charge."),
+        NextStep.VERIFY: _("Your bank account hasn’t been verified yet."),
         NextStep.OVER: _("We won’t try again automatically."),
     }.get(step, _("We may try again."))
 

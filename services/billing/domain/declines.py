@@ -111,7 +111,9 @@ class PaymentProblem:
     code: str | None = None
     decline_code: str | None = None
     needs_customer: bool = False
-    """The bank waits for the customer to confirm (SCA)."""
+    """The payment waits for the customer: to confirm it with the bank (SCA), or to verify the account."""
+    unverified: bool = False
+    """It is the latter: a bank account that is verified by a small deposit, which takes days."""
     no_method: bool = False
     """There was nothing to charge: the payment waits for a payment method, and none was ever tried."""
     method: PaymentMethod | None = None
@@ -128,6 +130,8 @@ class PaymentProblem:
     def reason(self) -> Decline | None:
         if self.no_method:
             return Decline.NO_PAYMENT_METHOD
+        if self.unverified:
+            return Decline.ACCOUNT_UNVERIFIED
         return decline_reason(self.code, self.decline_code) or (
             Decline.AUTHENTICATION_REQUIRED if self.needs_customer else None
         )

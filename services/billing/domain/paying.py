@@ -241,7 +241,7 @@ def fate(
 
 def declined(reason: Decline | None) -> Payment:
     """A charge that failed for this reason."""
-    if reason is Decline.AUTHENTICATION_REQUIRED:
+    if reason in (Decline.AUTHENTICATION_REQUIRED, Decline.ACCOUNT_UNVERIFIED):
         return Payment(PayOutcome.AUTHENTICATION_REQUIRED, reason)
     return Payment(PayOutcome.DECLINED, reason)
 

@@ -70,7 +70,7 @@ def method_phrase(method: PaymentMethod | None, _: Gettext) -> str:
 
 
 def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gettext) -> str | None:
-    """One sentence on why the charge failed; None when Stripe does not say.
+    """One sentence on why the charge failed; None when Stripe does not say, or what comes next says it.
 
     Lost and stolen cards read like any other decline: Stripe asks to keep that reason from whoever is paying
     (docs.stripe.com/declines/codes, `lost_card`, `stolen_card`).
@@ -186,4 +186,5 @@ def reason(decline: Decline | None, _: Gettext) -> str | None:
         Decline.NO_PAYMENT_METHOD: _("No payment method on file"),
         Decline.ACCOUNT_CLOSED: _("The account is closed or can’t be debited"),
         Decline.NOT_AUTHORIZED: _("The permission to charge was withdrawn"),
+        Decline.ACCOUNT_UNVERIFIED: _("The customer hasn’t verified the bank account"),
     }.get(decline, _("Declined by the bank"))

@@ -14,6 +14,7 @@ from services.billing.adapters.stripe.payment_objects import (
     to_payment_trace,
 )
 from services.billing.domain.declines import PaymentProblem
+from services.billing.domain.paying import Payment, PayOutcome, declined
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 
 CARD = {
@@ -224,3 +225,24 @@ def test_an_older_payment_that_failed_tells_more_than_an_empty_one() -> None:
     found = to_payment_problem([payment(), old])
     assert found is not None
     assert found.reason is Decline.ACCOUNT_CLOSED
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        ("verify_with_microdeposits", Decline.ACCOUNT_UNVERIFIED),
+        ("use_stripe_sdk", Decline.AUTHENTICATION_REQUIRED),
+        (None, Decline.AUTHENTICATION_REQUIRED),
+    ],
+)
+def test_an_account_that_waits_to_be_verified_is_no_banks_confirmation(
+    action: str | None, reason: Decline
+) -> None:
+    """Both wait for the customer (`requires_action`): what is to be done says the next action, where Stripe names one."""
+    waits = payment(
+        status="requires_action", payment_method=ACH, next_action=action and {"type": action}
+    )
+    found = to_payment_problem([waits])
+    assert found is not None
+    assert (found.reason, found.needs_customer) == (reason, True)
+    assert declined(found.reason) == Payment(PayOutcome.AUTHENTICATION_REQUIRED, reason)

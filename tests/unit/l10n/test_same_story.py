@@ -172,6 +172,7 @@ def test_page_and_mail_never_name_different_steps() -> None:
 STEPS = {
     NextStep.ENDED: Facts(subscription=SubscriptionState("canceled", "payment_failed")),
     NextStep.ADD_METHOD: Facts(Decline.NO_PAYMENT_METHOD),
+    NextStep.VERIFY: Facts(Decline.ACCOUNT_UNVERIFIED),
     NextStep.OVER: Facts(subscription=SubscriptionState("unpaid")),
     NextStep.ENTER_AGAIN: Facts(Decline.INCORRECT_DETAILS),
     NextStep.NEW_METHOD: Facts(Decline.EXPIRED_CARD, needs_new_method=True),

@@ -57,6 +57,8 @@ def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
             code=attribute(error, "code"),
             decline_code=attribute(error, "decline_code"),
             needs_customer=needs_customer,
+            unverified=needs_customer
+            and attribute(intent, "next_action", "type") == "verify_with_microdeposits",
             method=_tried(error, intent),
             payment_method=id_of(tried) or id_of(attribute(error, "source")),
             charge_id=id_of(attribute(intent, "latest_charge")),

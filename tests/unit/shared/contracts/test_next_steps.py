@@ -23,6 +23,7 @@ OVER, WAITS, UNKNOWN = (
         (WAITS, Decline.EXPIRED_CARD, False, NextStep.NEW_METHOD),
         (WAITS, Decline.INCORRECT_DETAILS, False, NextStep.ENTER_AGAIN),
         (DATED, Decline.NO_PAYMENT_METHOD, False, NextStep.ADD_METHOD),
+        (DATED, Decline.ACCOUNT_UNVERIFIED, False, NextStep.VERIFY),
         (OVER, Decline.INCORRECT_DETAILS, False, NextStep.OVER),
         (OVER, Decline.NO_PAYMENT_METHOD, False, NextStep.ADD_METHOD),
         (OVER, Decline.NO_PAYMENT_METHOD, True, NextStep.ENDED),
@@ -48,6 +49,7 @@ def test_the_reason_of_the_failure_says_whether_to_confirm() -> None:
     assert not wants_confirmation(False, None)
     assert not wants_confirmation(True, Decline.INSUFFICIENT_FUNDS)
     assert wants_confirmation(False, Decline.AUTHENTICATION_REQUIRED)
+    assert not wants_confirmation(True, Decline.ACCOUNT_UNVERIFIED)
 
 
 @pytest.mark.parametrize("observed", [False, True])
