@@ -195,7 +195,8 @@ class DeletedAppointment(Answer, frozen=True, kw_only=True):
 
 
 class PaymentState(InAccount, frozen=True, kw_only=True):
-    """What a customer owes, by the rules that their page goes by."""
+    """What a customer owes of automatic payments that failed, by the rules that their page goes by. Invoices that are sent, to be paid by
+    hand, are not among them: of those Stripe tells too little."""
 
     customer_id: str
     """Portico's id."""
