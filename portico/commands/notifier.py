@@ -13,6 +13,7 @@ from portico.cli.names import arguments_of
 from portico.cli.options import TableAsJson
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Caller, ask
+from shared.contracts.accounts import Account, in_account
 from shared.contracts.rpc import notifier
 from shared.terminal import say
 
@@ -73,8 +74,8 @@ def _show(found: list[notifier.Notification], *, empty: str) -> None:
                 row.notification_id,
                 row.kind,
                 row.status,
-                row.stripe_customer_id or row.customer_id,
-                row.invoice_id,
+                _named(row, row.stripe_customer_id) or row.customer_id,
+                _named(row, row.invoice_id),
                 row.attempt or None,
                 row.attempts,
                 row.reason or row.last_error,
@@ -84,6 +85,11 @@ def _show(found: list[notifier.Notification], *, empty: str) -> None:
         empty=empty,
         under=len(COLUMNS) - ABOVE,
     )
+
+
+def _named(row: notifier.Notification, id: str | None) -> str | None:
+    """An id of Stripe's as other commands take it, with its account."""
+    return in_account(Account(row.account), id) if id else None
 
 
 @notifications.command("resend")

@@ -346,14 +346,18 @@ def list_notifications(
     limit: int,
     status: str | None,
 ) -> list[Notification]:
-    """Notifications, newest first."""
-    statement = select(Notification).where(Notification.account == account)
+    """Notifications, newest first; `account` is that of the ids, and without any those of all accounts are told."""
+    statement = select(Notification)
     if status is not None:
         statement = statement.where(Notification.status == status)
-    if invoice_id is not None:
-        statement = statement.where(Notification.invoice_id == invoice_id)
-    if stripe_customer_id is not None:
-        statement = statement.where(Notification.stripe_customer_id == stripe_customer_id)
+    for column, wanted in (
+        (Notification.invoice_id, invoice_id),
+        (Notification.stripe_customer_id, stripe_customer_id),
+    ):
+        if wanted is not None:
+            statement = statement.where(
+                is_object(Notification.account, column, StripeId(account, wanted))
+            )
     newest = (Notification.created_at.desc(), Notification.notification_id)
     return list(session.scalars(statement.order_by(*newest).limit(limit)))
 

@@ -72,7 +72,8 @@ class Operations(NotifierEntrypoints):
         status: NotificationStatus | None = None,
         account: str = OWN,
     ) -> list[Notification]:
-        """Emails that were, will be, or deliberately were not sent, newest first (at most 500)."""
+        """Emails that were, will be, or deliberately were not sent, newest first (at most 500). `account` is that of the ids; without any
+        the emails of all accounts are told."""
         with self.db.reading() as session:
             return asking.notifications(
                 session,

@@ -418,6 +418,18 @@ def test_a_body_is_shown_only_on_demand(run: Run, services: FakeServices) -> Non
     assert "BODY" in run("events", "show", "evt_1", "--payload").stdout
 
 
+def test_an_email_of_another_account_is_listed_by_names_that_commands_take(
+    run: Run, services: FakeServices
+) -> None:
+    """`portico explain in_1` knows nothing of another account's invoice; what the list shows can be copied."""
+    services.answers["notifier", "notifications"] = [
+        {"account": "acct_1", "invoice_id": "in_1", "stripe_customer_id": "cus_1"},
+        {"invoice_id": "in_2", "stripe_customer_id": "cus_2"},
+    ]
+    words = run("notifications", "list").stdout.split()
+    assert {"acct_1/in_1", "acct_1/cus_1", "in_2", "cus_2"} <= set(words)
+
+
 def test_a_notification_is_cancelled_and_resent(run: Run, services: FakeServices) -> None:
     """Both say what was done; a second resend says that nothing was added."""
     services.answers["notifier", "cancel"] = lambda notification_id: {

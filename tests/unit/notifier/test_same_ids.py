@@ -8,13 +8,14 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from services.notifier.handlers import requests
 from services.notifier.handlers.events import NoRoomForAccount, handle
 from services.notifier.models import IncidentRow, Notification
-from shared.contracts.accounts import OWN
+from shared.contracts.accounts import OWN, Account
 from shared.database import make_engine
 from shared.migrations import upgrade
 from shared.schema import needed
-from tests.unit.notifier.conftest import failed
+from tests.unit.notifier.conftest import House, failed
 from tests.unit.notifier.fakes import START
 
 pytestmark = pytest.mark.whole
@@ -53,3 +54,22 @@ def test_each_account_has_its_own_story(tmp_path: Path, contracted: bool) -> Non
         accounts = session.scalars(select(Notification.account)).all()
     assert sorted(accounts) == (["", "acct_1"] if contracted else [""])
     engine.dispose()
+
+
+def test_the_list_of_emails_is_that_of_all_accounts(house: House) -> None:
+    """Who asks for no invoice and no customer sees the emails of every business, also of those on accounts of their own; an id is
+    one of its account alone."""
+    house.hear(failed())
+    house.clock.forward(minutes=1)
+    house.hear(failed("evt_2/invoice.payment_failed", account="acct_1"))
+    with house.db.reading() as session:
+
+        def accounts(account: Account, invoice_id: str | None) -> list[str]:
+            found = requests.notifications(
+                session, account, invoice_id=invoice_id, stripe_customer_id=None, limit=10
+            )
+            return [one.account for one in found]
+
+        assert accounts(OWN, None) == ["acct_1", ""]
+        assert accounts(OWN, "in_1") == [""]
+        assert accounts(Account("acct_1"), "in_1") == ["acct_1"]
