@@ -14,7 +14,7 @@ import pytest
 from local.processes import REPOSITORY
 from local.servers import free_port
 
-PARTS = ("PORTAL", "BILLING", "NOTIFIER", "SANDBOX")
+PARTS = ("PORTAL", "BILLING", "NOTIFIER", "API", "SANDBOX")
 
 
 @pytest.mark.parametrize("module", ["local", "local.stack"])
