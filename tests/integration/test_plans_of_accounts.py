@@ -27,7 +27,7 @@ from tests.integration.test_plans import NOTIFIERS_ROWS, full_scans, plans
 from tests.unit import accounts
 
 ACCOUNTS = 10_000
-CUSTOMERS = 100_000
+CUSTOMERS = 30_000
 ROWS = 100_000
 WAITING = 300
 """Webhooks that came before their accounts were let in."""
@@ -37,7 +37,7 @@ ACCOUNT = Account("acct_77")
 
 @pytest.fixture(scope="module")
 def databases(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[dict[str, Engine]]:
-    """The three services' tables, with ten customers, and ten webhooks and emails, an account."""
+    """The three services' tables, with three customers, and ten webhooks and emails, an account."""
     engines = {}
     for service in ("portal", "billing", "notifier"):
         name = f"plans_accounts_{service}"
