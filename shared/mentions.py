@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, and_
+if TYPE_CHECKING:  # whom only `mentions` concerns, such as the command line, loads no SQLAlchemy for it
+    from sqlalchemy import ColumnElement
 
 _ESCAPE_BEFORE: Final = r"(?<=\\[nrt])"
 """JSON writes the end of a line before a name as a letter."""
@@ -25,7 +26,8 @@ def mentions(text: str, name: str) -> bool:
 def mentioned(column: Any, name: str) -> ColumnElement[bool]:
     """The same of a column, as a condition for PostgreSQL and SQLite."""
     # An expression is looked for only where its text stands.
-    return and_(column.contains(name, autoescape=True), column.regexp_match(_pattern(name)))
+    contains: ColumnElement[bool] = column.contains(name, autoescape=True)
+    return contains & column.regexp_match(_pattern(name))
 
 
 @lru_cache(maxsize=64)

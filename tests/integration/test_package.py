@@ -110,6 +110,15 @@ def test_the_installed_package_is_a_command(wheel: Path, tmp_path: Path) -> None
     assert "Zahlung" in (tmp_path / "mails" / "payment_failed.txt").read_text()
 
 
+def test_the_command_begins_without_a_databases_library() -> None:
+    """Whoever types `portico` waits for what it imports: SQLAlchemy, of which it has no need, would be a third of that."""
+    code = "import sys, portico.main; print('sqlalchemy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
 def asked(shell: str, *words: str) -> dict[str, str]:
     """What the completion script of a shell puts into the environment to ask how to go on; the last word is being written."""
     line = shlex.join(["portico", *words])
