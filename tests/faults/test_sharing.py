@@ -17,16 +17,17 @@ from tests.faults.poster import Poster
 from tests.faults.run import is_quiet
 from tests.faults.system import Servers, System
 
+NOTIFIERS = 4
 FAILURES = 300
 SENT = re.compile(r'^portico_emails_sent_total\{[^}]*outcome="sent"[^}]*\} (\S+)$', re.MULTILINE)
 
 
-@pytest.fixture(params=[2, 4])
-def crowded(request: pytest.FixtureRequest, servers: Callable[[], Servers]) -> Iterator[System]:
-    """A system with so many notifiers."""
+@pytest.fixture
+def crowded(servers: Callable[[], Servers]) -> Iterator[System]:
+    """A system with several notifiers."""
     folder = own_folder("sharing")
     folder.chmod(0o711)
-    with System(folder, replicas={"notifier": request.param}, servers=servers()) as system:
+    with System(folder, replicas={"notifier": NOTIFIERS}, servers=servers()) as system:
         system.make_customers(FAILURES)
         yield system
     shutil.rmtree(folder, ignore_errors=True)
