@@ -57,6 +57,10 @@ COLOURS = {
 }
 
 
+ELSEWHERE: Final = {"invoice": "acct_…/in_…", "event": "acct_…/evt_…"}
+"""How what has the same id in any account is named, of an account that is not the installation's own."""
+
+
 @dataclass
 class Story:
     """The steps of all services, and whose they are."""
@@ -321,7 +325,10 @@ def explain(
     elif story.steps:
         show(story)
     if not story.steps and not story.unreachable:
-        raise Stop(FINDING, f"nothing is known of this {story.kind}")
+        told = f"nothing is known of this {story.kind}"
+        if story.kind in ELSEWHERE and not story.account:
+            told += f"; one of another Stripe account is asked for as {ELSEWHERE[story.kind]}"
+        raise Stop(FINDING, told)
     raise typer.Exit(UNAVAILABLE if story.unreachable else OK)
 
 
