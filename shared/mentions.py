@@ -11,7 +11,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:  # whom only `mentions` concerns, such as the command line, loads no SQLAlchemy for it
+# Whom only `mentions` concerns, such as the command line, loads no SQLAlchemy for it.
+if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 _ESCAPE_BEFORE: Final = r"(?<=\\[nrt])"
@@ -26,8 +27,10 @@ def mentions(text: str, name: str) -> bool:
 def mentioned(column: Any, name: str) -> ColumnElement[bool]:
     """The same of a column, as a condition for PostgreSQL and SQLite."""
     # An expression is looked for only where its text stands.
-    contains: ColumnElement[bool] = column.contains(name, autoescape=True)
-    return contains & column.regexp_match(_pattern(name))
+    found: ColumnElement[bool] = column.contains(name, autoescape=True) & column.regexp_match(
+        _pattern(name)
+    )
+    return found
 
 
 @lru_cache(maxsize=64)
