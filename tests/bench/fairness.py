@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from local.processes import fetch
 from tests.bench import report
@@ -26,6 +26,8 @@ FLOOD = int(os.environ.get("FLOOD", "2500"))
 LOUD, QUIET = "acct_1", "acct_2"
 ACCOUNTS = 2
 WARM = 10
+CROWD = 50
+"""Mails of the flood that wait: beside fewer, nothing is told of who goes before whom."""
 ALONE = 40
 """Failures of the quiet account without a flood."""
 EVERY_SECONDS = 0.25
@@ -42,12 +44,27 @@ LEAST_A_SECOND = 10
 COLUMNS = ("the flooding account's Stripe", "mails beside", "written down: longest s", "mail: p50 s", "p99 s", "longest s", "the flood's own p50 s", "its mails a second")  # fmt: skip
 
 
+class Mail(NamedTuple):
+    """When billing had its webhook, when the notifier wrote it down, and when it came, in seconds since the epoch."""
+
+    came: float
+    written: float
+    mailed: float
+
+
 @dataclass(frozen=True)
 class Delays:
     """Seconds from each webhook of an account to its row at the notifier, and to its mail, in order of size."""
 
     written: Sequence[float]
     mailed: Sequence[float]
+
+    @classmethod
+    def of(cls, mails: Sequence[Mail]) -> Delays:
+        return cls(
+            sorted(one.written - one.came for one in mails),
+            sorted(one.mailed - one.came for one in mails),
+        )
 
     @property
     def p50(self) -> float:
@@ -65,6 +82,8 @@ class Found:
     quiet: Delays
     loud: Delays
     rate: float
+    ahead: Sequence[float]
+    """Of each mail of the other account: the share of the flood's that waited when its webhook came, and went before it; in order of size."""
 
 
 def settle(system: System) -> None:
@@ -96,21 +115,27 @@ class Poster:
         self._door.socket.close()
 
 
-def delays(system: System, mark: str, count: int) -> Delays:
-    """Of the failures with this mark, once all their mails are there. Raises TimeoutError."""
+def mails_of(system: System, mark: str, count: int) -> list[Mail]:
+    """Those of the failures with this mark, once all are there. Raises TimeoutError."""
     end = time.monotonic() + 60
-    while len(rows := _rows(system, mark)) < count:
+    while len(found := _mails(system, mark)) < count:
         if time.monotonic() > end:
-            raise TimeoutError(f"{len(rows)} mails of {count} after a minute")
-        time.sleep(0.5)
-    return Delays(
-        sorted(written - came for came, written, _ in rows),
-        sorted(mailed - came for came, _, mailed in rows),
-    )
+            raise TimeoutError(f"{len(found)} mails of {count} after a minute")
+        time.sleep(0.2)
+    return found
 
 
-def _rows(system: System, mark: str) -> list[tuple[float, float, float]]:
-    """Of each mail: when billing had its webhook, when the notifier wrote it down, when it came."""
+def shares_ahead(quiet: Sequence[Mail], loud: Sequence[Mail]) -> list[float]:
+    """`Found.ahead`, of each mail beside which `CROWD` or more waited. Were there one queue for all, it were the whole."""
+    shares = []
+    for one in quiet:
+        waiting = [other.mailed for other in loud if other.came < one.came < other.mailed]
+        if len(waiting) >= CROWD:
+            shares.append(sum(at < one.mailed for at in waiting) / len(waiting))
+    return sorted(shares)
+
+
+def _mails(system: System, mark: str) -> list[Mail]:
     came = {
         event_id.replace("evt_", "in_"): moment.timestamp()
         for event_id, moment in _found(
@@ -125,7 +150,7 @@ def _rows(system: System, mark: str) -> list[tuple[float, float, float]]:
     )
     mails = json.loads(fetch(f"{system.stub.url}/mails"))
     return [
-        (came[invoice_id], written.timestamp(), mails[id])
+        Mail(came[invoice_id], written.timestamp(), mails[id])
         for id, invoice_id, written in rows
         if id in mails
     ]
@@ -146,7 +171,7 @@ def alone(system: System, failures: int = ALONE) -> Delays:
     with contextlib.closing(Poster(system, failures)) as poster:
         for _ in range(failures):
             poster.post()
-    return delays(system, poster.mark, failures)
+    return Delays.of(mails_of(system, poster.mark, failures))
 
 
 def beside(
@@ -175,8 +200,9 @@ def beside(
         posting.result()
         bar.update(task, completed=flood)
     seconds = time.monotonic() - began
-    quiet = delays(system, poster.mark, poster.posted)
-    return Found(quiet, delays(system, plan["mark"], flood), flood / seconds)
+    quiet = mails_of(system, poster.mark, poster.posted)
+    loud = mails_of(system, plan["mark"], flood)
+    return Found(Delays.of(quiet), Delays.of(loud), flood / seconds, shares_ahead(quiet, loud))
 
 
 def targets(found: Mapping[str, Found]) -> list[report.Target]:

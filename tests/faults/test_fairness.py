@@ -38,8 +38,10 @@ def system(
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("stripe", STRIPES)
 def test_another_accounts_mails_do_not_wait_behind_a_flood(system: System, stripe: str) -> None:
-    """However fast this machine is, and however busy: half of them, at least, need clearly less than the flood's own do, and nine of
-    ten less than the flood's last. In a queue that is one for all they would need as long."""
+    """However fast this machine is, and however busy: of the flood's that wait when a mail's webhook comes, less than two thirds go before it,
+    of every second mail, and not all of them, of nine in ten. In a queue that is one for all, all would."""
     found = beside(system, FLOOD, STRIPES[stripe], quiet_most=QUIET)
-    assert found.quiet.p50 < found.loud.p50 * 0.75
-    assert found.quiet.at(90) < found.loud.at(100)
+    print(f"{len(found.ahead)}: {found.ahead}")
+    assert len(found.ahead) >= 3, "nothing was put to the test"
+    assert found.ahead[len(found.ahead) // 2] < 2 / 3
+    assert found.ahead[len(found.ahead) * 9 // 10] < 0.95
