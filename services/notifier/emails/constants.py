@@ -24,7 +24,7 @@ class _Constants(NodeTransformer):
 
     def visit_Template(self, node: nodes.Template) -> nodes.Node:  # noqa: N802 (Jinja's name)
         stored = Counter(name.name for name in node.find_all(nodes.Name) if name.ctx == "store")
-        for each in node.body:
+        for each in _own(node):
             if isinstance(each, nodes.Assign) and isinstance(each.target, nodes.Name):
                 self._note(each, stored)
         self.generic_visit(node)
@@ -43,6 +43,14 @@ class _Constants(NodeTransformer):
         if node.ctx != "load" or node.name not in self._known:
             return node
         return nodes.Const(self._known[node.name], lineno=node.lineno)
+
+
+def _own(template: nodes.Template) -> list[nodes.Node]:
+    """What stands in a template for itself. One that extends another is a single scope around both (`TranslatedEnvironment`)."""
+    body: list[nodes.Node] = template.body
+    if len(body) == 1 and isinstance(body[0], nodes.Scope):
+        return list(body[0].body)
+    return body
 
 
 class MailEnvironment(TranslatedEnvironment):
