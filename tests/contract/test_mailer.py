@@ -157,6 +157,36 @@ def test_names_with_commas_quotes_and_newlines_arrive_at_the_right_address(case:
 # --- what only the real one has: the wire ---------------------------------------------------------------------------
 
 
+def test_messages_of_one_business_have_their_own_words_each(mailbox: Mailbox, sandbox: str) -> None:
+    """What a message has in common with the last one is made once; nothing else of that one is in it."""
+    real = _real(sandbox)
+    first = a_mail()
+    second = a_mail(
+        notification_id='ntf_"2"',
+        to="ann+2@example.com",
+        to_name="",
+        subject='“Ann” & "Bob" \u2028',
+        text="Second\n",
+        html='<p title="2">é</p>',
+    )
+    for mail in (first, second, first):
+        assert isinstance(real.send(mail), Accepted)
+    real.close()
+    of_its_own = ("to", "to_name", "custom_args", "subject", "text", "html")
+    again, other, once = (
+        {name: mail.document()[name] for name in of_its_own} for mail in mailbox.mails()
+    )
+    assert again == once
+    assert other == {
+        "to": second.to,
+        "to_name": "",
+        "custom_args": {"notification_id": second.notification_id},
+        "subject": second.subject,
+        "text": second.text,
+        "html": second.html,
+    }
+
+
 @pytest.mark.parametrize(
     ("address", "sender", "name"),
     [
