@@ -138,31 +138,35 @@ class Days:
         except OverflowError:
             return moment
 
-    def _year(self, moment: dt.datetime) -> bool:
-        return self.local(moment).year != self.local(self.now).year
+    def _says_year(self, day: dt.date) -> bool:
+        return day.year != self.local(self.now).year
 
     def full(self, moment: dt.datetime) -> str:
         """For a sentence, with the weekday: `Friday, November 27`."""
-        return full_day(self.local(moment).date(), self.locale, year=self._year(moment))
+        day = self.local(moment).date()
+        return full_day(day, self.locale, year=self._says_year(day))
 
     def date(self, moment: dt.datetime) -> str:
         """For a sentence, without the weekday: `November 27`."""
-        return date(self.local(moment).date(), self.locale, year=self._year(moment))
+        day = self.local(moment).date()
+        return date(day, self.locale, year=self._says_year(day))
 
     def short(self, moment: dt.datetime) -> str:
         """For rows of facts and lists: `Fri, Nov 27`."""
-        return short_day(self.local(moment).date(), self.locale, year=self._year(moment))
+        day = self.local(moment).date()
+        return short_day(day, self.locale, year=self._says_year(day))
 
     def on_full(self, moment: dt.datetime) -> str:
         """`full` with the word before it, for languages where that depends on the day: `na terça-feira, 1º de dezembro`,
         `no sábado, 5 de dezembro`."""
-        return self._on(self.full(moment))
+        return self.on(self.full(moment))
 
     def on_date(self, moment: dt.datetime) -> str:
         """`date` with the word before it: `il 7 dicembre`, `l’8 dicembre`."""
-        return self._on(self.date(moment))
+        return self.on(self.date(moment))
 
-    def _on(self, day: str) -> str:
+    def on(self, day: str) -> str:
+        """A day in whole words, as `full` and `date` write it, with the word before it."""
         return on(day, self.locale)
 
     def month(self, moment: dt.datetime) -> str:

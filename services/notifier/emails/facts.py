@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from babel import Locale
@@ -13,6 +13,7 @@ from babel.support import NullTranslations
 from services.notifier.domain.kinds import KINDS, FactName
 from services.notifier.emails import formats, wording
 from services.notifier.emails.letters import Letter, Line
+from services.notifier.emails.skeletons import hole
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.l10n.catalogues import Gettext
 from shared.l10n.dates import Days
@@ -33,6 +34,28 @@ class Fact:
     """Of several alike: stands after the label."""
     detail: str = ""
     """What the label is about, in other words."""
+
+    @property
+    def shape(self) -> Hashable:
+        """What two facts have in common that look alike."""
+        return self.label, self.strong, self.whole, bool(self.number), bool(self.detail)
+
+    def texts(self, number: int) -> dict[str, str]:
+        """The texts of its holes: the `number`th fact's."""
+        name = f"fact{number}"
+        if not (self.number or self.detail):
+            return {name: self.value}
+        return {name: self.value, f"{name}_number": self.number, f"{name}_detail": self.detail}
+
+    def with_holes(self, number: int) -> Fact:
+        """The `number`th fact of this shape, whatever it tells."""
+        name = f"fact{number}"
+        return replace(
+            self,
+            value=hole(name),
+            number=hole(f"{name}_number") if self.number else "",
+            detail=hole(f"{name}_detail") if self.detail else "",
+        )
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def plain_line(text: str) -> str:
     return re.sub(" {2,}", " ", spaced).strip()
 
 
+@lru_cache(128)
 def plain_text(text: str, longest: int) -> str:
     """Somebody's own words, several lines of them: no control characters, no turned directions, not endless."""
     lines = [plain_name(line, longest) for line in text.splitlines()]
@@ -64,6 +65,7 @@ def isolated(name: str, direction: str) -> str:
     return name
 
 
+@lru_cache(REMEMBERED)
 def display_name(name: str, longest: int = _LONGEST_NAME) -> str:
     """A name for the From header. Characters with a meaning in headers become look-alikes without one."""
     return plain_name(name, longest).translate(
@@ -78,6 +80,7 @@ def display_name(name: str, longest: int = _LONGEST_NAME) -> str:
     )
 
 
+@lru_cache(REMEMBERED)
 def initial(name: str) -> str:
     """The letter that stands for a business without a logo; empty when it has none."""
     return next((char.upper() for char in name if char.isalnum()), "")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from markupsafe import Markup, escape
 
 from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.emails.formats import REMEMBERED
+
+_HOST: Final = re.compile("[^:/?#]+://([^/?#]*)")
 
 
 @lru_cache(REMEMBERED)
@@ -21,6 +25,12 @@ def bdi(name: str) -> Markup:
 def host(name: str) -> Markup:
     """Where the button leads, in plain sight: written from left to right in every language, broken after a dot if at all."""
     return Markup('<bdi dir="ltr">{}</bdi>').format(Markup(".<wbr>").join(name.split(".")))
+
+
+def host_of(url: str) -> str:
+    """What an absolute URL has between its scheme and its path."""
+    found = _HOST.match(url)
+    return found[1] if found else ""
 
 
 def button_url(link: str, kind: Kind) -> str:
@@ -42,6 +52,7 @@ def button_url(link: str, kind: Kind) -> str:
     return urlunsplit(parts._replace(query=f"{parts.query}&{query}" if parts.query else query))
 
 
+@lru_cache(REMEMBERED)
 def web_address(url: str | None) -> str | None:
     """The URL if it is one that may stand in an email: absolute http(s)."""
     if not url or any(char.isspace() for char in url):

@@ -6,22 +6,31 @@ The words stand in `templates/email/<kind>/`, the look of all emails in `templat
 from __future__ import annotations
 
 import operator
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from babel import Locale
 from babel.support import NullTranslations
-from jinja2 import FileSystemLoader, StrictUndefined, Template
+from jinja2 import FileSystemLoader, StrictUndefined
 
 from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Action, Kind
 from services.notifier.emails import formats, wording
 from services.notifier.emails.constants import MailEnvironment
-from services.notifier.emails.facts import amount_of, facts
+from services.notifier.emails.facts import Fact, amount_of, facts
 from services.notifier.emails.letters import Letter
-from services.notifier.emails.markup import bdi, button_url, host, web_address
+from services.notifier.emails.markup import bdi, button_url, host, host_of, web_address
+from services.notifier.emails.skeletons import (
+    COLORS,
+    MOST,
+    Skeleton,
+    color_texts,
+    hole,
+    shape_of,
+    with_holes,
+)
 from shared.contracts.invoices import Ending
 from shared.contracts.payments import Decline, other_name
 from shared.l10n.catalogues import Gettext, translations
@@ -29,6 +38,7 @@ from shared.l10n.dates import Days
 from shared.l10n.locales import catalogue_of, choose_locale
 from shared.l10n.palette import palette
 from shared.l10n.typography import labelled
+from shared.templating import escaped
 
 COLLECTABLE: Final = (
     Ending.SUBSCRIPTION_FAILED,
@@ -56,14 +66,31 @@ class Button:
     url: str
     label: str = ""
 
+    def texts(self, number: int) -> dict[str, str]:
+        """The text of its hole: the `number`th button's."""
+        return {f"button{number}": self.url}
+
+    def with_holes(self, number: int) -> Button:
+        """The `number`th button, whatever it opens."""
+        return Button(hole(f"button{number}"), self.label)
+
+
+@dataclass(frozen=True)
+class _Skeletons:
+    """What subject, text and HTML of all emails of one shape have in common."""
+
+    subject: Skeleton
+    text: Skeleton
+    html: Skeleton
+
 
 @dataclass
 class Renderer:
     """Renders letters; safe to share between green threads (Jinja's environments are)."""
 
     _environments: dict[tuple[str, bool], MailEnvironment] = field(default_factory=dict)
-    _templates: dict[tuple[Kind, str, str], Template] = field(default_factory=dict)
-    """By kind, file and language: looking one up in its environment costs as much as filling a short one."""
+    _skeletons: dict[Hashable, _Skeletons] = field(default_factory=dict)
+    """By kind, language and shape."""
 
     def render(self, letter: Letter) -> Rendered:
         """Subject, text and HTML of one email, in the customer's language if it is spoken here."""
@@ -72,23 +99,64 @@ class Renderer:
         common = _common(letter, locale, words)
         direction, names = locale.text_direction, _names(letter)
         plain = common | {of: formats.isolated(name, direction) for of, name in names.items()}
-        rich = common | {of: bdi(name) for of, name in names.items()}
-        subject = self._fill(letter.kind, "subject.txt", locale, plain)
-        text = self._fill(letter.kind, "body.txt", locale, plain)
-        html = self._fill(letter.kind, "body.html", locale, rich | {"subject": subject.strip()})
+        box = [fact for _name, fact in facts(letter, locale, words)]
+        buttons = _buttons(letter, common["url"], words.gettext)
+        shape = (
+            letter.kind.value,
+            catalogue_of(locale),
+            shape_of(plain),
+            tuple([one.shape for one in box]),
+            tuple([one.label for one in buttons]),
+        )
+        drawn = self._skeletons.get(shape)
+        if drawn is None:
+            drawn = self._draw(letter.kind, locale, plain, box, buttons)
+            if len(self._skeletons) >= MOST:
+                del self._skeletons[next(iter(self._skeletons))]
+            self._skeletons[shape] = drawn
+        for number, fact in enumerate(box):
+            plain |= fact.texts(number)
+        for number, button in enumerate(buttons):
+            plain |= button.texts(number)
+        subject = drawn.subject.filled(plain, None)
+        rich = {
+            **plain,
+            **color_texts(palette(letter.business.color)),
+            **{of: bdi(name) for of, name in names.items()},
+            "service_note": bdi(plain["service_note"]),
+            "subject": subject.strip(),
+        }
         return Rendered(
             subject=formats.plain_line(subject),
-            text=_without_gaps(text).strip() + "\n",
-            html=html.strip() + "\n",
+            text=drawn.text.filled(plain, None),
+            html=drawn.html.filled(rich, escaped),
         )
 
-    def _fill(self, kind: Kind, name: str, locale: Locale, values: dict[str, Any]) -> str:
-        key = kind, name, catalogue_of(locale)
-        template = self._templates.get(key)
-        if template is None:
+    def _draw(
+        self,
+        kind: Kind,
+        locale: Locale,
+        values: Mapping[str, Any],
+        box: Sequence[Fact],
+        buttons: Sequence[Button],
+    ) -> _Skeletons:
+        holes = {
+            **with_holes(values),
+            "facts": [one.with_holes(number) for number, one in enumerate(box)],
+            "buttons": [one.with_holes(number) for number, one in enumerate(buttons)],
+            "colors": COLORS,
+            "subject": hole("subject"),
+        }
+
+        def drawn(name: str) -> str:
             environment = self._environment(locale, html=name.endswith(".html"))
-            template = self._templates[key] = environment.get_template(f"{kind.value}/{name}")
-        return template.render(values)
+            return environment.get_template(f"{kind.value}/{name}").render(holes)
+
+        return _Skeletons(
+            Skeleton(drawn("subject.txt")),
+            Skeleton(_without_gaps(drawn("body.txt")).strip() + "\n"),
+            Skeleton(drawn("body.html").strip() + "\n"),
+        )
 
     def _environment(self, locale: Locale, *, html: bool) -> MailEnvironment:
         language = catalogue_of(locale)
@@ -106,9 +174,7 @@ class Renderer:
             )
             environment.constants = {"direction": locale.text_direction}
             environment.filters["combine"] = operator.or_
-            environment.filters["quoted"] = formats.quoted
             environment.filters["labelled"] = partial(labelled, language=language)
-            environment.globals.update(bdi=bdi, host=host)
             words = translations(locale)
             environment.install_gettext_translations(  # type: ignore[attr-defined]
                 words, newstyle=True
@@ -133,13 +199,17 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     links_until = letter.links.expires_at if letter.links else None
     business, name = letter.business, formats.plain_name(letter.business.name)
     url = button_url(letter.link, letter.kind) if letter.link else ""
+    note = formats.plain_text(letter.note, 2000) if letter.note else ""
+    last_tried = days.full(letter.last_tried) if letter.last_tried else None
+    next_attempt = days.full(letter.next_attempt) if letter.next_attempt else None
+    phone = formats.plain_name(business.phone) if business.phone else ""
+    website = web_address(business.website) or ""
     return {
         "kind": letter.kind.value,
         "to_business": letter.kind in TO_BUSINESS,
         "lang": str(locale).replace("_", "-"),
         "direction": locale.text_direction,
         "amount": amount_of(letter, locale),
-        "facts": [fact for _name, fact in facts(letter, locale, words)],
         "missing": letter.decline is Decline.NO_PAYMENT_METHOD,
         "why": wording.why_declined(letter.decline, letter.method, _),
         "next_step": wording.what_next(
@@ -158,18 +228,19 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "several": len(letter.lines) > 1,
         "mails": letter.mails,
         "gone": letter.endpoint_gone,
-        "last_tried": days.full(letter.last_tried) if letter.last_tried else None,
-        "on_last_tried": days.on_full(letter.last_tried) if letter.last_tried else None,
-        "next_attempt": days.full(letter.next_attempt) if letter.next_attempt else None,
-        "on_next_attempt": days.on_full(letter.next_attempt) if letter.next_attempt else None,
+        "last_tried": last_tried,
+        "on_last_tried": days.on(last_tried) if last_tried else None,
+        "next_attempt": next_attempt,
+        "on_next_attempt": days.on(next_attempt) if next_attempt else None,
         "ended_unpaid": letter.ended_unpaid,
         "ends_on": days.full(letter.ends_at) if letter.ends_at else None,
         "ends_on_date": days.date(letter.ends_at) if letter.ends_at else None,
         "on_ends_on_date": days.on_date(letter.ends_at) if letter.ends_at else None,
         "ended": letter.ended,
         "links_until": days.full(links_until) if links_until else None,
-        "note": formats.plain_text(letter.note, 2000) if letter.note else "",
-        "opens": urlsplit(url).netloc,
+        "note": note,
+        "quoted_note": formats.quoted(note),
+        "opens": host(host_of(url)) if url else "",
         "platform": formats.plain_name(letter.platform) if letter.platform else "",
         "has_payments": letter.has_payments,
         "next_day": days.full(coming) if coming else None,
@@ -178,14 +249,14 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         if letter.kind in DUNNING
         else "",
         "url": url,
-        "buttons": _buttons(letter, url, _),
         "business_plain": name,
         "initial": formats.initial(name),
         "reply_to": business.email,
-        "phone": formats.plain_name(business.phone) if business.phone else None,
-        "website": web_address(business.website),
+        "phone": phone,
+        "dialled": phone.replace(" ", ""),
+        "website": website,
+        "site": website.replace("https://", "").replace("http://", ""),
         "logo_url": web_address(business.logo_url),
-        "colors": palette(business.color),
     }
 
 
