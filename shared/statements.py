@@ -269,12 +269,12 @@ def among_objects(account: Column, id: Column, wanted: Iterable[StripeId]) -> Co
 def among_named(
     account: Column, id: Column, accounts: int, name: str = "object"
 ) -> ColumnElement[bool]:
-    """`among_objects` for a statement that is made once and kept, not built and keyed anew: of so many accounts, its
-    parameters are those of `named_objects`."""
+    """`among_objects` for a statement that is made once and kept, not built and keyed anew, nor
+    spelled anew for each number of ids: of so many accounts, its parameters are those of `named_objects`."""
     terms = (
         and_(
             account == bindparam(f"{name}_account_{number}"),
-            id.in_(bindparam(f"{name}_ids_{number}", expanding=True)),
+            is_among(id, f"{name}_ids_{number}"),
         )
         for number in range(accounts)
     )
@@ -298,7 +298,7 @@ def among_named_customers(
         and_(
             account == bindparam(f"merchant_account_{number}"),
             on_behalf_of == bindparam(f"merchant_behalf_{number}"),
-            id.in_(bindparam(f"merchant_ids_{number}", expanding=True)),
+            is_among(id, f"merchant_ids_{number}"),
         )
         for number in range(merchants)
     )

@@ -25,7 +25,7 @@ from services.billing.domain.accounts import AccountState, Directory, Way
 from services.billing.models import InboxEvent, StripeAccount, inbox_account_is
 from services.billing.stripe_events.translation import Status
 from shared.contracts.accounts import OWN, Account, StripeId, by_account
-from shared.statements import table_of
+from shared.statements import is_among, table_of
 
 MOST_WAITING: Final = 100
 """Accounts looked at for one that is served."""
@@ -161,7 +161,7 @@ def _payloads(own: bool, types: tuple[str, ...] | None) -> Select[Any]:
     translated = inbox.c.status == Status.TRANSLATED.value
     return select(inbox.c.payload).where(
         or_(named, inbox.c.account.is_(None)) if own else named,  # as `inbox_account_is`
-        inbox.c.object_id.in_(bindparam("ids", expanding=True)),
+        is_among(inbox.c.object_id, "ids"),
         inbox.c.payload != "",
         translated if types is None else inbox.c.type.in_(types),
     )

@@ -14,14 +14,14 @@ from services.billing.domain.paying import Invoice, Payment, PayOutcome, pay_key
 from services.billing.models import PaymentMethodChange, PaymentTry, Recovery, RecoveryRun
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.billing import RecoveryAttempt
-from shared.statements import insert_new, is_object, table_of
+from shared.statements import insert_new, is_among, is_object, table_of
 
 _TABLE: Final = table_of(PaymentTry)
 _TRIES: Final = (
     select(_TABLE.c.invoice_id, _TABLE.c.outcome, _TABLE.c.at)
     .where(
         _TABLE.c.account == bindparam("account"),
-        _TABLE.c.invoice_id.in_(bindparam("invoice_ids", expanding=True)),
+        is_among(_TABLE.c.invoice_id, "invoice_ids"),
     )
     .order_by(_TABLE.c.started_at, _TABLE.c.number)
 )

@@ -39,7 +39,8 @@ from shared.contracts.accounts import (
     stripe_customer,
     stripe_id,
 )
-from shared.statements import table_of
+from shared.postgresql import WITH_NEXT
+from shared.statements import is_among, table_of
 
 MOST_OF_OTHERS: Final = 1000
 """Among so many that are due longest of accounts without their share turns are given. An account that has more than these gets its share by
@@ -263,7 +264,7 @@ _DUE: Final = _ALL_DUE.where(~_IS_WELCOME)
 _WELCOMES_DUE: Final = _ALL_DUE.where(_IS_WELCOME)
 _OLDEST_OF_OTHERS: Final = (
     select(_TABLE.c.notification_id, _TABLE.c.account, _TABLE.c.due_at)
-    .where(*_IS_DUE, ~_IS_WELCOME, _TABLE.c.account.not_in(bindparam("accounts", expanding=True)))
+    .where(*_IS_DUE, ~_IS_WELCOME, ~is_among(_TABLE.c.account, "accounts"))
     .order_by(*_OLDEST)
     .limit(MOST_OF_OTHERS)
     .subquery()
@@ -284,7 +285,7 @@ _DUE_OF_OTHERS: Final = _DUE.where(
 )
 _TAKING: Final = (
     update(_TABLE)
-    .where(_TABLE.c.notification_id.in_(bindparam("ids", expanding=True)))
+    .where(is_among(_TABLE.c.notification_id, "ids"))
     .values(
         status=Status.SENDING.value,
         lease_token=bindparam("token"),
@@ -337,6 +338,7 @@ def _take(
             "token": lease.token,
             "until": lease.until,
         },
+        execution_options=WITH_NEXT,
     )
     invoices = [stripe_id(row.account, row.invoice_id) for row in rows]
     incidents = read_incidents(session, [one for one in invoices if one is not None])

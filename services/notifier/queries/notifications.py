@@ -11,7 +11,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.kinds import DUNNING, Kind
@@ -24,6 +24,7 @@ from shared.statements import (
     among_named,
     among_objects,
     insert_new_rows,
+    is_among,
     is_object,
     named_objects,
     table_of,
@@ -69,9 +70,7 @@ class NewNotification:
 
 
 _TABLE: Final = table_of(Notification)
-_ATTEMPTS: Final = select(_TABLE.c.attempt_key).where(
-    _TABLE.c.attempt_key.in_(bindparam("keys", expanding=True))
-)
+_ATTEMPTS: Final = select(_TABLE.c.attempt_key).where(is_among(_TABLE.c.attempt_key, "keys"))
 
 
 def add_notification(session: Session, new: NewNotification) -> bool:
@@ -303,7 +302,7 @@ _WRITTEN: Final = ("notification_id", *_KNOWN[len(_KEPT) :])
 _written: Final = attrgetter(*_WRITTEN)
 _LOCKING: Final = (
     select(*(_TABLE.c[name] for name in _KNOWN))
-    .where(_TABLE.c.notification_id.in_(bindparam("ids", expanding=True)))
+    .where(is_among(_TABLE.c.notification_id, "ids"))
     .order_by(_TABLE.c.notification_id)
     .with_for_update()
 )

@@ -7,14 +7,14 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.addresses import AddressHash, AddressHasher
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.models import DeletedCustomer, SuppressedAddress
 from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_named, insert_new, named_objects, table_of
+from shared.statements import among_named, insert_new, is_among, named_objects, table_of
 
 _DELETED: Final = table_of(DeletedCustomer)
 _SUPPRESSED: Final = table_of(SuppressedAddress)
@@ -22,8 +22,8 @@ _SUPPRESSED_AMONG: Final = select(
     _SUPPRESSED.c.address_sha256, _SUPPRESSED.c.address_hmac, _SUPPRESSED.c.reason
 ).where(
     or_(
-        _SUPPRESSED.c.address_sha256.in_(bindparam("plain", expanding=True)),
-        _SUPPRESSED.c.address_hmac.in_(bindparam("keyed", expanding=True)),
+        is_among(_SUPPRESSED.c.address_sha256, "plain"),
+        is_among(_SUPPRESSED.c.address_hmac, "keyed"),
     )
 )
 
