@@ -3,7 +3,8 @@
 A call puts its item in a queue and waits. Green threads, at most `workers` of them, take what is pending, do it in
 one go and hand out the results; they live only while there is work. So a call that is alone waits for nobody, and
 under load the batches grow by themselves: while one statement is under way, the next one's items gather. No timer
-ever holds an item back, but where a batcher `gathers`, and then no longer than that behind a batch that is under way.
+ever holds an item back, but where a batcher `gathers`, and then no longer than that behind a batch that is under way; or where it `rests`,
+and then no longer than that after a batch of several, since more come then.
 
 The rules that callers may rely on:
 
@@ -152,6 +153,7 @@ class Batcher(Generic[Item, Result]):
         most: int = MOST,
         waiting: int = WAITING,
         gathers: float = 0.0,
+        rests: float = 0.0,
         fails_all: tuple[type[Exception], ...] = (),
         apart: Callable[[Item], Hashable] | None = None,
         span: bool = True,
@@ -161,13 +163,15 @@ class Batcher(Generic[Item, Result]):
 
         `name` is the label of the metric `batch_size`. `gathers`: for how many seconds items gather while one worker has a batch,
         before a second one takes them. Two at a time halve the batches, which costs more than it gives where a batch is done
-        soon; and one that is not done soon should hold up nobody. Raises ValueError for a bound below one.
+        soon; and one that is not done soon should hold up nobody. `rests`: for how many seconds a batch gathers before it begins, if the one
+        before it had several: for work that nobody waits for, whose items come one soon after the other. Raises ValueError for a bound below one.
         """
         if min(workers, most, waiting) < 1:
             raise ValueError("workers, most and waiting are at least 1")
         self._name, self._work = name, work
         self._workers, self._most, self._waiting = workers, most, waiting
         self._gathers, self._is_planned = gathers, False
+        self._rests, self._had_several = rests, False
         self._fails_all = fails_all
         self._apart = apart
         self._has_span = span
@@ -210,6 +214,9 @@ class Batcher(Generic[Item, Result]):
 
     def _begin(self) -> None:
         self._busy += 1
+        if self._rests and self._had_several:
+            eventlet.spawn_after(self._rests, self._run)
+            return
         # It runs after every green thread that is ready now, so calls of the same moment already share.
         eventlet.spawn_n(self._run)
 
@@ -236,6 +243,7 @@ class Batcher(Generic[Item, Result]):
             while self._pending and (taken := self._take()) is not None:
                 group, calls = taken
                 self._observe(len(calls))
+                self._had_several = len(calls) > 1
                 with (
                     self._counted(group),
                     tracing.batch(self._name, calls) if self._has_span else tracing.NOTHING,
@@ -305,11 +313,12 @@ class Batched(DependencyProvider):
         *,
         workers: int = WORKERS,
         gathers: float = 0.0,
+        rests: float = 0.0,
     ) -> None:
-        """One worker makes the largest batches, and suits work that nobody waits for at a screen. `gathers`: see `Batcher`."""
+        """One worker makes the largest batches, and suits work that nobody waits for at a screen. `gathers`, `rests`: see `Batcher`."""
         self.label = name
         self.work = work
-        self.bounds: Any = {"workers": workers, "gathers": gathers}
+        self.bounds: Any = {"workers": workers, "gathers": gathers, "rests": rests}
 
     def start(self) -> None:
         database = next(each for each in self.container.dependencies if isinstance(each, Database))
@@ -328,6 +337,7 @@ def batch_transactions(
     *,
     workers: int = WORKERS,
     gathers: float = 0.0,
+    rests: float = 0.0,
 ) -> Batcher[Item, Result]:
     """A batcher that does each batch in one transaction."""
 
@@ -336,5 +346,10 @@ def batch_transactions(
             return work(session, items)
 
     return Batcher(
-        name, in_transaction, workers=workers, gathers=gathers, fails_all=(DatabaseUnavailable,)
+        name,
+        in_transaction,
+        workers=workers,
+        gathers=gathers,
+        rests=rests,
+        fails_all=(DatabaseUnavailable,),
     )

@@ -403,3 +403,17 @@ def test_what_gathers_is_done_together_and_held_up_for_a_moment_alone() -> None:
     assert ends(threads) == [2 * item for item in range(8)]
     assert (work.batches[2:], work.most_at_once) == ([[6, 7]], 2)
     assert ends(start(batcher, range(8, 9))) == [16]
+
+
+def test_after_a_batch_of_several_the_next_one_gathers_for_a_moment() -> None:
+    """More come then, one soon after the other, and share a batch. What comes after one alone waits for nobody."""
+    work = Doubler()
+    batcher = Batcher("test", work, workers=1, rests=0.1)
+    assert batcher(1) == 2
+    assert ends(start(batcher, range(2, 4))) == [4, 6]
+    threads = start(batcher, range(4, 5))
+    eventlet.sleep(0.01)
+    assert work.batches == [[1], [2, 3]]
+    threads += start(batcher, range(5, 7))
+    assert ends(threads) == [8, 10, 12]
+    assert work.batches == [[1], [2, 3], [4, 5, 6]]
