@@ -13,7 +13,7 @@ from sandbox.stripe_api.directory import CHOICES, client_id
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.places import ACCOUNT, Place
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, decode, encode
 from sandbox.stripe_api.world import World
 from shared.l10n.palette import COLOR
@@ -188,10 +188,9 @@ def change_platform(world: World, ids: dict[str, str], params: Params) -> Object
     return read_platform(world, ids, {})
 
 
-@route("POST", "/sandbox/subscriptions/{subscription}/application")
-def change_maker(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("subscription", "POST", "/sandbox/subscriptions/{subscription}/application")
+def change_maker(world: World, subscription: Object, params: Params) -> Object:
     """Say who made a subscription: an `application` (`ca_…`), or null for the account itself."""
-    subscription = world.get("subscription", ids["subscription"])
     subscription["application"] = params.get("application")
     world.save(subscription)
     return subscription

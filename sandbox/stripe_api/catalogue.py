@@ -12,7 +12,7 @@ from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.reading import PATHS
 from sandbox.stripe_api.rendering import deleted
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
 
@@ -68,20 +68,18 @@ def _active(obj: Object, params: Params) -> bool:
     return "active" not in params or obj["active"] == params["active"]
 
 
-@route("POST", "/v1/products/{product}")
-def update_product(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("product", "POST", "/v1/products/{product}")
+def update_product(world: World, product: Object, params: Params) -> Object:
     """Change what is given."""
-    product = world.get("product", ids["product"])
     with world.edit(product, "product.updated"):
         take(product, params, *(product.keys() - {"metadata"}))
         product["updated"] = world.now()
     return product
 
 
-@route("DELETE", "/v1/products/{product}")
-def delete_product(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("product", "DELETE", "/v1/products/{product}")
+def delete_product(world: World, product: Object, params: Params) -> Object:
     """Only a product without prices can go."""
-    product = world.get("product", ids["product"])
     if world.store.count("price", "product", product["id"]):
         raise StripeError(
             "This product cannot be deleted because it has one or more user-created prices."
@@ -182,10 +180,9 @@ def _price_matches(price: Object, params: Params) -> bool:
     )
 
 
-@route("POST", "/v1/prices/{price}")
-def update_price(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("price", "POST", "/v1/prices/{price}")
+def update_price(world: World, price: Object, params: Params) -> Object:
     """Name, metadata, lookup key, whether it is active. The amount never changes."""
-    price = world.get("price", ids["price"])
     with world.edit(price, "price.updated"):
         take(price, params, "active", "nickname", "lookup_key", "tax_behavior")
     return price

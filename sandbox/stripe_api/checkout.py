@@ -17,7 +17,7 @@ from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.rendering import as_list, public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given, nulls
 from sandbox.stripe_api.world import RUN, World
 
@@ -127,10 +127,9 @@ def _lines_of(world: World, id: str) -> Object:
     return as_list(session["_lines"], f"/v1/checkout/sessions/{id}/line_items")
 
 
-@route("POST", "/v1/checkout/sessions/{session}/expire")
-def expire(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of(KIND, "POST", "/v1/checkout/sessions/{session}/expire")
+def expire(world: World, session: Object, params: Params) -> Object:
     """Close an open session."""
-    session = world.get(KIND, ids["session"])
     if session["status"] != "open":
         raise StripeError(
             f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status '
@@ -255,21 +254,20 @@ def _set_up(world: World, session: Object, customer: Object | None, method: Obje
 # The hosted page's own calls, which Stripe's CLI makes in the customer's place (`checkout.session.completed`).
 
 
-@route("GET", "/v1/payment_pages/{session}", fields={})
-def payment_page(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of(KIND, "GET", "/v1/payment_pages/{session}", fields={})
+def payment_page(world: World, session: Object, params: Params) -> Object:
     """What the hosted page loads."""
-    session = world.get(KIND, ids["session"])
     return {"id": session["id"], "object": "payment_page", "session_id": session["id"]}
 
 
-@route(
+@route_of(
+    KIND,
     "POST",
     "/v1/payment_pages/{session}/confirm",
     fields={"payment_method": "string", "expected_amount": "integer"},
 )
-def confirm_payment_page(world: World, ids: dict[str, str], params: Params) -> Object:
+def confirm_payment_page(world: World, session: Object, params: Params) -> Object:
     """What the hosted page's button sends."""
-    session = world.get(KIND, ids["session"])
     if not params.get("payment_method"):
         raise parameter_missing("payment_method")
     expected = params.get("expected_amount", session["amount_total"])

@@ -18,7 +18,7 @@ from sandbox.stripe_api.declines import card_decline
 from sandbox.stripe_api.delivery import Weather
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.invoice_objects import intent_of
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
@@ -112,36 +112,32 @@ def _weather(weather: Weather) -> Object:
     return {name: getattr(weather, name) for name in Weather.__dataclass_fields__}
 
 
-@route("POST", "/sandbox/events/{event}/resend")
-def resend(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("event", "POST", "/sandbox/events/{event}/resend")
+def resend(world: World, event: Object, params: Params) -> Object:
     """Deliver an event again to every endpoint that heard of it (or to all, if none did)."""
-    event = world.get("event", ids["event"])
     endpoints = list(event["_deliveries"]) or [
         endpoint["id"] for endpoint in world.store.oldest("webhook_endpoint")
     ]
     return {"event": event["id"], "endpoints": world.delivery.resend(world.store, event, endpoints)}
 
 
-@route("POST", "/sandbox/payment_intents/{intent}/authenticate")
-def authenticate(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("payment_intent", "POST", "/sandbox/payment_intents/{intent}/authenticate")
+def authenticate(world: World, intent: Object, params: Params) -> Object:
     """The customer confirms at the bank (`{"succeed": false}`: refuses)."""
-    intent = world.get("payment_intent", ids["intent"])
     collection.authenticate(world, intent, agreed=params.get("succeed", True) is not False)
     return intent
 
 
-@route("POST", "/sandbox/setup_intents/{intent}/authenticate")
-def authenticate_setup(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("setup_intent", "POST", "/sandbox/setup_intents/{intent}/authenticate")
+def authenticate_setup(world: World, intent: Object, params: Params) -> Object:
     """The same for a card that is being saved."""
-    intent = world.get("setup_intent", ids["intent"])
     setup_intents.authenticate(world, intent, agreed=params.get("succeed", True) is not False)
     return intent
 
 
-@route("POST", "/sandbox/invoices/{invoice}/authenticate")
-def authenticate_invoice(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "POST", "/sandbox/invoices/{invoice}/authenticate")
+def authenticate_invoice(world: World, invoice: Object, params: Params) -> Object:
     """The customer confirms the payment of an invoice."""
-    invoice = world.get("invoice", ids["invoice"])
     intent = intent_of(world, invoice)
     if intent is None:
         raise StripeError("This invoice asks for no payment.")
@@ -149,10 +145,9 @@ def authenticate_invoice(world: World, ids: dict[str, str], params: Params) -> O
     return invoice
 
 
-@route("POST", "/sandbox/invoices/{invoice}/reschedule")
-def reschedule(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "POST", "/sandbox/invoices/{invoice}/reschedule")
+def reschedule(world: World, invoice: Object, params: Params) -> Object:
     """Stripe changes its mind about the next try: to the time `next_payment_attempt`, or to none (null)."""
-    invoice = world.get("invoice", ids["invoice"])
     at = params.get("next_payment_attempt")
     if not dunning.collected_by_stripe(invoice) or (at is not None and type(at) is not int):
         raise StripeError("Only an open invoice that Stripe collects has a next try.")
@@ -161,10 +156,9 @@ def reschedule(world: World, ids: dict[str, str], params: Params) -> Object:
     return invoice
 
 
-@route("POST", "/sandbox/payment_methods/{method}/automatically_update")
-def automatically_update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("payment_method", "POST", "/sandbox/payment_methods/{method}/automatically_update")
+def automatically_update(world: World, method: Object, params: Params) -> Object:
     """The bank has sent a new card and the network tells Stripe its expiry (default: four years from now)."""
-    method = world.get("payment_method", ids["method"])
     card: dict[str, Any] = method["card"]
     before = {"card": {"exp_month": card["exp_month"], "exp_year": card["exp_year"]}}
     source = sources.shown(method)
@@ -178,8 +172,7 @@ def automatically_update(world: World, ids: dict[str, str], params: Params) -> O
     return payment_methods.shown(method) or {}
 
 
-@route("POST", "/sandbox/checkout/{session}/complete")
-def complete_checkout(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("checkout.session", "POST", "/sandbox/checkout/{session}/complete")
+def complete_checkout(world: World, session: Object, params: Params) -> Object:
     """The customer pays at the hosted checkout, with `payment_method` (default `pm_card_visa`)."""
-    session = world.get("checkout.session", ids["session"])
     return complete(world, session, params.get("payment_method", "pm_card_visa"), params)

@@ -12,7 +12,7 @@ from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import as_list
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given, nulls
 from sandbox.stripe_api.world import World
 
@@ -211,19 +211,17 @@ def list_lines(world: World, ids: dict[str, str], params: Params) -> Object:
     return found
 
 
-@route("POST", "/v1/credit_notes/{note}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of(KIND, "POST", "/v1/credit_notes/{note}")
+def update(world: World, note: Object, params: Params) -> Object:
     """Only memo and metadata change."""
-    note = world.get(KIND, ids["note"])
     with world.edit(note, "credit_note.updated"):
         take(note, params, "memo")
     return note
 
 
-@route("POST", "/v1/credit_notes/{note}/void")
-def void(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of(KIND, "POST", "/v1/credit_notes/{note}/void")
+def void(world: World, note: Object, params: Params) -> Object:
     """Only while the invoice is open: then all that was forgiven is owed again."""
-    note = world.get(KIND, ids["note"])
     invoice = world.get("invoice", note["invoice"])
     if note["status"] != "issued" or invoice["status"] != "open":
         raise StripeError(

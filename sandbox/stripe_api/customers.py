@@ -10,7 +10,7 @@ from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import as_list, deleted, public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, nulls
 from sandbox.stripe_api.world import World
 
@@ -118,17 +118,15 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     return page(world, key, params, lambda c: not c.get("deleted"), url="/v1/customers")
 
 
-@route("GET", "/v1/customers/{customer}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("customer", "GET", "/v1/customers/{customer}")
+def retrieve(world: World, customer: Object, params: Params) -> Object:
     """One; a deleted one as `{id, object, deleted}`."""
-    customer = world.get("customer", ids["customer"])
     return deleted(customer) if customer.get("deleted") else customer
 
 
-@route("POST", "/v1/customers/{customer}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("customer", "POST", "/v1/customers/{customer}")
+def update(world: World, customer: Object, params: Params) -> Object:
     """Change what is given."""
-    customer = world.get("customer", ids["customer"])
     if customer.get("deleted"):
         raise missing("customer", customer["id"])
     source = None

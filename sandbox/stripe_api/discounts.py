@@ -12,7 +12,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.platform_rules import must_have_made
 from sandbox.stripe_api.rendering import public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given, nulls
 from sandbox.stripe_api.world import BESIDE, World
 
@@ -191,10 +191,9 @@ def remove_from_customer(world: World, ids: dict[str, str], params: Params) -> O
     return remove(world, customer["discount"]["id"], customer)
 
 
-@route("DELETE", "/v1/subscriptions/{subscription}/discount")
-def remove_from_subscription(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("subscription", "DELETE", "/v1/subscriptions/{subscription}/discount")
+def remove_from_subscription(world: World, subscription: Object, params: Params) -> Object:
     """The last discount that was given goes."""
-    subscription = world.get("subscription", ids["subscription"])
     must_have_made(world, subscription)
     if not subscription["discounts"]:
         raise StripeError(

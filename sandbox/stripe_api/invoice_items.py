@@ -11,7 +11,7 @@ from sandbox.stripe_api.invoice_objects import new_line, retotal
 from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import deleted
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
@@ -127,10 +127,9 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     return page(world, key, params, wanted, url="/v1/invoiceitems")
 
 
-@route("POST", "/v1/invoiceitems/{item}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoiceitem", "POST", "/v1/invoiceitems/{item}")
+def update(world: World, item: Object, params: Params) -> Object:
     """Amount, description and metadata, until the invoice is final."""
-    item = world.get("invoiceitem", ids["item"])
     _must_wait(world, item)
     with world.edit(item):
         take(item, params, "amount", "description")
@@ -138,10 +137,9 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     return item
 
 
-@route("DELETE", "/v1/invoiceitems/{item}")
-def delete(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoiceitem", "DELETE", "/v1/invoiceitems/{item}")
+def delete(world: World, item: Object, params: Params) -> Object:
     """Remove, also from the draft it stands on."""
-    item = world.get("invoiceitem", ids["item"])
     invoice = _must_wait(world, item)
     if invoice is not None:
         with world.edit(invoice, "invoice.updated"):

@@ -21,7 +21,7 @@ from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.method_choice import chosen_defaults
 from sandbox.stripe_api.platform_rules import may_pay, on_behalf_of
 from sandbox.stripe_api.rendering import as_list, deleted, public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
@@ -109,17 +109,16 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     return page(world, key, params, wanted, url="/v1/invoices")
 
 
-@route("GET", "/v1/invoices/{invoice}/lines")
-def lines(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "GET", "/v1/invoices/{invoice}/lines")
+def lines(world: World, invoice: Object, params: Params) -> Object:
     """All lines of one, on one page."""
-    found: Object = world.get("invoice", ids["invoice"])["lines"]
+    found: Object = invoice["lines"]
     return found
 
 
-@route("POST", "/v1/invoices/{invoice}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "POST", "/v1/invoices/{invoice}")
+def update(world: World, invoice: Object, params: Params) -> Object:
     """Change what is given; an invoice that is paid or void keeps all but its metadata."""
-    invoice = world.get("invoice", ids["invoice"])
     closed = invoice["status"] in ("paid", "void")
     if closed and set(params) - {"metadata"}:
         raise _is_final()
@@ -139,10 +138,9 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     return invoice
 
 
-@route("DELETE", "/v1/invoices/{invoice}")
-def delete(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "DELETE", "/v1/invoices/{invoice}")
+def delete(world: World, invoice: Object, params: Params) -> Object:
     """Only a draft can go; its items wait again."""
-    invoice = world.get("invoice", ids["invoice"])
     if invoice["status"] != "draft" or subscription_of(invoice):
         raise StripeError(
             "You can only delete draft invoices. To cancel a finalized invoice, void it.",
@@ -156,10 +154,9 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
     return deleted(invoice)
 
 
-@route("POST", "/v1/invoices/{invoice}/add_lines")
-def add_lines(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "POST", "/v1/invoices/{invoice}/add_lines")
+def add_lines(world: World, invoice: Object, params: Params) -> Object:
     """Put lines on a draft: amounts with a description, or waiting invoice items."""
-    invoice = world.get("invoice", ids["invoice"])
     if invoice["status"] != "draft":
         raise _is_final()
     with world.edit(invoice, "invoice.updated"):
@@ -187,20 +184,18 @@ def _is_final() -> StripeError:
     )
 
 
-@route("POST", "/v1/invoices/{invoice}/finalize")
-def finalize(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "POST", "/v1/invoices/{invoice}/finalize")
+def finalize(world: World, invoice: Object, params: Params) -> Object:
     """From draft to open. With `auto_advance` the charge follows within the hour."""
-    invoice = world.get("invoice", ids["invoice"])
     if "auto_advance" in params:
         invoice["auto_advance"] = params["auto_advance"]
     collection.finalize(world, invoice)
     return invoice
 
 
-@route("POST", "/v1/invoices/{invoice}/pay")
-def pay(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "POST", "/v1/invoices/{invoice}/pay")
+def pay(world: World, invoice: Object, params: Params) -> Object:
     """Collect now, with the payment method given or the one Stripe would choose."""
-    invoice = world.get("invoice", ids["invoice"])
     may_pay(world, world.store.get(subscription_of(invoice) or ""))
     method = None
     if invoice["status"] != "paid":
@@ -220,30 +215,28 @@ def pay(world: World, ids: dict[str, str], params: Params) -> Object:
     return invoice
 
 
-@route("POST", "/v1/invoices/{invoice}/send")
-def send(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "POST", "/v1/invoices/{invoice}/send")
+def send(world: World, invoice: Object, params: Params) -> Object:
     """Mail it by hand (the sandbox mails nothing; the event says that it was sent)."""
-    invoice = world.get("invoice", ids["invoice"])
     if invoice["status"] == "draft":
         collection.finalize(world, invoice)
     world.emit("invoice.sent", invoice)
     return invoice
 
 
-@route("POST", "/v1/invoices/{invoice}/void")
-def void(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "POST", "/v1/invoices/{invoice}/void")
+def void(world: World, invoice: Object, params: Params) -> Object:
     """Nothing is owed any more."""
-    return _close(world, ids["invoice"], "void")
+    return _close(world, invoice, "void")
 
 
-@route("POST", "/v1/invoices/{invoice}/mark_uncollectible")
-def mark_uncollectible(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("invoice", "POST", "/v1/invoices/{invoice}/mark_uncollectible")
+def mark_uncollectible(world: World, invoice: Object, params: Params) -> Object:
     """A bad debt: not asked for any more, but it can still be paid."""
-    return _close(world, ids["invoice"], "uncollectible")
+    return _close(world, invoice, "uncollectible")
 
 
-def _close(world: World, id: str, status: str) -> Object:
-    invoice = world.get("invoice", id)
+def _close(world: World, invoice: Object, status: str) -> Object:
     closable = ("open", "uncollectible") if status == "void" else ("open",)
     if invoice["status"] not in closable:
         raise StripeError(

@@ -8,7 +8,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.rendering import public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
@@ -82,10 +82,9 @@ def _confirm(world: World, intent: Object, method: Object | None, off_session: b
         raise payments.declined(world, intent, result)
 
 
-@route("POST", "/v1/payment_intents/{intent}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("payment_intent", "POST", "/v1/payment_intents/{intent}")
+def update(world: World, intent: Object, params: Params) -> Object:
     """Change what is given, before it has succeeded."""
-    intent = world.get("payment_intent", ids["intent"])
     method = None
     if params.get("payment_method"):
         method = payment_methods.resolve(world, params["payment_method"], "payment_method")
@@ -98,20 +97,18 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     return intent
 
 
-@route("POST", "/v1/payment_intents/{intent}/confirm")
-def confirm(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("payment_intent", "POST", "/v1/payment_intents/{intent}/confirm")
+def confirm(world: World, intent: Object, params: Params) -> Object:
     """Try to take the money, from `payment_method` or the one it has."""
-    intent = world.get("payment_intent", ids["intent"])
     id = params.get("payment_method") or intent["payment_method"]
     method = payment_methods.resolve(world, id, "payment_method") if id else None
     _confirm(world, intent, method, params.get("off_session") not in (None, False, "false"))
     return intent
 
 
-@route("POST", "/v1/payment_intents/{intent}/capture")
-def capture(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("payment_intent", "POST", "/v1/payment_intents/{intent}/capture")
+def capture(world: World, intent: Object, params: Params) -> Object:
     """Take what was authorized with `capture_method=manual`."""
-    intent = world.get("payment_intent", ids["intent"])
     if intent["status"] != "requires_capture":
         raise StripeError(
             f"This PaymentIntent could not be captured because it has a status of {intent['status']}.",
@@ -129,10 +126,9 @@ def capture(world: World, ids: dict[str, str], params: Params) -> Object:
     return intent
 
 
-@route("POST", "/v1/payment_intents/{intent}/cancel")
-def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("payment_intent", "POST", "/v1/payment_intents/{intent}/cancel")
+def cancel(world: World, intent: Object, params: Params) -> Object:
     """Give it up."""
-    intent = world.get("payment_intent", ids["intent"])
     if intent["status"] in ("succeeded", "canceled", "processing"):
         raise StripeError(
             f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}.",

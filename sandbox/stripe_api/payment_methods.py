@@ -12,7 +12,7 @@ from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
 
@@ -159,10 +159,9 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     return page(world, key, params, _of_type(params), url="/v1/payment_methods")
 
 
-@route("GET", "/v1/customers/{customer}/payment_methods")
-def list_of_customer(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("customer", "GET", "/v1/customers/{customer}/payment_methods")
+def list_of_customer(world: World, customer: Object, params: Params) -> Object:
     """What a customer has saved, newest first."""
-    customer = world.get("customer", ids["customer"])
     key = ("payment_method", "customer", customer["id"])
     url = f"/v1/customers/{customer['id']}/payment_methods"
     return page(world, key, params, _of_type(params), url=url)
@@ -198,18 +197,16 @@ def attach_route(world: World, ids: dict[str, str], params: Params) -> Object:
     return method
 
 
-@route("POST", "/v1/payment_methods/{payment_method}/detach")
-def detach_route(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("payment_method", "POST", "/v1/payment_methods/{payment_method}/detach")
+def detach_route(world: World, method: Object, params: Params) -> Object:
     """Take from its customer."""
-    method = world.get("payment_method", ids["payment_method"])
     detach(world, method)
     return method
 
 
-@route("POST", "/v1/payment_methods/{payment_method}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("payment_method", "POST", "/v1/payment_methods/{payment_method}")
+def update(world: World, method: Object, params: Params) -> Object:
     """Billing details, metadata and a card's expiry."""
-    method = world.get("payment_method", ids["payment_method"])
     if method["customer"] is None:
         raise StripeError(
             "You must save this PaymentMethod to a customer before you can update it.",

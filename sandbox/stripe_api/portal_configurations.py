@@ -9,7 +9,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import take
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
 
@@ -103,7 +103,7 @@ def save_default(world: World, ids: dict[str, str], params: Params) -> Object:
     """
     found = _default(world)
     if found is not None:
-        return update_configuration(world, {"configuration": found["id"]}, params)
+        return update_configuration(world, found, params)
     features = _features(params.get("features") or {}, _features(DASHBOARD))
     configuration = _make(world, {**params, "features": features}, is_default=True)
     world.emit("billing_portal.configuration.created", configuration)
@@ -132,10 +132,9 @@ def list_configurations(world: World, ids: dict[str, str], params: Params) -> Ob
     return page(world, (CONFIGURATION,), params, wanted, url=url)
 
 
-@route("POST", "/v1/billing_portal/configurations/{configuration}")
-def update_configuration(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of(CONFIGURATION, "POST", "/v1/billing_portal/configurations/{configuration}")
+def update_configuration(world: World, configuration: Object, params: Params) -> Object:
     """Change what is given; features that are not named stay."""
-    configuration = world.get(CONFIGURATION, ids["configuration"])
     if params.get("active") is False and configuration["is_default"]:
         raise StripeError("You cannot make the default configuration inactive.", param="active")
     with world.edit(configuration, "billing_portal.configuration.updated"):

@@ -7,7 +7,7 @@ from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.rendering import as_list, public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
@@ -69,10 +69,9 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     return refund
 
 
-@route("POST", "/v1/refunds/{refund}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("refund", "POST", "/v1/refunds/{refund}")
+def update(world: World, refund: Object, params: Params) -> Object:
     """Only its metadata changes."""
-    refund = world.get("refund", ids["refund"])
     with world.edit(refund, "refund.updated"):
         take(refund, params)
     world.emit("charge.refund.updated", refund)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from typing import Any
 
 from sandbox.stripe_api import params as parameters
 from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
 Params = dict[str, Any]
-Handler = Callable[[World, dict[str, str], Params], dict[str, Any]]
+Handler = Callable[[World, dict[str, str], Params], Object]
+ObjectHandler = Callable[[World, Object, Params], Object]
 _ID = re.compile(r"\{(\w+)\}")
 
 
@@ -73,6 +76,23 @@ def route(
         )
         # A word in the path goes before an id: `/v1/invoices/create_preview` is not an invoice.
         ROUTES[(method, len(parts))].sort(key=lambda r: [p.startswith("{") for p in r.parts])
+        return handler
+
+    return register
+
+
+def route_of(
+    kind: str, method: str, path: str, **more: Any
+) -> Callable[[ObjectHandler], ObjectHandler]:
+    """`route` for a path that names one object, of this kind: its handler gets the object, and the parameters."""
+
+    def register(handler: ObjectHandler) -> ObjectHandler:
+        @route(method, path, **more)
+        @functools.wraps(handler)
+        def handle(world: World, ids: dict[str, str], params: Params) -> Object:
+            (id,) = ids.values()
+            return handler(world, world.get(kind, id), params)
+
         return handler
 
     return register

@@ -9,7 +9,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.rendering import public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, nulls
 from sandbox.stripe_api.world import World
 
@@ -106,10 +106,9 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     return intent
 
 
-@route("POST", "/v1/setup_intents/{intent}/confirm")
-def confirm(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("setup_intent", "POST", "/v1/setup_intents/{intent}/confirm")
+def confirm(world: World, intent: Object, params: Params) -> Object:
     """Set up `payment_method`, or the one it has."""
-    intent = world.get("setup_intent", ids["intent"])
     id = params.get("payment_method") or intent["payment_method"]
     if not id or intent["status"] in ("succeeded", "canceled"):
         raise StripeError(
@@ -120,10 +119,9 @@ def confirm(world: World, ids: dict[str, str], params: Params) -> Object:
     return intent
 
 
-@route("POST", "/v1/setup_intents/{intent}/cancel")
-def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("setup_intent", "POST", "/v1/setup_intents/{intent}/cancel")
+def cancel(world: World, intent: Object, params: Params) -> Object:
     """Give it up."""
-    intent = world.get("setup_intent", ids["intent"])
     if intent["status"] in ("succeeded", "canceled"):
         raise StripeError(
             f"You cannot cancel this SetupIntent because it has a status of {intent['status']}.",

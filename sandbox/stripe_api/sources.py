@@ -11,7 +11,7 @@ from sandbox.stripe_api import payment_methods, test_methods
 from sandbox.stripe_api.errors import missing
 from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.rendering import as_list, deleted, diff
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
 
@@ -40,10 +40,9 @@ def _saved(world: World, customer_id: str) -> list[Object]:
     return [method for method in methods if method["id"].startswith("card_")]
 
 
-@route("POST", "/v1/customers/{customer}/sources")
-def add(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("customer", "POST", "/v1/customers/{customer}/sources")
+def add(world: World, customer: Object, params: Params) -> Object:
     """Save `source=tok_visa`; the first one is the default."""
-    customer = world.get("customer", ids["customer"])
     method = attach_new(world, customer, str(params.get("source")))
     with world.edit(customer, "customer.updated"):
         if customer["default_source"] is None:

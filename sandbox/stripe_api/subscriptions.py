@@ -20,7 +20,7 @@ from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.method_choice import charged_method, chosen_defaults
 from sandbox.stripe_api.platform_rules import must_have_made, on_behalf_of
 from sandbox.stripe_api.rendering import as_list
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given, nulls
 from sandbox.stripe_api.subscription_invoices import bill
 from sandbox.stripe_api.subscription_items import change_items, new_item
@@ -214,10 +214,9 @@ def _not_over(subscription: Object) -> None:
         raise missing("subscription", subscription["id"])
 
 
-@route("POST", "/v1/subscriptions/{subscription}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("subscription", "POST", "/v1/subscriptions/{subscription}")
+def update(world: World, subscription: Object, params: Params) -> Object:
     """Change what is given. Items change without proration."""
-    subscription = world.get("subscription", ids["subscription"])
     must_have_made(world, subscription)
     if subscription["status"] in ("canceled", "incomplete_expired") and set(params) - {
         "metadata",
@@ -280,10 +279,9 @@ def _plan_end(world: World, subscription: Object, at: int | None) -> None:
     )
 
 
-@route("DELETE", "/v1/subscriptions/{subscription}")
-def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("subscription", "DELETE", "/v1/subscriptions/{subscription}")
+def cancel(world: World, subscription: Object, params: Params) -> Object:
     """End it now."""
-    subscription = world.get("subscription", ids["subscription"])
     _not_over(subscription)
     must_have_made(world, subscription)
     details = params.get("cancellation_details") or {}
@@ -292,10 +290,9 @@ def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
     return subscription
 
 
-@route("POST", "/v1/subscriptions/{subscription}/resume")
-def resume(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of("subscription", "POST", "/v1/subscriptions/{subscription}/resume")
+def resume(world: World, subscription: Object, params: Params) -> Object:
     """Go on after a trial that ended without a payment method."""
-    subscription = world.get("subscription", ids["subscription"])
     must_have_made(world, subscription)
     if subscription["status"] != "paused":
         raise StripeError("Subscription cannot be resumed because it is not paused.")

@@ -7,7 +7,7 @@ from sandbox.stripe_api.clock import line_of
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.rendering import deleted, public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, copy
 from sandbox.stripe_api.world import World
 
@@ -33,10 +33,9 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     return clock
 
 
-@route("POST", "/v1/test_helpers/test_clocks/{clock}/advance")
-def advance(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of(KIND, "POST", "/v1/test_helpers/test_clocks/{clock}/advance")
+def advance(world: World, clock: Object, params: Params) -> Object:
     """Let its time pass. The answer says `advancing`, as Stripe's does; by then everything has happened."""
-    clock = world.get(KIND, ids["clock"])
     until = params["frozen_time"]
     if until <= clock["frozen_time"]:
         raise StripeError(
@@ -56,10 +55,9 @@ def advance(world: World, ids: dict[str, str], params: Params) -> Object:
     return answer
 
 
-@route("DELETE", "/v1/test_helpers/test_clocks/{clock}")
-def delete(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of(KIND, "DELETE", "/v1/test_helpers/test_clocks/{clock}")
+def delete(world: World, clock: Object, params: Params) -> Object:
     """Its customers go with it."""
-    clock = world.get(KIND, ids["clock"])
     for customer in list(world.store.oldest("customer", "test_clock", clock["id"])):
         if not customer.get("deleted"):
             customers.delete(world, {"customer": customer["id"]}, {})

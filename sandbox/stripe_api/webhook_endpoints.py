@@ -8,7 +8,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import deleted, public
-from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
@@ -62,10 +62,9 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     return {**public(endpoint), "secret": endpoint["_secret"]}
 
 
-@route("POST", "/v1/webhook_endpoints/{endpoint}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of(KIND, "POST", "/v1/webhook_endpoints/{endpoint}")
+def update(world: World, endpoint: Object, params: Params) -> Object:
     """URL, events, description, metadata; `disabled` switches it off."""
-    endpoint = world.get(KIND, ids["endpoint"])
     with world.edit(endpoint):
         take(endpoint, params, "url", "enabled_events", "description")
         if "disabled" in params:
@@ -73,10 +72,9 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     return endpoint
 
 
-@route("DELETE", "/v1/webhook_endpoints/{endpoint}")
-def delete(world: World, ids: dict[str, str], params: Params) -> Object:
+@route_of(KIND, "DELETE", "/v1/webhook_endpoints/{endpoint}")
+def delete(world: World, endpoint: Object, params: Params) -> Object:
     """Nothing more is delivered there."""
-    endpoint = world.get(KIND, ids["endpoint"])
     world.remove(endpoint)
     return deleted(endpoint)
 
