@@ -173,13 +173,13 @@ def replay(
     row = _stored(session, event, lock=True)
     row.replays, row.replayed_at = row.replays + 1, now
     if not row.payload:
-        return _replayed(row.id, row.status, row.reason, [])
+        return ReplayedEvent.of(row, event_id=row.id, queued=[])
     parsed = parse_event(row.payload, event.account)
     translation = translate(parsed, directory=directory)
     queued = _take_again(session, parsed, translation, now)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
         row.status, row.reason = translation.status.value, translation.reason
-    return _replayed(row.id, row.status, row.reason, queued)
+    return ReplayedEvent.of(row, event_id=row.id, queued=queued)
 
 
 def _take_again(
@@ -294,10 +294,6 @@ def _stored(session: Session, event: StripeId, *, lock: bool = False) -> models.
         where = f" of account {event.account}" if event.account else ""
         raise UnknownInboxEvent(f"no stored event {event.id}{where}")
     return row
-
-
-def _replayed(event_id: str, status: str, reason: str | None, queued: list[str]) -> ReplayedEvent:
-    return ReplayedEvent(event_id=event_id, status=status, reason=reason, queued=queued)
 
 
 def inbox_events(

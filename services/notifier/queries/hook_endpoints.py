@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.hooks import DeliveryStatus
@@ -31,20 +31,12 @@ def page(
     session: Session, business_id: str | None, limit: int, after: HookEndpoint | None
 ) -> list[HookEndpoint]:
     """Endpoints in the order in which they were made."""
+    oldest = (HookEndpoint.created_at, HookEndpoint.endpoint_id)
     statement = select(HookEndpoint)
     if business_id is not None:
         statement = statement.where(HookEndpoint.business_id == business_id)
     if after is not None:
-        statement = statement.where(
-            or_(
-                HookEndpoint.created_at > after.created_at,
-                and_(
-                    HookEndpoint.created_at == after.created_at,
-                    HookEndpoint.endpoint_id > after.endpoint_id,
-                ),
-            )
-        )
-    oldest = (HookEndpoint.created_at, HookEndpoint.endpoint_id)
+        statement = statement.where(tuple_(*oldest) > (after.created_at, after.endpoint_id))
     return list(session.scalars(statement.order_by(*oldest).limit(limit)))
 
 

@@ -16,6 +16,20 @@ def spans() -> Iterator[Spans]:
         yield ended
 
 
+class Seconds:
+    """A monotonic clock that stands still until it is moved."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds()
+
+
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """A command configures the logging of its whole process: here it is others' too."""

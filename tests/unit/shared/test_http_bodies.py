@@ -8,22 +8,11 @@ import eventlet
 import pytest
 
 from shared.nameko_ext.http_bodies import BodyBudget, Held, NoRoom, Room, TooLarge
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.shared.conftest import Seconds
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def budget(clock: Clock) -> BodyBudget:
+def budget(clock: Seconds) -> BodyBudget:
     return BodyBudget(1600, clock)
 
 
@@ -123,7 +112,7 @@ def test_what_is_announced_takes_nothing(budget: BodyBudget) -> None:
         assert budget.taken == 0
 
 
-def test_who_takes_most_for_longest_gives_way(budget: BodyBudget, clock: Clock) -> None:
+def test_who_takes_most_for_longest_gives_way(budget: BodyBudget, clock: Seconds) -> None:
     """A large body that lingers goes, while it waits for more; small and young ones stay, and the newcomer is let in."""
     small = Body(budget, 10)
     slow = Body(budget, 900)
@@ -138,7 +127,7 @@ def test_who_takes_most_for_longest_gives_way(budget: BodyBudget, clock: Clock) 
         assert body.send(0).outcome.isdigit()
 
 
-def test_room_is_made_for_more_than_one_piece(budget: BodyBudget, clock: Clock) -> None:
+def test_room_is_made_for_more_than_one_piece(budget: BodyBudget, clock: Seconds) -> None:
     """A sixteenth of the budget at least, since looking for it costs the same."""
     crowd = [Body(budget, 10) for _ in range(160)]
     clock.now = 1
@@ -147,7 +136,7 @@ def test_room_is_made_for_more_than_one_piece(budget: BodyBudget, clock: Clock) 
     assert sum(body.outcome == "no room" for body in crowd) == 10
 
 
-def test_the_heaviest_gets_no_more(budget: BodyBudget, clock: Clock) -> None:
+def test_the_heaviest_gets_no_more(budget: BodyBudget, clock: Seconds) -> None:
     """Who holds most for longest and wants still more is refused itself; nobody else loses anything for it."""
     greedy, other = Body(budget, 1000), Body(budget, 500)
     clock.now = 1
@@ -156,7 +145,7 @@ def test_the_heaviest_gets_no_more(budget: BodyBudget, clock: Clock) -> None:
     assert other.send(0).outcome == "500"
 
 
-def test_a_whole_body_is_never_taken_back(budget: BodyBudget, clock: Clock) -> None:
+def test_a_whole_body_is_never_taken_back(budget: BodyBudget, clock: Seconds) -> None:
     """It is worked on: whoever comes has no room until it is answered."""
     worked_on = Body(budget, 1500).send(0)
     clock.now = 9
@@ -167,7 +156,7 @@ def test_a_whole_body_is_never_taken_back(budget: BodyBudget, clock: Clock) -> N
 
 
 def test_one_that_gave_way_and_has_just_ended_is_not_interrupted(
-    budget: BodyBudget, clock: Clock
+    budget: BodyBudget, clock: Seconds
 ) -> None:
     """Its last piece came in the same moment: it hears so by itself, and what it does afterwards is left alone."""
     after = []
@@ -187,7 +176,7 @@ def test_one_that_gave_way_and_has_just_ended_is_not_interrupted(
     assert budget.taken == 0
 
 
-def test_heads_and_answers_share_the_budget(budget: BodyBudget, clock: Clock) -> None:
+def test_heads_and_answers_share_the_budget(budget: BodyBudget, clock: Seconds) -> None:
     """What a connection holds beside bodies counts as they do, with its newest size; the heaviest gives way, whatever it is."""
     ended: list[str] = []
     head = Held(budget, lambda: ended.append("head"))
@@ -207,7 +196,7 @@ def test_heads_and_answers_share_the_budget(budget: BodyBudget, clock: Clock) ->
     assert body.send(0).outcome == "500"
 
 
-def test_who_holds_most_gets_no_more_of_anything(budget: BodyBudget, clock: Clock) -> None:
+def test_who_holds_most_gets_no_more_of_anything(budget: BodyBudget, clock: Seconds) -> None:
     """A head that grows over all others' is refused, and still counts until it is let go."""
     head = Held(budget, lambda: None)
     head.hold(1000)

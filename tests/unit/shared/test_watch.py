@@ -11,26 +11,15 @@ from shared.messaging.watch import (
     SILENCE_SECONDS,
     Watch,
 )
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.shared.conftest import Seconds
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def watch(clock: Clock) -> Watch:
+def watch(clock: Seconds) -> Watch:
     return Watch(clock)
 
 
-def pass_time(clock: Clock, watch: Watch, seconds: float, *, broker: bool) -> list[float]:
+def pass_time(clock: Seconds, watch: Watch, seconds: float, *, broker: bool) -> list[float]:
     """Second by second, with a probe whenever one is wanted; when it was hopeless, in seconds from the beginning."""
     hopeless = []
     for passed in range(1, int(seconds) + 1):
@@ -49,7 +38,7 @@ def test_one_that_never_listened_says_so(watch: Watch) -> None:
 
 
 def test_one_that_listens_has_no_problem_until_the_broker_is_silent(
-    clock: Clock, watch: Watch
+    clock: Seconds, watch: Watch
 ) -> None:
     """What was true at the last answer holds for four seconds, and is told within five."""
     watch.listening()
@@ -73,7 +62,7 @@ def test_what_is_missing_is_told_though_messages_come(watch: Watch) -> None:
     assert watch.problem == ""
 
 
-def test_a_broker_that_is_away_never_ends_anything(clock: Clock, watch: Watch) -> None:
+def test_a_broker_that_is_away_never_ends_anything(clock: Seconds, watch: Watch) -> None:
     """However long, and also when it went while the listener was well."""
     assert pass_time(clock, watch, 10_000, broker=False) == []
     watch.listening()
@@ -82,7 +71,7 @@ def test_a_broker_that_is_away_never_ends_anything(clock: Clock, watch: Watch) -
 
 
 def test_one_that_cannot_get_back_to_a_broker_that_is_there_is_hopeless_in_a_minute(
-    clock: Clock, watch: Watch
+    clock: Seconds, watch: Watch
 ) -> None:
     """Counted from the first fresh connection that worked."""
     watch.listening()
@@ -91,13 +80,13 @@ def test_one_that_cannot_get_back_to_a_broker_that_is_there_is_hopeless_in_a_min
     assert HOPELESS_SECONDS <= first <= HOPELESS_SECONDS + PROBE_SECONDS
 
 
-def test_one_whose_loop_hangs_is_hopeless_too(clock: Clock, watch: Watch) -> None:
+def test_one_whose_loop_hangs_is_hopeless_too(clock: Seconds, watch: Watch) -> None:
     """It says nothing any more, not even that it is lost."""
     watch.listening()
     assert pass_time(clock, watch, 90, broker=True) != []
 
 
-def test_the_minute_begins_anew_when_the_broker_was_away(clock: Clock, watch: Watch) -> None:
+def test_the_minute_begins_anew_when_the_broker_was_away(clock: Seconds, watch: Watch) -> None:
     """It is not the listener's fault then."""
     watch.lost("gone")
     assert pass_time(clock, watch, 50, broker=True) == []
@@ -105,7 +94,7 @@ def test_the_minute_begins_anew_when_the_broker_was_away(clock: Clock, watch: Wa
     assert pass_time(clock, watch, 50, broker=True) == []
 
 
-def test_a_process_that_stood_still_judges_nothing_by_it(clock: Clock, watch: Watch) -> None:
+def test_a_process_that_stood_still_judges_nothing_by_it(clock: Seconds, watch: Watch) -> None:
     """Stopped for an hour right after a good probe: that hour is no evidence."""
     watch.lost("gone")
     pass_time(clock, watch, 2, broker=True)
@@ -113,7 +102,7 @@ def test_a_process_that_stood_still_judges_nothing_by_it(clock: Clock, watch: Wa
     assert pass_time(clock, watch, 30, broker=True) == []
 
 
-def test_listening_again_forgets_it(clock: Clock, watch: Watch) -> None:
+def test_listening_again_forgets_it(clock: Seconds, watch: Watch) -> None:
     """One that healed and is lost again has its whole minute."""
     watch.lost("gone")
     pass_time(clock, watch, 50, broker=True)
@@ -124,7 +113,7 @@ def test_listening_again_forgets_it(clock: Clock, watch: Watch) -> None:
     assert pass_time(clock, watch, 50, broker=True) == []
 
 
-def test_one_that_comes_and_goes_has_not_healed(clock: Clock, watch: Watch) -> None:
+def test_one_that_comes_and_goes_has_not_healed(clock: Seconds, watch: Watch) -> None:
     """Connected for a second and lost again, all the time, is no listener."""
     hopeless = []
     for _ in range(40):
@@ -135,7 +124,9 @@ def test_one_that_comes_and_goes_has_not_healed(clock: Clock, watch: Watch) -> N
     assert hopeless != []
 
 
-def test_waiting_for_what_another_service_declares_is_no_fault(clock: Clock, watch: Watch) -> None:
+def test_waiting_for_what_another_service_declares_is_no_fault(
+    clock: Seconds, watch: Watch
+) -> None:
     """That service may not have been started yet."""
     watch.lost("no exchange", waits=True)
     assert watch.problem == "no exchange"
