@@ -44,9 +44,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, source: object, /, **others: Any) -> Self:
         """An answer with what `source`, a row or a value, has under the names of its fields; `others` says the rest, and wins. Raises
         TypeError where a field without a default is in neither."""
-        named = (name for name in cls.__struct_fields__ if name not in others)
-        found = {name: getattr(source, name, UNSET) for name in named}
-        return cls(**{name: value for name, value in found.items() if value is not UNSET}, **others)
+        for name in cls.__struct_fields__:
+            if name not in others and (value := getattr(source, name, UNSET)) is not UNSET:
+                others[name] = value
+        return cls(**others)
 
 
 class SecretAnswer(Answer, frozen=True, kw_only=True):
