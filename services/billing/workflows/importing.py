@@ -38,6 +38,10 @@ LEASE: Final = dt.timedelta(seconds=30)
 NEXT_CALL: Final = dt.timedelta(seconds=5)
 """How soon after a page whoever imports asks for the next one, beyond what they were told to wait: who does not was stopped, and another
 one goes on."""
+GIVES_WAY: Final = dt.timedelta(minutes=5)
+"""What is read counts as of so long before. Stripe's events have moments of its clock, in whole seconds, and ours may be off by as much
+as is allowed to its webhooks' signatures (`TOLERANCE_SECONDS`): whatever happens after a page was read must count as newer, or it would
+never show. What happened before, and is told later, does no harm: all of it is told."""
 PAGE_SECONDS: Final = 20.0
 PAGE: Final = 100
 MOST_WAITING: Final = 300
@@ -145,7 +149,7 @@ def step(
         return Step(at, NO_BUDGET_WAIT, OUTBOX)
     if budget is not None and not budget.take_share():
         return Step(at, NO_BUDGET_WAIT, LIVE_WORK)
-    what, read_at = Listed(at.what), clock()
+    what, read_at = Listed(at.what), clock() - GIVES_WAY
     try:
         page = lists.page(what, at.cursor)
     except StripeRateLimited as limited:

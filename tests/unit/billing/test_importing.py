@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from services.billing.adapters.stripe.webhook import TOLERANCE_SECONDS
 from services.billing.domain.budget import BURST_SECONDS, SHARE, Budget
 from services.billing.domain.errors import (
     ObjectGone,
@@ -165,6 +166,17 @@ def test_all_of_an_account_is_told_once(database: Transactions, walk: Walk) -> N
     }
     assert done.events == 8 + 5 + 5 + 4
     assert all(one.data.imported for one in said(database) if one.type == "customer.seen")  # type: ignore[attr-defined]
+
+
+def test_what_happens_while_an_import_reads_is_newer_than_what_it_read(
+    database: Transactions, walk: Walk
+) -> None:
+    """Also by a clock that is as far ahead of Stripe's as its webhooks are still taken: a subscription that falls behind in the second after its page was
+    read would else be shown as paid, for good."""
+    walk("holder")
+    ahead = dt.timedelta(seconds=TOLERANCE_SECONDS)
+    assert said(database)
+    assert {one.occurred_at for one in said(database)} == {NOW - ahead}
 
 
 @pytest.mark.parametrize("page", range(7))
