@@ -99,6 +99,10 @@ def go_live(
         unwelcomed = ask(call, notifier.WELCOMES, business_id=business).waiting if drawn else 0
         if not as_json:
             _show_offer(mode, totals, shown)
+            if drawn and not mode.observed:
+                say(
+                    f"{mode.name} is live as it is, and never observed. A line drawn now leaves unsent what happened before and still waits to be mailed."
+                )
             _show_unwelcomed(mode, unwelcomed)
             _show_chosen(chosen, asked=accept_ is not None)
         if not yes and (drawn or chosen.ids):

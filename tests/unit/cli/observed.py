@@ -76,6 +76,8 @@ class ObservingWorld:
         self.owners: dict[str, str] = {}
         """The businesses of customers; else sunrise."""
         self.modes = {"sunrise": "observe"}
+        self.never_observed: set[str] = set()
+        """Businesses that are live without a line."""
         self.installation_observes = False
         self.accepted: list[str] = []
         self.before: set[str] = set()
@@ -134,7 +136,9 @@ class ObservingWorld:
             "business_id": business_id,
             "name": business_id.capitalize(),
             "mode": mode,
-            "live_since": MOMENT if mode == "live" else None,
+            "live_since": MOMENT
+            if mode == "live" and business_id not in self.never_observed
+            else None,
             "observed": mode == "observe" or self.installation_observes,
             "installation_observes": self.installation_observes,
         }
@@ -148,6 +152,7 @@ class ObservingWorld:
 
     def _set_mode(self, business_id: str, mode: str) -> Any:
         self.modes[business_id] = mode
+        self.never_observed.discard(business_id)
         return self._mode(business_id)
 
     def _accept(self, notification_ids: list[str]) -> Any:

@@ -114,6 +114,20 @@ def test_a_business_that_is_live_keeps_its_line(
     assert called(services, "set_mode") == []
 
 
+def test_a_line_for_a_business_that_never_observed_is_told_for_what_it_does(
+    run: Run, world: ObservingWorld, services: FakeServices
+) -> None:
+    """It holds back what waits to be mailed: whoever only wanted to be sure that it is live says no."""
+    world.modes["sunrise"] = "live"
+    world.never_observed = {"sunrise"}
+    asked = run("go-live", "--business", "sunrise", input="n\n")
+    assert "live as it is" in asked.stdout
+    assert "leaves unsent" in asked.stdout
+    assert called(services, "set_mode") == []
+    run("go-live", "--business", "sunrise", "--yes")
+    assert len(called(services, "set_mode")) == 1
+
+
 def test_accepting_sends_exactly_the_preview(
     run: Run, world: ObservingWorld, tmp_path: Path
 ) -> None:
