@@ -22,7 +22,6 @@ def pytest_collection_finish() -> None:
     """What is loaded now stays: looking for garbage among it again and again is a tenth of the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000)
 
 
 @pytest.fixture(scope="session", autouse=True)
