@@ -4,12 +4,12 @@ import html
 import re
 
 import pytest
-from flask import Flask
 
 from sandbox import console, mail
 from sandbox.config import SandboxConfig
 from sandbox.faults import Faults
 from sandbox.stripe_api.api import StripeApi
+from tests.unit.sandbox_mail.conftest import application
 
 LINK = "http://portal.test/me/secret-token"
 
@@ -28,7 +28,7 @@ def faults():
 
 @pytest.fixture
 def client(world, faults):
-    app = Flask("test")
+    app = application()
     app.extensions["faults"] = faults
     app.register_blueprint(console.blueprint(world, mail.Mailbox("http://sandbox.test")))
     return app.test_client()

@@ -1,12 +1,12 @@
 """Stripe's hosted invoice, the bank's confirmation, and receipts."""
 
 import pytest
-from flask import Flask
 
 from sandbox import pages
 from sandbox.config import SandboxConfig
 from sandbox.stripe_api.api import StripeApi
 from sandbox.stripe_api.errors import StripeError
+from tests.unit.sandbox_mail.conftest import application
 
 BASE = "http://sandbox.test"
 CARD = {"number": "4242 4242 4242 4242", "expiry": "12 / 34", "cvc": "123"}
@@ -21,7 +21,7 @@ def world():
 
 @pytest.fixture
 def client(world):
-    app = Flask("test")
+    app = application()
     app.register_blueprint(pages.blueprint(world))
     return app.test_client()
 

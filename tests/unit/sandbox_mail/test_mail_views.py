@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from flask import Flask
 
 from sandbox import mail
+from tests.unit.sandbox_mail.conftest import application
 
 REQUEST = {
     "personalizations": [{"to": [{"email": "ana@example.com", "name": "Ana"}]}],
@@ -29,7 +29,7 @@ def mailbox():
 
 @pytest.fixture
 def client(mailbox):
-    app = Flask("test")
+    app = application()
     app.register_blueprint(mail.blueprint(mailbox))
     return app.test_client()
 

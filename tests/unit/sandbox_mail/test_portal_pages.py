@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from flask import Flask
 
 from sandbox import pages
 from sandbox.config import SandboxConfig
 from sandbox.stripe_api.api import StripeApi
+from tests.unit.sandbox_mail.conftest import application
 
 CARD = {"number": "4242 4242 4242 4242", "expiry": "12 / 34", "cvc": "123"}
 RETURN = "https://portal.test/me/abc"
@@ -35,7 +35,7 @@ def world(clock):
 
 @pytest.fixture
 def client(world):
-    app = Flask("test")
+    app = application()
     app.register_blueprint(pages.blueprint(world))
     return app.test_client()
 
