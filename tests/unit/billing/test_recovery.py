@@ -494,6 +494,7 @@ def test_what_a_release_before_has_tried_is_not_tried_again(loop: Loop) -> None:
 # --- an answer that does not come ----------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.STORED_500_AFTER])
 @pytest.mark.parametrize(
     ("card", "outcome"),
@@ -660,6 +661,7 @@ def test_a_refusal_for_an_open_invoice_is_recorded_and_does_not_stop_the_others(
     assert loop.recorded() == {"in_1": PayOutcome.REFUSED, "in_2": PayOutcome.PAID}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("trouble", [StripeUnavailable, StripeKeyRefused, StripePermissionMissing])
 @pytest.mark.parametrize(
     "operation", ["customer", "subscriptions", "set_subscription_default", "open_invoices", "pay"]

@@ -38,6 +38,7 @@ def commands(
 EVERY = dict(commands())
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
 def test_every_command_helps_with_an_example(words: tuple[str, ...], run: Run) -> None:
     """The help of each command says what it does and shows how, with its own words."""
@@ -62,6 +63,7 @@ WRITING = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("words", [words for words in EVERY if words not in WRITING], ids=" ".join)
 def test_every_command_speaks_json(words: tuple[str, ...]) -> None:
     """Scripts get one JSON document from each command that answers something."""

@@ -479,6 +479,7 @@ def test_wrong_words_are_refused_in_words(words: tuple[str, ...], run: Run, worl
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", message)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
 def test_every_command_refuses_an_option_that_is_not_there(
     words: tuple[str, ...], run: Run, world: Any
@@ -488,6 +489,7 @@ def test_every_command_refuses_an_option_that_is_not_there(
     assert (code, "--nonsense" in message) == (2, True)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
 def test_every_command_names_what_it_lacks(words: tuple[str, ...], run: Run, world: Any) -> None:
     """A command that needs words, without them: exit code 2, and their names."""
@@ -545,6 +547,7 @@ ASKING: Final = [
 """Commands that call services."""
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("words", ASKING, ids=" ".join)
 def test_every_command_says_that_a_service_does_not_answer(
     words: tuple[str, ...], run: Run, services: FakeServices, world: Any

@@ -48,6 +48,7 @@ def service(house: House, ask: Any = None) -> Operations:
     return made
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_test_mail_opens_nothing_and_names_nobody(kind: Kind, house: House) -> None:
     """Of every kind: marked in its subject, to the one address, without an answer to a stranger; each link is a sample's."""

@@ -90,6 +90,7 @@ def test_a_key_that_can_be_none_costs_no_query(host: ApiHost, key: str) -> None:
     assert host.questions == before + 1
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", [name for name, _ in routes()])
 def test_each_route_wants_its_scope(host: ApiHost, key: str, name: str) -> None:
     """With every other scope nothing is read of the request, and nothing done."""
@@ -222,6 +223,7 @@ def test_many_customers_at_once(host: ApiHost, key: str, ada: str) -> None:
     assert host.ok("GET", f"/customers/{ada}", key)["locale"] is None
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("blank", ["", " ", "\t", "\u00a0", "\u3000", " en "])
 @pytest.mark.parametrize("name", ["locale", "timezone", "platform_stripe_customer_id"])
 def test_nothing_is_said_by_a_blank_text(

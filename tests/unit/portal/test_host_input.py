@@ -31,6 +31,7 @@ def quoted(text: str) -> str:
     return urllib.parse.quote(text, safe="")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("own", GOOD)
 def test_an_id_that_is_taken_is_found_again(host: ApiHost, own: str) -> None:
     """In a body, in the query and in the address."""
@@ -47,6 +48,7 @@ def test_an_id_that_is_taken_is_found_again(host: ApiHost, own: str) -> None:
     assert gone == {"external_id": own, "deleted": True}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("own", BAD)
 def test_what_is_no_id_is_refused_wherever_it_stands(host: ApiHost, own: str) -> None:
     """400 with the field in a body; in the query 400, or that there is none; in an address there is none."""

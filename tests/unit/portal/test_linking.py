@@ -384,6 +384,7 @@ def test_a_signed_reference_links(session: Session, vera: str) -> None:
     assert changes(session, vera) == [(None, "cus_1", "reference")]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("given", "reason"),
     [

@@ -160,6 +160,7 @@ def _shown(session: Session, snapshot: Any) -> tuple[Any, ...]:
     )
 
 
+@pytest.mark.whole
 @every_world
 def test_each_has_a_link_a_session_and_mails_of_its_own(world: str) -> None:
     """Two links, sessions for the two merchants, and for each failure the contact of the business that it is of."""
@@ -191,6 +192,7 @@ LINKED = {
 account, on alder's behalf."""
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("source", SAYS)
 @pytest.mark.parametrize(
     ("world", "kind"), [("each its own account", "each"), ("on behalf of both", "behalf")]

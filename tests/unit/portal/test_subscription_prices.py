@@ -103,6 +103,7 @@ def look(
     return billing
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("changes", "seen", "words"),
     [
