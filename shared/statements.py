@@ -133,14 +133,19 @@ def _has_recordsets(session: Session) -> bool:
 
 
 def _encoded(rows: Sequence[dict[str, Any]]) -> str:
-    stored = [
-        {k: as_stored(v) if isinstance(v, dt.datetime) else v for k, v in row.items()}
-        for row in rows
-    ]
+    stored = [_stored(row) for row in rows]
     try:
         return _json.encode(stored).decode()
     except (ValueError, OverflowError) as error:  # half a character, a number without end
         raise UnstorableValue(str(error)) from error
+
+
+def _stored(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as it is stored: as it is, where its moments are in UTC, as nearly all are."""
+    for value in row.values():
+        if isinstance(value, dt.datetime) and value.tzinfo is not dt.UTC:
+            return {k: as_stored(v) if isinstance(v, dt.datetime) else v for k, v in row.items()}
+    return row
 
 
 _ROWS: Final = "json_populate_recordset(CAST(NULL AS {table}), CAST(:rows AS json))"
