@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -122,39 +121,38 @@ def on(day: str, locale: Locale) -> str:
     return first_that_fits(_rules(locale).on, day)
 
 
-@dataclass(frozen=True, slots=True)
 class Days:
     """Moments as somebody of a language reads them, in their time zone (UTC for an unknown one) and at their time."""
 
-    locale: Locale
-    zone: str | None
-    now: dt.datetime
-    """Says which year needs no mention."""
+    __slots__ = ("_zone", "locale", "this_year")
+
+    def __init__(self, locale: Locale, zone_name: str | None, now: dt.datetime) -> None:
+        """`now` says which year needs no mention."""
+        self.locale = locale
+        self._zone = zone(zone_name)
+        self.this_year = self.local(now).year
 
     def local(self, moment: dt.datetime) -> dt.datetime:
         """The moment in their time zone; as it is within hours of the calendar's ends, where theirs may lie beyond."""
         try:
-            return moment.astimezone(zone(self.zone))
+            return moment.astimezone(self._zone)
         except OverflowError:
             return moment
-
-    def _says_year(self, day: dt.date) -> bool:
-        return day.year != self.local(self.now).year
 
     def full(self, moment: dt.datetime) -> str:
         """For a sentence, with the weekday: `Friday, November 27`."""
         day = self.local(moment).date()
-        return full_day(day, self.locale, year=self._says_year(day))
+        return full_day(day, self.locale, year=day.year != self.this_year)
 
     def date(self, moment: dt.datetime) -> str:
         """For a sentence, without the weekday: `November 27`."""
         day = self.local(moment).date()
-        return date(day, self.locale, year=self._says_year(day))
+        return date(day, self.locale, year=day.year != self.this_year)
 
     def short(self, moment: dt.datetime) -> str:
         """For rows of facts and lists: `Fri, Nov 27`."""
         day = self.local(moment).date()
-        return short_day(day, self.locale, year=self._says_year(day))
+        return short_day(day, self.locale, year=day.year != self.this_year)
 
     def on_full(self, moment: dt.datetime) -> str:
         """`full` with the word before it, for languages where that depends on the day: `na terça-feira, 1º de dezembro`,

@@ -107,21 +107,27 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
         ltr=ltr,
         tel=tel,
         host=host,
-        icon=_drawn_icon,
         long_name=LONG,
         style=Markup(_stylesheet()),  # noqa: S704 (our own file)
     )
+    environment.filters["icon"] = _drawn_icon
     # Imported by each template, they would be looked up, and made ready, for each page.
-    parts: Any = environment.get_template("parts.html").module
+    drawn: Any = environment.get_template("parts.html").module
     environment.globals.update(
-        # Few differ: by where the customer came from, and what is owed.
-        rest_of_billing_form=lru_cache(maxsize=256)(parts.rest_of_billing_form),
-        confirm_form=parts.confirm_form,
+        # Few differ, and nothing of a customer's is in them: by where they came from, and how things stand.
+        rest_of_billing_form=lru_cache(maxsize=256)(drawn.rest_of_billing_form),
+        head_of_money=lru_cache(maxsize=256)(drawn.head_of_money),
+        method_icon=lru_cache(maxsize=8)(drawn.method_icon),
+        confirm_form=drawn.confirm_form,
     )
     return environment
 
 
-@lru_cache(maxsize=64)
+def parts(texts: Texts) -> Any:
+    """The macros of `parts.html` in a language."""
+    return _environment(texts.spoken).get_template("parts.html").module
+
+
 def _drawn_icon(path: str) -> Markup:
     """One of the page's own pictures; `path` as SVG writes it."""
     return Markup(

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from babel import Locale
+from markupsafe import Markup
 
 from services.portal.domain.cancelling import may_ask
 from services.portal.domain.notice import Notice, State
@@ -18,11 +19,11 @@ from services.portal.domain.subscribed import Standing, next_charge, standing
 from services.portal.settings import PLATFORM
 from services.portal.texts import Texts, texts_in
 from services.portal.web import wording
-from services.portal.web.frame import SELF, Page, draw
+from services.portal.web.frame import SELF, Page, draw, parts
 from services.portal.web.markup import bdi, host_of
 from shared.contracts.next_steps import NextStep
 from shared.contracts.prices import next_amount, price
-from shared.l10n.dates import REMEMBERED, Days
+from shared.l10n.dates import REMEMBERED
 
 UPCOMING_SHOWN: Final = 8
 PAST_SHOWN: Final = 4
@@ -48,20 +49,13 @@ class MeView:
 
 
 class VisitTime(NamedTuple):
-    """When an appointment is, as the page shows it."""
+    """When an appointment is, as parts of the page."""
 
-    month: str
-    day: str
-    date: str
-    hours: str
-    iso: str
-
-
-class AppointmentView(NamedTuple):
-    """An appointment as the page shows it."""
-
-    appointment: Appointment
-    time: VisitTime
+    tile: Markup
+    """Month and day."""
+    day: Markup
+    whole: Markup
+    """Day and hours."""
 
 
 @lru_cache(REMEMBERED)
@@ -70,52 +64,46 @@ def _visit_time(
 ) -> VisitTime:
     """Remembered: the visits of many customers are at the same hour, and each takes five of CLDR's patterns."""
     days = texts.days(zone, dt.datetime(this_year, 7, 1, tzinfo=dt.UTC))
+    draw, iso, date = parts(texts), starts_at.isoformat(), days.short(starts_at)
     return VisitTime(
-        month=days.month(starts_at),
-        day=str(days.local(starts_at).day),
-        date=days.short(starts_at),
-        hours=days.hours(starts_at, ends_at),
-        iso=starts_at.isoformat(),
+        tile=draw.tile(days.month(starts_at), days.local(starts_at).day),
+        day=draw.visit_time(iso, date),
+        whole=draw.visit_time(iso, date, days.hours(starts_at, ends_at)),
     )
 
 
-def _appointments(
-    view: MeView, texts: Texts, days: Days
-) -> tuple[list[AppointmentView], list[AppointmentView]]:
+def _appointments(view: MeView) -> tuple[list[Appointment], list[Appointment]]:
     """Upcoming ones by time, and past ones, latest first."""
-    this_year = days.local(view.now).year
-    upcoming: list[AppointmentView] = []
-    past: list[AppointmentView] = []
+    upcoming: list[Appointment] = []
+    past: list[Appointment] = []
     for each in view.snapshot.appointments:
-        time = _visit_time(each.starts_at, each.ends_at, texts, view.snapshot.zone, this_year)
-        (past if each.over(view.now) else upcoming).append(AppointmentView(each, time))
-    upcoming.sort(key=attrgetter("appointment.starts_at"))
-    past.sort(key=attrgetter("appointment.starts_at"), reverse=True)
+        (past if each.over(view.now) else upcoming).append(each)
+    upcoming.sort(key=attrgetter("starts_at"))
+    past.sort(key=attrgetter("starts_at"), reverse=True)
     return upcoming, past
 
 
-def _that_fit(visits: list[AppointmentView], most: int) -> list[AppointmentView]:
+def _that_fit(visits: list[Appointment], most: int) -> list[Appointment]:
     """The first visits, as many as keep the page small even where every text is as long as it may be."""
     total = 0
-    fitting: list[AppointmentView] = []
-    for visit in visits[:most]:
-        shown = visit.appointment
-        total += len(shown.title.encode()) + len((shown.location or "").encode())
-        if fitting and total > TEXT_BYTES:
-            break
-        fitting.append(visit)
-    return fitting
+    for number, visit in enumerate(visits[:most]):
+        total += len(visit.title.encode()) + len((visit.location or "").encode())
+        if number and total > TEXT_BYTES:
+            return visits[:number]
+    return visits[:most]
 
 
 def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
     """A customer's page."""
     texts = texts_in(view.locale)
-    days, asking = texts.days(view.snapshot.zone, view.now), view.notice.asking
-    upcoming, past = _appointments(view, texts, days)
+    zone, lines, asking = view.snapshot.zone, view.notice.lines, view.notice.asking
+    days = texts.days(zone, view.now)
+    upcoming, past = _appointments(view)
     shown = _that_fit(upcoming, UPCOMING_SHOWN)
     wish = view.notice.refresh_seconds
-    totals = [texts.money(amount, currency) for currency, amount in view.notice.totals.items()]
+    totals = view.notice.totals if len(asking) > 1 else {}
     bought = [_bought(each, view, texts) for each in view.snapshot.subscriptions]
+    states = {one.state for one in asking}
     return draw(
         "me.html",
         locale=view.locale,
@@ -126,14 +114,15 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         view=view,
         customer=view.snapshot,
         notice=view.notice,
-        lines=view.notice.lines,
+        lines=lines,
+        numbered=list(enumerate(lines, 1)),
         asking=asking,
         missing=bool(asking)
         and all(one.step is NextStep.ADD_METHOD and not one.new_method for one in asking),
         changed=bool(asking) and all(one.new_method for one in asking),
-        confirms=bool(asking) and not any(one.wants_method for one in asking),
-        declined_again=bool(asking) and all(one.state is State.STILL_DECLINED for one in asking),
-        tried_again=all(one.tried_again for one in view.notice.lines),
+        confirms=states == {State.CONFIRM},
+        declined_again=states == {State.STILL_DECLINED},
+        tried_again=all(one.tried_again for one in lines),
         money=texts.money,
         days=days,
         advice=wording.advice(
@@ -142,8 +131,11 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         if asking
         else "",
         short=lambda line: wording.short(line, days, texts.gettext),
-        total=" + ".join(totals),
-        zone_label=texts.zone_label(view.snapshot.zone),
+        total=" + ".join(texts.money(amount, currency) for currency, amount in totals.items()),
+        zone_label=texts.zone_label(zone),
+        time_of=lambda visit: _visit_time(
+            visit.starts_at, visit.ends_at, texts, zone, days.this_year
+        ),
         upcoming=shown,
         more_upcoming=len(upcoming) - len(shown),
         past=_that_fit(past, PAST_SHOWN),
