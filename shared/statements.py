@@ -98,8 +98,31 @@ def insert_new_rows(
         return []
     if not _has_recordsets(session):
         return insert_new(session, table, rows, conflict=conflict, returning=returning)
-    statement = _insert_recordset(table, tuple(rows[0]), conflict, returning)
+    told = f"RETURNING {', '.join(_names(returning))}"
+    clause = f"ON CONFLICT {_target(conflict)} DO NOTHING {told}"
+    statement = _recordset(table, tuple(rows[0]), clause)
     return _returned(session.execute(statement, {"rows": _encoded(rows)}), returning)
+
+
+def add_to_rows(
+    session: Session,
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    *,
+    conflict: tuple[str, ...],
+    changes: str,
+) -> None:
+    """Insert rows as of `insert_new_rows`, and do `changes` to those that are there by the unique columns `conflict`: SQL in which
+    what was given is `excluded`. No two of the rows are the same by these. One statement, which locks rows in the order given."""
+    if not rows:
+        return
+    clause = f"ON CONFLICT {_target(conflict)} DO UPDATE SET {changes}"
+    if _has_recordsets(session):
+        session.execute(_recordset(table, tuple(rows[0]), clause), {"rows": _encoded(rows)})
+        return
+    statement = insert(table)
+    statement._post_values_clause = text(clause)
+    session.execute(statement, list(rows))
 
 
 def update_rows(
@@ -152,18 +175,10 @@ _ROWS: Final = "json_populate_recordset(CAST(NULL AS {table}), CAST(:rows AS jso
 
 
 @lru_cache
-def _insert_recordset(
-    table: Table,
-    columns: tuple[str, ...],
-    conflict: tuple[str, ...],
-    returning: str | tuple[str, ...],
-) -> TextClause:
+def _recordset(table: Table, columns: tuple[str, ...], clause: str) -> TextClause:
     names = ", ".join(columns)
-    statement = (
-        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_ROWS.format(table=table.name)} "  # noqa: S608 (ours)
-        f"ON CONFLICT {_target(conflict)} DO NOTHING RETURNING {', '.join(_names(returning))}"
-    )
-    return prepared(text(statement))
+    rows = _ROWS.format(table=table.name)
+    return prepared(text(f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {rows} {clause}"))  # noqa: S608 (ours)
 
 
 @lru_cache

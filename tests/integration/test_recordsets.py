@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.notifier.models import Base, IncidentRow, Notification
 from shared.database import Transactions, UnstorableValue, make_engine
-from shared.statements import insert_new_rows, table_of, update_rows
+from shared.statements import add_to_rows, insert_new_rows, table_of, update_rows
 from tests.unit import accounts
 
 NOTIFICATIONS, INCIDENTS = table_of(Notification), table_of(IncidentRow)
@@ -128,6 +128,34 @@ def test_rows_that_change_differently_are_written_together(db: Transactions) -> 
             ("pending", None, None),
         ]
         assert {row.dedupe_key for row in rows} == {"key_1", "key_2", "key_3"}
+
+
+def test_what_is_added_counts_on(db: Transactions) -> None:
+    """What is new is inserted; to what is there only the changes are done, each row by its own values; nothing is no statement."""
+    row: dict[str, Any] = {"account": "", "stripe_customer_id": "cus_1", "status": "open"}
+    row |= {"currency": "usd"} | {"last_attempt": 0, "amount_paid": 0, "amount_remaining": 0}
+    counts = "amount_due = incidents.amount_due + excluded.amount_due"
+
+    def add_up(*told: tuple[str, int]) -> None:
+        with db.transaction() as session:
+            rows = [{**row, "invoice_id": name, "amount_due": amount} for name, amount in told]
+            add_to_rows(session, INCIDENTS, rows, conflict=("account", "invoice_id"), changes=counts)  # fmt: skip
+
+    add_up(("in_1", 1), ("in_2", 2))
+    row |= {"status": "paid"}
+    add_up(("in_3", 40), ("in_2", 30))
+    add_up()
+    with db.reading() as session:
+        found = session.execute(
+            select(IncidentRow.invoice_id, IncidentRow.amount_due, IncidentRow.status).order_by(
+                IncidentRow.invoice_id
+            )
+        )
+        assert [tuple(one) for one in found] == [
+            ("in_1", 1, "open"),
+            ("in_2", 32, "open"),
+            ("in_3", 40, "paid"),
+        ]
 
 
 def test_amounts_pass_through_no_float(db: Transactions) -> None:

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from services.portal.domain.activity import PageActivity
 from services.portal.models import ActivityRow
-from shared.statements import changed, table_of
+from shared.statements import add_to_rows, changed, table_of
+
+AT_A_TIME: Final = 500
+"""Looks that are written at once: others go on between two such statements."""
 
 
 def note(session: Session, looks: Sequence[PageActivity]) -> None:
-    """Add these to what is known, in one statement."""
-    if not looks:
-        return
+    """Add these to what is known, `AT_A_TIME` in one statement."""
     rows = [{name: getattr(look, name) for name in PageActivity.__slots__} for look in looks]
-    dialect = session.get_bind().dialect.name
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(table_of(ActivityRow))
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["customer_id", "what", "bucket"],
-            set_={
-                "count": table_of(ActivityRow).c.count + statement.excluded.count,
-                "last_at": statement.excluded.last_at,
-            },
-        ),
-        rows,
-    )
+    for start in range(0, len(rows), AT_A_TIME):
+        add_to_rows(
+            session,
+            table_of(ActivityRow),
+            rows[start : start + AT_A_TIME],
+            conflict=("customer_id", "what", "bucket"),
+            changes="count = visits.count + excluded.count, last_at = excluded.last_at",
+        )
 
 
 def of_customer(

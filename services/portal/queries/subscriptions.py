@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.portal.domain.cancelling import LIVING
@@ -101,7 +101,8 @@ def documents_of(
             _subscription.c.stripe_customer_id == stripe_customer_id,
             counts_for(_subscription.c.account, _subscription.c.on_behalf_of, on_behalf_of),
             or_(
-                _subscription.c.status.in_(sorted(LIVING)),
+                # As literals: a list of parameters is written into the statement anew at each use.
+                _subscription.c.status.in_([literal_column(f"'{one}'") for one in sorted(LIVING)]),
                 (_subscription.c.status == "canceled")
                 & (_subscription.c.ends_at > bindparam("shown_after", type_=UtcDateTime())),
             ),
