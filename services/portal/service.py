@@ -110,7 +110,7 @@ class PortalService(
 
     name = "portal"
 
-    person = Batched("contacts", _contacts)
+    person = Batched("contacts", _contacts, reads=True)
 
     # Pages. A GET never does anything: mail scanners and link previews fetch links. The one that does is Stripe's answer to a
     # business that connects its account (`Connecting`).

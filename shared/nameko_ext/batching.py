@@ -314,17 +314,17 @@ class Batched(DependencyProvider):
         workers: int = WORKERS,
         gathers: float = 0.0,
         rests: float = 0.0,
+        reads: bool = False,
     ) -> None:
-        """One worker makes the largest batches, and suits work that nobody waits for at a screen. `gathers`, `rests`: see `Batcher`."""
+        """One worker makes the largest batches, and suits work that nobody waits for at a screen. `gathers`, `rests`: see `Batcher`. `reads`:
+        the work writes nothing and locks nothing (`Transactions.reading`)."""
         self.label = name
         self.work = work
-        self.bounds: Any = {"workers": workers, "gathers": gathers, "rests": rests}
+        self.kind: Any = {"workers": workers, "gathers": gathers, "rests": rests, "reads": reads}
 
     def start(self) -> None:
         database = next(each for each in self.container.dependencies if isinstance(each, Database))
-        self.batcher = batch_transactions(
-            self.label, self.work, database.transactions, **self.bounds
-        )
+        self.batcher = batch_transactions(self.label, self.work, database.transactions, **self.kind)
 
     def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
         return self.batcher
@@ -338,11 +338,13 @@ def batch_transactions(
     workers: int = WORKERS,
     gathers: float = 0.0,
     rests: float = 0.0,
+    reads: bool = False,
 ) -> Batcher[Item, Result]:
-    """A batcher that does each batch in one transaction."""
+    """A batcher that does each batch in one transaction; one that only `reads`, without BEGIN and COMMIT."""
+    begin = database.reading if reads else database.transaction
 
     def in_transaction(items: list[Item]) -> Sequence[Result]:
-        with database.transaction() as session:
+        with begin() as session:
             return work(session, items)
 
     return Batcher(

@@ -29,8 +29,7 @@ from services.portal.queries.behalves import counts_for
 from services.portal.queries.customers import DISCONNECTED
 from services.portal.queries.subscriptions import NOT_TOLD, SubscriptionRecord
 from shared.database import UtcDateTime
-from shared.json_documents import as_text, json_list, json_object
-from shared.prepared import prepared
+from shared.json_documents import Documents, as_text, json_list, json_object
 from shared.statements import is_among, table_of
 
 UPCOMING: Final = 20
@@ -110,7 +109,7 @@ def _invoices() -> Select[Any]:
     )
 
 
-def _statement() -> Select[Any]:
+def _statement() -> Select[tuple[str]]:
     names = (
         *PROFILE,
         "external_id",
@@ -151,16 +150,14 @@ def _statement() -> Select[Any]:
             )
         ),
     )
-    return prepared(
+    return (
         select(as_text(look))
         .join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
         .where(is_among(_customer.c.public_id, "public_ids"))
     )
 
 
-# Built once: SQLAlchemy remembers the compiled form of a statement by the object, and building it anew for each
-# look cost more than the look.
-_STATEMENT: Final = _statement()
+_LOOKS: Final = Documents(_statement())
 _DECODER: Final = msgspec.json.Decoder(_Look)
 
 
@@ -168,8 +165,8 @@ def lookup_many(
     session: Session, public_ids: Sequence[str], now: dt.datetime
 ) -> dict[str, Snapshot]:
     """The customers with these public ids, each whole, in one statement. Unknown ids are left out."""
-    documents = session.scalars(
-        _STATEMENT,
+    documents = _LOOKS.read(
+        session,
         {
             "public_ids": list(public_ids),
             "now": now,

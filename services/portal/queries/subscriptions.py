@@ -101,7 +101,7 @@ def documents_of(
             _subscription.c.stripe_customer_id == stripe_customer_id,
             counts_for(_subscription.c.account, _subscription.c.on_behalf_of, on_behalf_of),
             or_(
-                # As literals: a list of parameters is written into the statement anew at each use.
+                # As literals: `Documents` takes no list of parameters but as one.
                 _subscription.c.status.in_([literal_column(f"'{one}'") for one in sorted(LIVING)]),
                 (_subscription.c.status == "canceled")
                 & (_subscription.c.ends_at > bindparam("shown_after", type_=UtcDateTime())),

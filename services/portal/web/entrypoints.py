@@ -69,7 +69,7 @@ class PortalEntrypoints:
     """Base of the portal's entrypoints."""
 
     db = Database(info=lambda settings: {LISTED: settings.api_address is not None})
-    look = Batched("looks", _look, gathers=LOOKS_GATHER_SECONDS)
+    look = Batched("looks", _look, gathers=LOOKS_GATHER_SECONDS, reads=True)
     looks = OfProcess(lambda settings: ActivityBuffer())
     """What this process remembers of the pages that it has shown, until it is written."""
     wiring = OfProcess(Components)
