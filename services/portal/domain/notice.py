@@ -144,8 +144,13 @@ def state_of(
     live_since: dt.datetime | None = None,
 ) -> State | None:
     """The state of one invoice, or None when it is nothing to speak of; `observed`: the business observes; `live_since`: its line."""
+    left_alone = owned.invoice.left_alone(observed=observed, live_since=live_since)
+    return _state(owned, owned.next_step(now, observed=left_alone), now, left_alone)
+
+
+def _state(owned: OwnedInvoice, step: NextStep, now: dt.datetime, left_alone: bool) -> State | None:
+    """The same where it is known what comes next of it, were it owed."""
     invoice = owned.invoice
-    observed = invoice.left_alone(observed=observed, live_since=live_since)
     if invoice.status == "paid":
         paid_lately = invoice.closed_at is not None and now - invoice.closed_at < THANKS_FOR
         failed = invoice.first_failed_at is not None
@@ -154,17 +159,16 @@ def state_of(
     if not owned.owed:
         return None
     retrying = invoice.retrying_since
-    if retrying is not None and invoice.under_way(now, observed=observed):
+    if retrying is not None and step is NextStep.PROCESSING:
         # Either side: a clock that runs ahead (Stripe's test clocks) must not keep the page updating for days.
         soon = abs(now - retrying) < SETTLING_FOR and not invoice.takes_days
-        return State.SETTLING if soon and not observed else State.PENDING
-    step = owned.next_step(now, observed=observed)
+        return State.SETTLING if soon and not left_alone else State.PENDING
     if step is NextStep.PROCESSING:
         return State.PENDING
     if step is NextStep.CONFIRM:
         return State.CONFIRM
     # Whoever observes, or did then, sets no new payment method on subscriptions: what failed since may well have been the old one.
-    return State.STILL_DECLINED if invoice.replacement_failed and not observed else State.DECLINED
+    return State.STILL_DECLINED if invoice.replacement_failed and not left_alone else State.DECLINED
 
 
 def make_notice(
@@ -185,16 +189,13 @@ def make_notice(
     """
     owned = tuple(owned)
     invoices = [each.invoice for each in owned]
-    lines = sorted(
-        (
-            _line(
-                each, state, now, each.invoice.left_alone(observed=observed, live_since=live_since)
-            )
-            for each in owned
-            if (state := state_of(each, now, observed=observed, live_since=live_since))
-        ),
-        key=lambda line: (_ORDER.index(line.state), line.since or now, line.number or ""),
-    )
+    lines = []
+    for each in owned:
+        left_alone = each.invoice.left_alone(observed=observed, live_since=live_since)
+        step = each.next_step(now, observed=left_alone)
+        if state := _state(each, step, now, left_alone):
+            lines.append(_line(each, state, step, now, left_alone))
+    lines.sort(key=lambda line: (_ORDER.index(line.state), line.since or now, line.number or ""))
     asked = tuple(line for line in lines if line.state is not State.PAID)
     if not asked:
         if lines:
@@ -243,7 +244,9 @@ def _answered_since(invoices: Iterable[Invoice], opened_at: dt.datetime) -> bool
     return any(each.last_failed_at and each.last_failed_at > opened_at for each in invoices)
 
 
-def _line(owned: OwnedInvoice, state: State, now: dt.datetime, left_alone: bool) -> Line:
+def _line(
+    owned: OwnedInvoice, state: State, step: NextStep, now: dt.datetime, left_alone: bool
+) -> Line:
     invoice = owned.invoice
     paid = state is State.PAID
     return Line(
@@ -254,7 +257,7 @@ def _line(owned: OwnedInvoice, state: State, now: dt.datetime, left_alone: bool)
         since=None if paid else invoice.first_failed_at,
         next_attempt=owned.retry_plan(now).at,
         method=invoice.failed_method if state in DECLINES else None,
-        step=owned.next_step(now, observed=left_alone),
+        step=step,
         tried_again=state is State.PENDING and (invoice.debit_under_way or left_alone),
         invoice_id=owned.invoice_id,
         purpose=invoice.purpose,
