@@ -18,12 +18,12 @@ from nameko.extensions import ProviderCollector, SharedExtension
 from nameko.web.server import parse_address
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map
 
 from shared.nameko_ext.http_answers import Answer, Reply, json_answer, json_error, plain_error
 from shared.nameko_ext.http_bodies import BODY_BUDGET, BodyBudget
 from shared.nameko_ext.http_connections import Connection
 from shared.nameko_ext.http_requests import HttpRequest
+from shared.nameko_ext.http_routes import Routes
 from shared.nameko_ext.http_turns import Line
 from shared.settings import SettingsError
 from shared.telemetry import error_text, exposition, get_logger
@@ -116,8 +116,6 @@ class HttpServer(ProviderCollector, SharedExtension):
         self._readiness: tuple[float, int, dict[str, Any]] | None = None
         self._told: tuple[float, Answer] | None = None
         self._own = self.own_answers()
-        self._fixed: dict[tuple[str, str], Any] = {}
-        """Where addresses without placeholders lead, by method and path: looked up sooner than matched."""
 
     def own_answers(self) -> dict[str, Callable[[], Reply]]:
         """What it answers by itself, by path."""
@@ -144,15 +142,7 @@ class HttpServer(ProviderCollector, SharedExtension):
         if self._accept_thread is not None or self._listener is None:
             return
         self._most = min(self.most_connections, most_connections())
-        # Bound once, and without a word of the client's: only whole addresses would need its host and scheme.
-        rules = [one.get_url_rule() for one in self._providers]
-        self._routes = Map(rules).bind("localhost")
-        self._fixed = {
-            (method, rule.rule): rule.endpoint
-            for rule in rules
-            if "<" not in rule.rule
-            for method in rule.methods or ()
-        }
+        self._routes = Routes(one.get_url_rule() for one in self._providers)
         self._accept_thread = self.container.spawn_managed_thread(self._accept)
         self.container.spawn_managed_thread(self._sweep)
 
@@ -164,13 +154,9 @@ class HttpServer(ProviderCollector, SharedExtension):
         if own is not None:
             return own()
         try:
-            provider = self._fixed.get((request.method, request.path))
-            if provider is not None:
-                request.path_values = {}
-            else:
-                provider, request.path_values = self._routes.match(
-                    request.path, request.method, query_args=request.query
-                )
+            provider, request.path_values = self._routes.find(
+                request.method, request.path, request.query
+            )
             response: Reply = provider.handle_request(request)
         except HTTPException as error:
             return self.error_response(request, error)
