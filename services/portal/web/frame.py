@@ -25,6 +25,8 @@ from shared.templating import TranslatedEnvironment, trusted
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 SELF: Final = "'self'"
 NONE: Final = "'none'"
+_SEAM: Final = b"\0"
+"""Stands in a drawn template between parts that do not belong together. No text that is kept has it (`shared.text.clean`)."""
 LONG: Final = 32
 """Names longer than this are set smaller."""
 
@@ -33,8 +35,13 @@ LONG: Final = 32
 class Page:
     """A drawn page: the HTML and the headers that belong to it."""
 
-    html: str
+    body: bytes
     headers: tuple[tuple[str, str], ...]
+
+    @property
+    def html(self) -> str:
+        """The body as text."""
+        return self.body.decode()
 
 
 def _squeeze(css: str) -> str:
@@ -44,8 +51,8 @@ def _squeeze(css: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _stylesheet() -> str:
-    return _squeeze((TEMPLATES / "style.css").read_text("utf-8"))
+def _stylesheet() -> bytes:
+    return _squeeze((TEMPLATES / "style.css").read_text("utf-8")).encode()
 
 
 @lru_cache(maxsize=1024)
@@ -108,7 +115,7 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
         tel=tel,
         host=host,
         long_name=LONG,
-        style=Markup(_stylesheet()),  # noqa: S704 (our own file)
+        seam=trusted(_SEAM.decode()),
     )
     environment.filters["icon"] = _drawn_icon
     # Imported by each template, they would be looked up, and made ready, for each page.
@@ -164,23 +171,26 @@ def draw(
     customers know this installation as."""
     texts = texts_in(locale)
     frame = _frame(texts, business, form_targets, platform)
-    html = _template(texts.spoken, template).render(frame=frame, business=business, **context)
+    drawn = _template(texts.spoken, template).render(
+        private=frame.private, business=business, **context
+    )
+    title, _, rest = drawn.encode().partition(_SEAM)
+    main, _, last = rest.rpartition(_SEAM)
+    opening, head, top, foot, ending = frame.parts
+    style = _stylesheet()
+    body = b"".join((opening, title, head, style, top, main, foot, last, ending))
     if refresh_seconds is None:
-        return Page(html, frame.headers)
-    return Page(html, (*frame.headers, ("Refresh", str(refresh_seconds))))
+        return Page(body, frame.headers)
+    return Page(body, (*frame.headers, ("Refresh", str(refresh_seconds))))
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
     """What all pages of one business in one language have in common: made once, and kept."""
 
-    opening: Markup
-    """The page's beginning, until its title."""
-    head: Markup
-    """What comes after the title, until the stylesheet, which all have in common: kept with each, it would be most of what is kept."""
-    top: Markup
-    """Whose page it is."""
-    contact: Markup
+    parts: tuple[bytes, ...]
+    """`frame.html` before, between and after title, stylesheet, main part and last words. All have the stylesheet in common: kept with each,
+    it would be most of what is kept."""
     private: Markup
     """What the customer's own page says of itself at its end."""
     headers: tuple[tuple[str, str], ...]
@@ -191,7 +201,7 @@ def _frame(
     texts: Texts, business: Business | None, form_targets: tuple[str, ...], platform: str
 ) -> _Frame:
     brand = palette(business.color if business else None)
-    style, colors = _stylesheet(), _colors(brand)
+    style, colors = _stylesheet().decode(), _colors(brand)
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -218,10 +228,7 @@ def _frame(
         return trusted(_template(texts.spoken, template).render(known))
 
     return _Frame(
-        opening=part("opening.html"),
-        head=part("head.html"),
-        top=part("top.html"),
-        contact=part("contact.html"),
+        parts=tuple(part("frame.html").encode().split(_SEAM)),
         private=part("private.html") if business else Markup(),
         headers=(
             ("Content-Type", "text/html; charset=utf-8"),

@@ -22,7 +22,7 @@ LONGEST_WISH: Final = 500
 def answer(page: frame.Page, status: int = 200, **headers: str) -> Reply:
     """A drawn page as an answer; further headers as `Retry_After="30"`."""
     more = ((key.replace("_", "-"), value) for key, value in headers.items())
-    return PreparedAnswer(page.html.encode(), status, (*page.headers, *more))
+    return PreparedAnswer(page.body, status, (*page.headers, *more))
 
 
 def redirect(address: str) -> Response:

@@ -345,8 +345,41 @@ def test_the_fresh_links_address_is_never_shown_whole(outcome: str) -> None:
 
 def test_what_is_kept_of_a_business_is_little() -> None:
     """Two thousand of them are kept in a process: the stylesheet, which all have in common, stands in none."""
-    whole = draw().html
+    whole = draw().body
     kept = frame._frame(texts_in(EN), business(), ORIGINS, "Portico")
-    parts = (kept.opening, kept.head, kept.top, kept.contact, kept.private)
+    parts = (*kept.parts, kept.private.encode())
     assert all(part in whole for part in parts)
     assert sum(map(len, parts)) < len(whole) / 4
+
+
+def test_nothing_of_a_customers_is_remembered_for_another() -> None:
+    """Parts of pages are drawn once and kept. Customers in the same state, with visits at the same hour, at one business: each page has
+    its own customer's words alone, whoever was drawn before."""
+
+    def page(who: str) -> bytes:
+        found = snapshot(
+            name=f"Name of {who}",
+            appointments=tuple(
+                appointment(
+                    number,
+                    title=f"Title of {who}",
+                    location=f"Home of {who}",
+                    starts_at=ahead(days=days),
+                )
+                for number, days in ((1, -3), (2, 3))
+            ),
+        )
+        card = PaymentMethod(type="card", brand="visa", last4=who[-1] * 4)
+        line = owed(number=f"No-{who}", purpose=f"Work for {who}", method=card, invoice_id=f"in_{who}")  # fmt: skip
+        token = who[-1] * 27 + "." + who * 7 + who[0]
+        return draw(Notice(Tone.DECLINED, (line,)), found, token=token).body
+
+    first = page("alice1")
+    second = page("bobby2")
+    assert first == page("alice1")
+    assert second == page("bobby2")
+    assert b"alice1" in first
+    assert b"1111" in first
+    assert b"alice1" not in second
+    assert b"1111" not in second
+    assert len(second) == len(first)
