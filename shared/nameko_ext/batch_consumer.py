@@ -1,7 +1,7 @@
 """Consuming events in batches: those that came together are one piece of work, one acknowledgement and one line of the log.
 
-While a batch is under way the next one's events gather; no timer holds any of them back, so one that comes alone is
-handled at once. What holds for an event alone (`shared/nameko_ext/consumer.py`) holds for each of a batch: acked after its
+While a batch is under way the next one's events gather. No timer holds any of them back, so one that comes alone is handled at once; but
+where a service has `after`, others act first on the same events, and ask it for what they need. What holds for an event alone (`shared/nameko_ext/consumer.py`) holds for each of a batch: acked after its
 effect is committed, tried again or given up by itself, held while the database is away.
 """
 
@@ -53,8 +53,12 @@ class BatchConsumer(EventConsumer):
     An error that it raises is that of all.
     """
 
-    def __init__(self, lane: str = topology.EVENT_LANE, **kwargs: Any) -> None:
+    def __init__(
+        self, lane: str = topology.EVENT_LANE, *, after: float = 0.0, **kwargs: Any
+    ) -> None:
+        """`after`: for how many seconds events gather when none are under way."""
         super().__init__(lane=lane, **kwargs)
+        self._after = after
         self._waiting: deque[_Delivery] = deque()
         self._is_running = False
         self._is_stopping = False
@@ -97,6 +101,8 @@ class BatchConsumer(EventConsumer):
         """Hand batch after batch to a worker, until nothing waits."""
         waiting = self._waiting
         try:
+            if self._after:
+                eventlet.sleep(self._after)
             while waiting and not self._is_stopping:
                 self._is_full = len(waiting) >= TOGETHER
                 self._work([waiting.popleft() for _ in range(min(len(waiting), TOGETHER))])
@@ -244,7 +250,7 @@ def consume_batched(method: Method) -> Method:
     return consume_lane(topology.EVENT_LANE)(method)
 
 
-def consume_lane(lane: str) -> Callable[[Method], Method]:
-    """The same for the events of one lane: `@consume_lane("evidence")`."""
-    decorator: Callable[[Method], Method] = BatchConsumer.decorator(lane=lane)
+def consume_lane(lane: str, *, after: float = 0.0) -> Callable[[Method], Method]:
+    """The same for the events of one lane: `@consume_lane("evidence")`. `after`: see `BatchConsumer`."""
+    decorator: Callable[[Method], Method] = BatchConsumer.decorator(lane=lane, after=after)
     return decorator

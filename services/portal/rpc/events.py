@@ -18,10 +18,13 @@ from shared.events import (
     InvoicePaymentFailed,
     StripeAccountChanged,
 )
-from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched, consume_lane
+from shared.nameko_ext.batch_consumer import Outcomes, act, consume_lane
 from shared.nameko_ext.consumer import Permanent
 from shared.nameko_ext.loops import Waker
 
+AFTER_THE_EMAIL: Final = 0.05
+"""Seconds. The notifier writes about the same event, and asks us for whom: the page, which nobody opens sooner, is in the way of neither the
+answer nor the disk."""
 DONE: Final = "done"
 DUPLICATE: Final = "duplicate, or none of the portal's"
 
@@ -68,7 +71,7 @@ class Hearing(PortalEntrypoints):
     def _handle(self, event: Event) -> str:
         return _outcome(self._write(lambda session: handlers.handle(session, event, utc_now())))
 
-    @consume_batched
+    @consume_lane(InvoicePaymentFailed.lane, after=AFTER_THE_EMAIL)
     def on_events(self, batch: list[Event]) -> Outcomes:
         """Events from billing: their effects and their ids in one transaction, those about invoices together."""
 

@@ -126,12 +126,12 @@ class House:
     service_name = "notifier"
     config: Final = {"AMQP_URI": "amqp://nowhere"}
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, **how: float) -> None:
         self.batches: list[list[str]] = []
         self.contexts: list[dict[str, str]] = []
         self.moved: list[tuple[str, str]] = []
         self.handler = handler
-        self.consumer: Any = BatchConsumer()
+        self.consumer: Any = BatchConsumer(**how)
         self.consumer.container = self
         self.consumer.embedded = False
         self.consumer.queue = SimpleNamespace(name="notifier.billing-events")
@@ -174,6 +174,23 @@ class House:
 
 def fine(batch: list[Event]) -> Outcomes:
     return ["done"] * len(batch)
+
+
+def test_events_gather_for_as_long_as_others_act_first() -> None:
+    """Two that come one after the other are one batch when their time is over, and none of a consumer that stops meanwhile: they are the
+    broker's again."""
+    house = House(fine, after=0.02)
+    house.deliver(0)
+    house.rest()
+    house.deliver(1)
+    house.rest()
+    assert (house.batches, house.channel.told) == ([], [])
+    eventlet.sleep(0.03)
+    assert (house.batches, house.channel.told) == ([["evt_0", "evt_1"]], [(2, True)])
+    house.deliver(2)
+    house.consumer._is_stopping = True
+    eventlet.sleep(0.03)
+    assert (len(house.batches), house.channel.unsettled) == (1, [3])
 
 
 def test_what_came_together_is_one_batch_and_a_lone_event_waits_for_nobody() -> None:
