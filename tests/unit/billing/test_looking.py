@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import eventlet
 import pytest
 
 from services.billing.domain.accounts import Way
@@ -14,10 +15,12 @@ from services.billing.domain.budget import BURST_SECONDS, Budget
 from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.paying import Subscription
 from services.billing.handlers import inbox, invoices
+from services.billing.rpc import invoice_reports as reports
 from services.billing.workflows import invoice_reports as looking
 from services.billing.workflows.card_tries import DEBIT_LOOK
 from shared.contracts.accounts import Account
 from shared.database import Transactions
+from shared.nameko_ext.side_by_side import run_concurrently
 from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import NOW, Clock, Edit, payload
 from tests.unit.billing.fakes import GOOD, VISA, FakePaymentGateway
@@ -253,3 +256,26 @@ def test_a_budget_allows_a_burst_and_then_so_many_a_second() -> None:
 def test_a_budget_of_none_never_asks_stripe() -> None:
     """STRIPE_LOOK_RATE=0."""
     assert not Budget(0).take(1)
+
+
+def test_one_alone_is_asked_about_before_what_was_begun_beside_it() -> None:
+    """Stripe takes longer than our database: its question goes out first."""
+    asked: list[str] = []
+    beside = run_concurrently(lambda: asked.append("beside"))
+    found = reports._side_by_side(lambda id: (asked.append(id), id)[1], ["in_1"])
+    beside()
+    assert (asked, found) == (["in_1", "beside"], {"in_1": "in_1"})
+
+
+@pytest.mark.parametrize("ids", [["in_1"], ["in_1", "in_2"]])
+def test_what_is_not_answered_in_time_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, ids: list[str]
+) -> None:
+    """Whether one is asked about or many."""
+    monkeypatch.setattr(reports, "STRIPE_AT_MANY", 0.01)
+
+    def look(id: str) -> str:
+        eventlet.sleep(5 if id == "in_1" else 0)
+        return id
+
+    assert reports._side_by_side(look, ids) == {id: id for id in ids[1:]}
