@@ -21,6 +21,7 @@ from sqlalchemy import (
     func,
     not_,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, declared_attr, mapped_column
