@@ -30,15 +30,11 @@ KEPT = (
 def create(world: World, ids: dict[str, str], params: Params) -> Object:
     """A payment intent; with `confirm` it is tried at once, and a decline is a 402."""
     customer = alive(world, params["customer"]) if params.get("customer") else None
-    method = None
-    if params.get("payment_method"):
-        method = payment_methods.resolve(
-            world, params["payment_method"], "payment_method", customer
+    method = payment_methods.asked_for(world, params, customer)
+    if method and method["customer"] not in (None, customer["id"] if customer else None):
+        raise StripeError(
+            "The provided PaymentMethod belongs to another Customer.", param="payment_method"
         )
-        if method["customer"] not in (None, customer["id"] if customer else None):
-            raise StripeError(
-                "The provided PaymentMethod belongs to another Customer.", param="payment_method"
-            )
     intent = payments.new_intent(
         world,
         amount=params["amount"],
@@ -58,20 +54,21 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     return intent
 
 
+def _unexpected(intent: Object, text: str) -> StripeError:
+    return StripeError(text, code="payment_intent_unexpected_state", payment_intent=public(intent))
+
+
 def _confirm(world: World, intent: Object, method: Object | None, off_session: bool) -> None:
     if intent["status"] in ("succeeded", "processing", "canceled", "requires_capture"):
-        raise StripeError(
-            f"This PaymentIntent's status is {intent['status']}, so it can't be confirmed.",
-            code="payment_intent_unexpected_state",
-            payment_intent=public(intent),
+        raise _unexpected(
+            intent, f"This PaymentIntent's status is {intent['status']}, so it can't be confirmed."
         )
     if method is None:
-        raise StripeError(
+        raise _unexpected(
+            intent,
             "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update the "
             "PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a "
             "payment method or ConfirmationToken.",
-            code="payment_intent_unexpected_state",
-            payment_intent=public(intent),
         )
     result = payments.confirm(world, intent, method, off_session=off_session)
     saves = intent["setup_future_usage"] and intent["customer"] and result.succeeded
@@ -85,9 +82,7 @@ def _confirm(world: World, intent: Object, method: Object | None, off_session: b
 @route_of("payment_intent", "POST", "/v1/payment_intents/{intent}")
 def update(world: World, intent: Object, params: Params) -> Object:
     """Change what is given, before it has succeeded."""
-    method = None
-    if params.get("payment_method"):
-        method = payment_methods.resolve(world, params["payment_method"], "payment_method")
+    method = payment_methods.asked_for(world, params)
     with world.edit(intent):
         take(intent, params, *KEPT, "amount")
         if method is not None:
@@ -110,10 +105,9 @@ def confirm(world: World, intent: Object, params: Params) -> Object:
 def capture(world: World, intent: Object, params: Params) -> Object:
     """Take what was authorized with `capture_method=manual`."""
     if intent["status"] != "requires_capture":
-        raise StripeError(
+        raise _unexpected(
+            intent,
             f"This PaymentIntent could not be captured because it has a status of {intent['status']}.",
-            code="payment_intent_unexpected_state",
-            payment_intent=public(intent),
         )
     amount = params.get("amount_to_capture", intent["amount"])
     charge = world.get("charge", intent["latest_charge"])
@@ -130,10 +124,9 @@ def capture(world: World, intent: Object, params: Params) -> Object:
 def cancel(world: World, intent: Object, params: Params) -> Object:
     """Give it up."""
     if intent["status"] in ("succeeded", "canceled", "processing"):
-        raise StripeError(
+        raise _unexpected(
+            intent,
             f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}.",
-            code="payment_intent_unexpected_state",
-            payment_intent=public(intent),
         )
     intent["status"] = "canceled"
     intent["canceled_at"] = world.now_for(intent)

@@ -64,6 +64,12 @@ def resolve(world: World, id: str, param: str, customer: Object | None = None) -
     return world.get("payment_method", id, param)
 
 
+def asked_for(world: World, params: Params, customer: Object | None = None) -> Object | None:
+    """The `payment_method` of a request; None where it names none."""
+    id = params.get("payment_method")
+    return resolve(world, id, "payment_method", customer) if id else None
+
+
 def attach(world: World, method: Object, customer: Object) -> None:
     """Save a payment method to a customer; raises the 402 of a card that its bank refuses at once."""
     if method["customer"] == customer["id"]:

@@ -134,7 +134,7 @@ def confirm(world: World, intent: Object, method: Object, *, off_session: bool) 
     intent["next_action"] = None
     intent["last_payment_error"] = None
     if result.status == "requires_action":
-        _ask_customer(world, intent, result)
+        ask_customer(world, intent)
     elif result.status == "processing":
         _begin_debit(world, intent, method)
     elif result.decline is not None:
@@ -144,7 +144,8 @@ def confirm(world: World, intent: Object, method: Object, *, off_session: bool) 
     return result
 
 
-def _ask_customer(world: World, intent: Object, result: Result) -> None:
+def ask_customer(world: World, intent: Object) -> None:
+    """The bank wants a confirmation, of a payment or of a payment method to be saved: on this page."""
     intent["status"] = "requires_action"
     intent["next_action"] = {
         "type": "redirect_to_url",
@@ -153,7 +154,7 @@ def _ask_customer(world: World, intent: Object, result: Result) -> None:
             "url": f"{world.public_url}/sandbox/authenticate/{intent['client_secret']}",
         },
     }
-    world.save(intent, "payment_intent.requires_action")
+    world.save(intent, f"{intent['object']}.requires_action")
 
 
 def _begin_debit(world: World, intent: Object, method: Object) -> None:

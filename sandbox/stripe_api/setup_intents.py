@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.stripe_api import payment_methods, test_methods
+from sandbox.stripe_api import payment_methods, payments, test_methods
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError
@@ -52,15 +52,7 @@ def confirm_with(world: World, intent: Object, method: Object) -> None:
         raise error
     intent["payment_method"] = method["id"]
     if spec.authenticate != "never" and not intent["_authenticated"]:
-        intent["status"] = "requires_action"
-        intent["next_action"] = {
-            "type": "redirect_to_url",
-            "redirect_to_url": {
-                "return_url": None,
-                "url": f"{world.public_url}/sandbox/authenticate/{intent['client_secret']}",
-            },
-        }
-        world.save(intent, "setup_intent.requires_action")
+        payments.ask_customer(world, intent)
         return
     method["_set_up"] = True
     world.save(method)
@@ -91,11 +83,7 @@ def authenticate(world: World, intent: Object, *, agreed: bool = True) -> None:
 def create(world: World, ids: dict[str, str], params: Params) -> Object:
     """With `confirm`, it is set up at once."""
     customer = alive(world, params["customer"]) if params.get("customer") else None
-    method = None
-    if params.get("payment_method"):
-        method = payment_methods.resolve(
-            world, params["payment_method"], "payment_method", customer
-        )
+    method = payment_methods.asked_for(world, params, customer)
     intent = make(world, customer, params)
     if method is not None and params.get("confirm"):
         confirm_with(world, intent, method)
