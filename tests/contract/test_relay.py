@@ -35,6 +35,7 @@ def test_a_mark_waits_for_no_disk(postgresql: Transactions) -> None:
         data=CustomerDeleted(stripe_customer_id="cus_1"),
     )
     with postgresql.transaction() as session:
+        session.execute(text("SET synchronous_commit TO on"))  # a server of tests has it off
         outbox.OUTBOX.add(session, [Outgoing(event, "key")], NOW)
     for done, waits in (
         (Round(1, 0, broker_down=False), "off"),
