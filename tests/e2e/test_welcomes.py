@@ -124,11 +124,11 @@ def test_everybody_once_whatever_dies(stack: Stack, story: Story, terminal: Term
     stack.add("notifier")
     quiet_now(story, quiet=False)
     for seconds in (0.4, 1.1):
-        process = terminal.begin(*COMMAND, "--yes", "--rate", "600")
+        process = terminal.begin(*COMMAND, "--yes", "--rate", "1200")
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
-    terminal.run(*COMMAND, "--yes", "--rate", "600")
+    terminal.run(*COMMAND, "--yes", "--rate", "1200")
     eventually(lambda: len(welcomed(story)) >= 3, within=60, what="the first three")
     assert len(welcomed(story)) < MANY
     stack.kill("notifier")
