@@ -84,6 +84,7 @@ def quiet_now(story: Story, *, quiet: bool) -> None:
     )
 
 
+@pytest.mark.timeout(600)
 def test_everybody_once_whatever_dies(stack: Stack, story: Story, terminal: Terminal) -> None:
     people = [story.customer("never paid") for _ in range(MANY)]
     payer = story.customer("card saved")

@@ -27,6 +27,8 @@ from tests.fixtures.story import BUSINESS, Story, eventually, link_in
 Rows = Callable[..., list[tuple[Any, ...]]]
 Portico = Callable[..., subprocess.CompletedProcess[str]]
 NOTIFIER = topology.queue_name("notifier")
+OF_ONE_THAT_STANDS_STILL = {"broker-no-consumer", "rpc-no-consumer"}
+"""Found too where a look takes so long that the broker gives up who was stopped for it."""
 
 
 @pytest.fixture
@@ -83,15 +85,17 @@ def test_doctor_sees_what_is_wrong_with_the_broker(stack: Stack, portico: Portic
     retry = topology.retry_queue(NOTIFIER, 5).name
     (notifier,) = stack.processes("notifier")
     notifier.signal(signal.SIGSTOP)  # it would make the queue again before anybody has looked
-    with kombu.Connection(stack.amqp_uri) as connection:
-        channel = connection.channel()
-        channel.queue_delete(retry)
-        assert codes(portico) == {"broker-queue"}
-        channel.queue_declare(retry, durable=True, auto_delete=False)
-        assert codes(portico) == {"broker-arguments"}
-        channel.queue_delete(retry)
-        topology.retry_queue(NOTIFIER, 5)(channel).declare()
-    notifier.signal(signal.SIGCONT)
+    try:
+        with kombu.Connection(stack.amqp_uri) as connection:
+            channel = connection.channel()
+            channel.queue_delete(retry)
+            assert codes(portico) - OF_ONE_THAT_STANDS_STILL == {"broker-queue"}
+            channel.queue_declare(retry, durable=True, auto_delete=False)
+            assert codes(portico) - OF_ONE_THAT_STANDS_STILL == {"broker-arguments"}
+            channel.queue_delete(retry)
+            topology.retry_queue(NOTIFIER, 5)(channel).declare()
+    finally:
+        notifier.signal(signal.SIGCONT)
     user = stack.amqp_uri.replace(stack.rabbitmq.password, "wrong")
     assert codes(portico, AMQP_URI=user) == {"broker-login"}
     assert codes(portico, AMQP_URI=stack.amqp_uri + "-nowhere") == {"broker-vhost"}
