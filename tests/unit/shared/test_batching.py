@@ -366,20 +366,26 @@ def test_a_caller_that_breaks_keeps_no_other_waiting(capsys: pytest.CaptureFixtu
     """All callers of a batch are woken, whatever one of them does next, and without waiting for one that takes long."""
     batcher = Batcher("test", Doubler(), workers=1)
     done: list[int] = []
+    goes_on, ended = Event(), Event()
 
     def call(number: int) -> None:
         result = batcher(number)
         if number == 1:
             raise RuntimeError("broke")
         if number == 2:
-            eventlet.sleep(0.02)
+            goes_on.wait()
         done.append(result)
+        if number in (2, 4):
+            ended.send()
 
     for number in range(5):
         eventlet.spawn_n(call, number)
-    eventlet.sleep(0.01)
-    assert done == [0, 6, 8]
-    eventlet.sleep(0.03)
+    with eventlet.Timeout(10):
+        ended.wait()
+        assert done == [0, 6, 8]
+        ended.reset()
+        goes_on.send()
+        ended.wait()
     assert done == [0, 6, 8, 4]
     assert "broke" in capsys.readouterr().err
 
