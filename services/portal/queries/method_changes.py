@@ -6,7 +6,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
@@ -21,8 +21,6 @@ from shared.statements import (
     named_objects,
     table_of,
 )
-
-_TABLE: Final = table_of(MethodChangeRow)
 
 
 def method_changes(
@@ -40,9 +38,9 @@ def method_changes(
 
 @lru_cache
 def _of(accounts: int) -> Select[Any]:
-    names = "account", "stripe_customer_id", "subscription_id", "changed_at"
-    return select(*(_TABLE.c[name] for name in names)).where(
-        among_named(_TABLE.c.account, _TABLE.c.stripe_customer_id, accounts)
+    row = MethodChangeRow
+    return select(row.account, row.stripe_customer_id, row.subscription_id, row.changed_at).where(
+        among_named(row.account, row.stripe_customer_id, accounts)
     )
 
 
@@ -56,7 +54,7 @@ def note_method_change(
     """Keep the latest time of a change; `scope` is a subscription, an invoice (then charged `on_behalf_of`), or empty."""
     insert_new(
         session,
-        _TABLE,
+        table_of(MethodChangeRow),
         [
             {
                 "account": stripe_customer.account,
