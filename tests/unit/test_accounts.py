@@ -53,7 +53,7 @@ from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer, St
 from shared.database import Transactions, UtcDateTime
 from shared.events import InvoicePaymentFailed
 from shared.outbox import Outgoing
-from shared.statements import _insert_recordset, _update_recordset
+from shared.statements import _recordset, _update_recordset
 from tests.unit import tables
 from tests.unit.accounts import without_account
 
@@ -249,7 +249,8 @@ def test_so_is_one_that_is_written_as_text() -> None:
     columns = ("account", "invoice_id", "asked_at")
     assert without_account(_update_recordset(table, columns, ("invoice_id",))) == {"invoice_id"}
     assert without_account(_update_recordset(table, columns, columns[:2])) == set()
-    assert without_account(_insert_recordset(table, columns, "invoice_id", "invoice_id")) == set()
+    new = "ON CONFLICT (invoice_id) DO NOTHING RETURNING invoice_id"
+    assert without_account(_recordset(table, columns, new)) == set()
 
 
 # --- the world -------------------------------------------------------------------------------------------------------
