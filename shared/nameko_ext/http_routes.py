@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from werkzeug.routing import Map, Rule
-
-_ENDING: Final = re.compile(r"\w+>")
 
 
 class Routes:
@@ -26,7 +23,7 @@ class Routes:
             for method in rule.methods or ():
                 if not name:
                     self._fixed[method, before] = rule.endpoint
-                elif _ENDING.fullmatch(name):
+                elif name.endswith(">") and name[:-1].isidentifier():
                     self._ending[method, before] = rule.endpoint, name[:-1]
 
     def find(self, method: str, path: str, query: str) -> tuple[Any, Mapping[str, Any]]:

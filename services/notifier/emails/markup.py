@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.emails.formats import REMEMBERED
 
-_HOST: Final = re.compile("[^:/?#]+://([^/?#]*)")
+_AFTER_HOST: Final = re.compile("[/?#]")
 
 
 @lru_cache(REMEMBERED)
@@ -29,8 +29,7 @@ def host(name: str) -> Markup:
 
 def host_of(url: str) -> str:
     """What an absolute URL has between its scheme and its path."""
-    found = _HOST.match(url)
-    return found[1] if found else ""
+    return _AFTER_HOST.split(url.partition("://")[2], maxsplit=1)[0]
 
 
 def button_url(link: str, kind: Kind) -> str:
