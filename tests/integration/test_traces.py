@@ -120,12 +120,14 @@ def test_a_failed_charge_is_one_trace_through_three_services(
     for service in ("portal", "notifier"):
         handled = only(trace, service, f"{PROCESS}{service}.billing-events")
         assert (handled.kind, handled.parent) == ("CONSUMER", published.ids)
+    heard = only(trace, "notifier", f"{PROCESS}notifier.billing-events")
     sent = only(trace, "notifier", "send notification")
-    assert sent.parent == only(trace, "notifier", f"{PROCESS}notifier.billing-events").ids
+    assert sent.parent == heard.ids
     assert only(trace, "notifier", "POST /v3/mail/send").parent == sent.ids
 
+    # A failure that comes alone is asked about while it is written down, one among others once a sender has it.
     together = only(trace, "notifier", "batch invoices")
-    assert together.parent == sent.ids
+    assert together.parent in (heard.ids, sent.ids)
     asked = only(trace, "notifier", "billing/invoice_states")
     assert (asked.kind, asked.parent) == ("CLIENT", together.ids)
     answered = only(trace, "billing", "billing/invoice_states")
@@ -134,7 +136,7 @@ def test_a_failed_charge_is_one_trace_through_three_services(
     assert answered.ids in [span.parent for span in looked]
 
     shared = only(trace, "notifier", "batch contacts")
-    assert shared.parent == sent.ids
+    assert shared.parent == together.parent
     assert only(trace, "notifier", "portal/contacts").parent == shared.ids
 
 
@@ -142,7 +144,7 @@ TREE_LINE = re.compile(r"^(portal|billing|notifier) +((?:[│├└─ ]+ )?)(\S
 
 
 def test_the_page_draws_the_trace_as_it_is(collector: Collector) -> None:
-    """The tree of docs/operations.md: each span by its service and name, below what caused it."""
+    """The tree of docs/operations.md: each span by its service and name, somewhere below what caused it."""
     page = (REPOSITORY / "docs" / "operations.md").read_text()
     drawn = page.partition("One trace goes from")[2].split("```")[1].strip().splitlines()
     eventually(lambda: mail_trace(collector), within=20, what="the whole trace")
@@ -165,7 +167,7 @@ def test_the_page_draws_the_trace_as_it_is(collector: Collector) -> None:
             for other in spans
             if other.ids in (span.parent, *span.links)
         }
-        assert caused_by >= set(parents[-1:]), line
+        assert not parents or caused_by & set(parents), line
     assert len(drawn) > 10
 
 
