@@ -281,6 +281,9 @@ def pages() -> dict[str, Drawn]:
             _line(State.CONFIRM, number="SUN-0041", invoice_id="in_2"),
         ),
         "confirm": _me(Tone.CONFIRM, _line(State.CONFIRM)),
+        "unpaid-sent": _me(
+            Tone.UNPAID, found=_subscribed(status="past_due", collection_paused=None)
+        ),
         "settling": _me(Tone.SETTLING, _line(State.SETTLING)),
         "pending": _me(Tone.PENDING, _line(State.PENDING)),
         "saved": _me(Tone.SAVED),
