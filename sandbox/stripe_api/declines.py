@@ -155,6 +155,7 @@ HARD_DECLINES = frozenset(
         "revocation_of_all_authorizations",
         "authentication_required",
         "highest_risk_level",
+        "transaction_not_allowed",
     }
 )
 """After these Stripe charges nothing until there is a new payment method, though the schedule goes on.

@@ -74,6 +74,7 @@ NEEDS_NEW_METHOD: Final = frozenset(
         "revocation_of_all_authorizations",
         "revocation_of_authorization",
         "stolen_card",
+        "transaction_not_allowed",
         # Bank debits: Stripe tries again after `insufficient_funds` only, and blocks accounts that these come from.
         "account_closed",
         "account_frozen",

@@ -42,6 +42,26 @@ def test_the_kind_of_a_decline(
     assert decline_reason(code, decline_code) == reason
 
 
+@pytest.mark.parametrize(
+    "decline_code",
+    [
+        "authentication_required",
+        "highest_risk_level",
+        "incorrect_number",
+        "lost_card",
+        "pickup_card",
+        "revocation_of_all_authorizations",
+        "revocation_of_authorization",
+        "stolen_card",
+        "transaction_not_allowed",
+    ],
+)
+def test_after_what_stripe_calls_a_hard_decline_no_date_is_promised(decline_code: str) -> None:
+    """The nine of Stripe's list: dates go on, and nothing is charged until there is a new payment method.
+    https://docs.stripe.com/billing/revenue-recovery/smart-retries"""
+    assert PaymentProblem(code="card_declined", decline_code=decline_code).needs_new_method
+
+
 def test_a_payment_that_waits_for_the_customer_needs_authentication() -> None:
     """Without an error but with an action required, the reason is the confirmation."""
     assert PaymentProblem(needs_customer=True).reason is Decline.AUTHENTICATION_REQUIRED

@@ -102,6 +102,7 @@ def test_an_automation_names_the_date_later(stripe: Stripe) -> None:
         "revocation_of_all_authorizations",
         "highest_risk_level",
         "authentication_required",
+        "transaction_not_allowed",
     ],
 )
 def test_after_a_hard_decline_only_the_schedule_goes_on(stripe: Stripe, code: str) -> None:
@@ -122,7 +123,7 @@ def test_after_a_hard_decline_only_the_schedule_goes_on(stripe: Stripe, code: st
 
 def test_other_declines_are_tried_again(stripe: Stripe) -> None:
     """An expired card may have been renewed by its bank; Stripe asks."""
-    for code in ("expired_card", "transaction_not_allowed"):
+    for code in ("expired_card", "do_not_honor"):
         _, _, invoice = overdue(stripe, decline_code=code)
         stripe.post("/sandbox/clock", to="next_retry")
         assert stripe.get(f"/v1/invoices/{invoice['id']}")["status"] == "paid"
