@@ -357,7 +357,7 @@ class SubscriptionData(Data, frozen=True, kw_only=True):
     current_period_end: dt.datetime | None = None
     """UTC, when the current period ends."""
     description: str | None = None
-    """What the subscription or its price is called at Stripe, where that was given."""
+    """What the business calls the subscription at Stripe, where it gave it a name."""
     pricing: str | None = None
     """How its amount comes about: `fixed` (`amount` each interval), `fixed_and_usage`, `usage`, or `other` (tiers, packages,
     tax on top, mixed intervals: Stripe works it out). None, from a release before: not known, so `amount` may be wrong."""

@@ -41,7 +41,6 @@ class Price(msgspec.Struct, frozen=True):
     billing_scheme: LongWord | None = None
     transform_quantity: Any = None
     tax_behavior: LongWord | None = None
-    nickname: str | None = None
     recurring: Recurring | None = None
 
 
@@ -52,7 +51,6 @@ class Plan(msgspec.Struct, frozen=True):
     amount: Amount | None = None
     billing_scheme: LongWord | None = None
     transform_usage: Any = None
-    nickname: str | None = None
     interval: Word = ""
     interval_count: Count = 1
     usage_type: Word | None = None
@@ -63,7 +61,6 @@ class Plan(msgspec.Struct, frozen=True):
             unit_amount=self.amount,
             billing_scheme=self.billing_scheme,
             transform_quantity=self.transform_usage,
-            nickname=self.nickname,
             recurring=Recurring(self.interval, self.interval_count, self.usage_type),
         )
 
@@ -157,9 +154,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str | None:
-        """What it is called at Stripe, on one line; None where nobody gave it a name."""
-        named = [one.sold.nickname for one in self.items.data if one.sold and one.sold.nickname]
-        text = " ".join((self.description or (named[0] if len(named) == 1 else "")).split())
+        """What the business calls it, on one line; None where it gave it no name. A price's nickname is hidden from customers."""
+        text = " ".join((self.description or "").split())
         return text[:200] if text.isprintable() and text else None
 
     @property

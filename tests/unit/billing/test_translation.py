@@ -699,6 +699,24 @@ def test_what_nobody_sees_of_a_subscription_is_no_news() -> None:
     assert not any(isinstance(one.event.data, events.SubscriptionData) for one in found)
 
 
+@pytest.mark.parametrize("place", ["price", "plan"])
+def test_a_prices_nickname_is_never_the_name_of_a_subscription(place: str) -> None:
+    """Stripe hides it from customers: it is the business's own note. What the business calls the subscription is its description."""
+
+    def noted(event: dict[str, Any]) -> None:
+        subscription = event["data"]["object"]
+        (item,) = subscription["items"]["data"]
+        sold = item.pop("price")
+        item[place] = sold | {"nickname": "Cheap, never again", "amount": sold["unit_amount"]}
+
+    def named(event: dict[str, Any]) -> None:
+        noted(event)
+        event["data"]["object"]["description"] = "Weekly cleaning"
+
+    assert subscription_news(CANCELLED, noted).description is None
+    assert subscription_news(CANCELLED, named).description == "Weekly cleaning"
+
+
 @pytest.mark.parametrize("amounts", [(None,), (8900, None), ()])
 def test_an_amount_that_can_not_be_told_is_none(amounts: tuple[int | None, ...]) -> None:
     """Prices by usage have no amount: nothing is shown rather than a part of it."""
