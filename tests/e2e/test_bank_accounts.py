@@ -75,7 +75,7 @@ def test_a_bank_account_is_told_as_one_from_the_first_debit_to_the_last(
     ada = Customer(sandbox)
     ada.subscribes_with("pm_card_chargeCustomerFail")
     first = ada.is_charged()
-    assert "Your bank declined your Visa ending in 0341" in ada.mail(1)["text"]
+    assert "The payment from your Visa ending in 0341 was declined" in ada.mail(1)["text"]
 
     ada.changes_to("pm_usBankAccount_success")
     days = page.get_by_text("this takes a few days")

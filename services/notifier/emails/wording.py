@@ -73,7 +73,9 @@ def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gette
     """One sentence on why the charge failed; None when Stripe does not say, or what comes next says it.
 
     Lost and stolen cards read like any other decline: Stripe asks to keep that reason from whoever is paying
-    (docs.stripe.com/declines/codes, `lost_card`, `stolen_card`).
+    (docs.stripe.com/declines/codes, `lost_card`, `stolen_card`). Such a sentence names nobody: Stripe, too, blocks payments, and tells a
+    plain decline (https://support.stripe.com/questions/payment-blocked-due-to-excessive-retries). Nor does it say that no reason is known:
+    of limits, or of a card that may not be charged so, there is one.
     """
     if decline is None:
         return None
@@ -89,7 +91,7 @@ def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gette
         Decline.NO_PAYMENT_METHOD: _("There was no payment method on file that we could charge."),
         Decline.ACCOUNT_CLOSED: _("The account is closed, or it can’t be charged."),
         Decline.NOT_AUTHORIZED: _("The permission to charge %(method)s was withdrawn."),
-        Decline.DECLINED: _("The payment from %(method)s was declined, and we were not told why."),
+        Decline.DECLINED: _("The payment from %(method)s was declined."),
     }
     kind = method.kind if method else MethodKind.OTHER
     if kind in (MethodKind.CARD, MethodKind.BANK):
@@ -104,8 +106,6 @@ def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gette
             Decline.INSUFFICIENT_FUNDS: _(
                 "Your bank says there was not enough money available on %(method)s."
             ),
-            Decline.LOST_OR_STOLEN: _("Your bank declined %(method)s."),
-            Decline.DECLINED: _("Your bank declined %(method)s and did not tell us why."),
         }
     elif kind is MethodKind.BANK:
         sentences |= {
@@ -114,9 +114,6 @@ def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gette
             ),
             Decline.ACCOUNT_CLOSED: _(
                 "Your bank says that %(method)s is closed or can’t be debited."
-            ),
-            Decline.DECLINED: _(
-                "Your bank returned the payment from %(method)s and did not tell us why."
             ),
         }
     sentence = sentences.get(decline)
@@ -187,4 +184,4 @@ def reason(decline: Decline | None, _: Gettext) -> str | None:
         Decline.ACCOUNT_CLOSED: _("The account is closed or can’t be debited"),
         Decline.NOT_AUTHORIZED: _("The permission to charge was withdrawn"),
         Decline.ACCOUNT_UNVERIFIED: _("The customer hasn’t verified the bank account"),
-    }.get(decline, _("Declined by the bank"))
+    }.get(decline, _("Declined"))

@@ -141,10 +141,10 @@ def test_the_button_of_a_failed_payment_leads_to_the_new_card() -> None:
     [
         (Decline.EXPIRED_CARD, "has expired"),
         (Decline.INSUFFICIENT_FUNDS, "not enough money"),
-        (Decline.LOST_OR_STOLEN, "Your bank declined"),
+        (Decline.LOST_OR_STOLEN, "was declined"),
         (Decline.INCORRECT_DETAILS, "details we have"),
         (Decline.PROCESSING_ERROR, "technical problem"),
-        (Decline.DECLINED, "did not tell us why"),
+        (Decline.DECLINED, "was declined"),
     ],
 )
 @pytest.mark.parametrize("last4", ["4242", None])
@@ -170,7 +170,7 @@ NAMED = "your bank account at STRIPE TEST BANK ending in 6789"
         (Decline.NOT_AUTHORIZED, f"The permission to charge {NAMED} was withdrawn."),
         (Decline.INCORRECT_DETAILS, f"details we have for {NAMED} are not right"),
         (Decline.PROCESSING_ERROR, "technical problem"),
-        (Decline.DECLINED, f"Your bank returned the payment from {NAMED}"),
+        (Decline.DECLINED, f"The payment from {NAMED} was declined."),
     ],
 )
 def test_a_debit_that_came_back_is_told_as_one(decline: Decline, words: str) -> None:
@@ -180,6 +180,21 @@ def test_a_debit_that_came_back_is_told_as_one(decline: Decline, words: str) -> 
     assert "Bank account: STRIPE TEST BANK ••••\u00a06789" in text
     assert "Payments from a bank account take a few days to arrive." in text
     assert "card" not in text.partition("\n--\n")[0].lower()
+
+
+@pytest.mark.parametrize("locale", LANGUAGES)
+@pytest.mark.parametrize("method", [PaymentMethod(type="card", brand="visa", last4="4242"), BANK])
+def test_a_lost_card_reads_like_any_other_decline(method: PaymentMethod, locale: str) -> None:
+    """Stripe asks for that. And the sentence names nobody, and says of no reason that it isn't known: Stripe blocks payments, too, and
+    names the limit that was exceeded."""
+    plain, lost = (
+        rendered(decline=decline, method=method, locale=locale).text
+        for decline in (Decline.DECLINED, Decline.LOST_OR_STOLEN)
+    )
+    assert plain == lost
+    if locale == "en":
+        assert "Your bank" not in plain.partition("\n--\n")[0]
+        assert "why" not in plain
 
 
 @pytest.mark.parametrize(
