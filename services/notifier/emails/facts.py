@@ -102,7 +102,7 @@ def _method(box: _Box, _: Gettext) -> Fact:
 
 FACTS: Final[dict[FactName, Callable[[_Box, Gettext], Fact]]] = {
     FactName.CUSTOMER: lambda box, _: Fact(
-        _("Customer"), formats.plain_name(box.letter.customer_name)
+        _("Customer"), formats.person_name(box.letter.customer_name)
     ),
     FactName.ADDRESS: lambda box, _: Fact(
         _("Email address"), formats.plain_name(box.letter.customer_email or "", 254)

@@ -32,6 +32,17 @@ def plain_name(text: str, longest: int = _LONGEST_NAME) -> str:
     return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
 
 
+_LINKED: Final = re.compile(r"(?<=\w)[.\u2024\u3002\uff0e\uff61](?=\w)|:(?=//)")
+"""What a mail reader knows an address by: a dot within a word, in each form that a browser takes for one, and what follows a scheme."""
+
+
+@lru_cache(REMEMBERED)
+def person_name(text: str, longest: int = _LONGEST_NAME) -> str:
+    """A customer's name, as `plain_name` makes it, of which no mail reader makes a link: anybody can call himself an address at a
+    checkout. A space keeps it from that."""
+    return plain_name(_LINKED.sub(r"\g<0> ", text), longest)
+
+
 def plain_line(text: str) -> str:
     """Text as one line of a header: whatever was a line break is a space. No-break spaces stay, in amounts and signs."""
     if text.isprintable() and "  " not in text:

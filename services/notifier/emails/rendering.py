@@ -279,7 +279,7 @@ def _buttons(letter: Letter, url: str, _: Gettext) -> list[Button]:
 def _names(letter: Letter) -> dict[str, str]:
     """The names that strangers chose, each on one line. Text and HTML each keep them from turning the sentence around them."""
     business = formats.plain_name(letter.business.name)
-    customer = formats.plain_name(letter.customer_name, longest=60)
+    customer = formats.person_name(letter.customer_name, longest=60)
     to_business = letter.kind in TO_BUSINESS
     charges = letter.kind in DUNNING or letter.kind is Kind.PAYMENT_RECOVERED
     statement = other_name(letter.business.name, letter.business.charged_as) if charges else None

@@ -346,6 +346,20 @@ def test_names_from_strangers_are_harmless(kind: Kind) -> None:
     assert "Zoë" in page.get_text()
 
 
+@EVERY_KIND
+def test_a_customers_name_is_no_link(kind: Kind) -> None:
+    """Anybody can give such a name at a checkout, with somebody else's address. Mail readers make links of what looks like one, in text and
+    in HTML: a space keeps them from it."""
+    name = "Pay https://evil.example/x www.evil。example bo@evil.example"
+    result = rendered(kind, customer_name=name)
+    for part in (result.subject, result.text, result.html):
+        assert not re.search(r"https?://evil|evil[.。]example|www\.evil", part)
+    if "evil" in result.text:
+        assert "Pay https: //evil. example/x www. evil。 example" in result.text
+    assert "Hello J. R. Lee," in rendered(customer_name="J.R. Lee").text
+    assert "Hello Dr. Lee v. Au," in rendered(customer_name="Dr. Lee v. Au").text
+
+
 def test_a_name_in_the_other_direction_stays_in_its_place() -> None:
     """Right-to-left names are isolated: `<bdi>` in HTML, isolating marks in plain text."""
     result = rendered(customer_name="דנה כהן")
