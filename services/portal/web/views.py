@@ -174,8 +174,9 @@ def _bought(subscription: Subscription, view: MeView, texts: Texts) -> _Bought:
     sure = stands is Standing.RENEWS or (
         stands is Standing.TRIAL and differs and subscription.collection_paused is False
     )
-    # An invoice that asks for nothing is no payment.
-    comes = sure and coming != 0 and (coming is not None or said is None or said.amount != 0)
+    # An invoice that asks for nothing is no payment, and a discount may leave nothing: before Stripe was asked, nobody knows.
+    expected = said.amount != 0 if said else not terms.discounted
+    comes = sure and (expected if coming is None else coming != 0)
     currency = terms.currency
     return _Bought(
         subscription=subscription,
