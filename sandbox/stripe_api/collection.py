@@ -13,7 +13,12 @@ from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.endings import cancel_intent
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import secret
-from sandbox.stripe_api.invoice_objects import intent_of, new_payment, subscription_of
+from sandbox.stripe_api.invoice_objects import (
+    intent_of,
+    new_payment,
+    subscription_of,
+    take_off_credit,
+)
 from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import BESIDE, RUN, World
@@ -54,15 +59,10 @@ def finalize(world: World, invoice: Object) -> None:
 
 
 def _apply_balance(world: World, invoice: Object, customer: Object) -> None:
-    """What the customer has in credit is taken off what is due (a negative balance is credit)."""
-    invoice["starting_balance"] = customer["balance"]
-    used = min(max(-customer["balance"], 0), invoice["amount_due"])
-    if used:
-        invoice["amount_due"] -= used
-        invoice["amount_remaining"] -= used
+    """What the customer has in credit is taken off what is due, and used up by that."""
+    if take_off_credit(invoice, customer):
         with world.edit(customer, "customer.updated"):
-            customer["balance"] += used
-    invoice["ending_balance"] = customer["balance"]
+            customer["balance"] = invoice["ending_balance"]
 
 
 def _new_intent(world: World, invoice: Object, customer: Object) -> Object:

@@ -230,6 +230,16 @@ def _left_of(line: Object) -> int:
     return int(line["amount"] - sum(each["amount"] for each in line["discount_amounts"]))
 
 
+def take_off_credit(invoice: Object, customer: Object) -> int:
+    """Take what the customer has in credit (a negative balance) off what is due: how much, in minor units. The customer's balance stays."""
+    used = int(min(max(-customer["balance"], 0), invoice["amount_due"]))
+    invoice["amount_due"] -= used
+    invoice["amount_remaining"] -= used
+    invoice["starting_balance"] = customer["balance"]
+    invoice["ending_balance"] = customer["balance"] + used
+    return used
+
+
 def new_payment(world: World, invoice: Object, intent: Object) -> Object:
     """The invoice payment that ties an invoice to its payment intent."""
     payment: Object = {

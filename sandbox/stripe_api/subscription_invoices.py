@@ -5,7 +5,12 @@ from __future__ import annotations
 from sandbox.stripe_api import discounts, periods, pricing, usage
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
-from sandbox.stripe_api.invoice_objects import new_invoice, new_line, subscription_parent
+from sandbox.stripe_api.invoice_objects import (
+    new_invoice,
+    new_line,
+    subscription_parent,
+    take_off_credit,
+)
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, copy
@@ -173,6 +178,7 @@ def upcoming(world: World, subscription: Object) -> Object:
     for waiting in pending_items(world, customer):
         if waiting["currency"] == invoice["currency"]:
             put_on_invoice(world, copy(waiting), invoice, keep=False)
+    take_off_credit(invoice, customer)
     invoice["id"] = f"upcoming_{invoice['id']}"
     invoice["created"] = invoice["period_start"] = invoice["period_end"] = start
     invoice["automatically_finalizes_at"] = None

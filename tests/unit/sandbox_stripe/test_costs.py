@@ -35,6 +35,16 @@ def preview(stripe: Stripe, subscription: str) -> dict[str, Any]:
     return stripe.post("/v1/invoices/create_preview", subscription=subscription)
 
 
+def test_a_preview_tells_what_a_balance_leaves_to_pay(stripe: Stripe) -> None:
+    """As the invoice will; and the balance stays until there is one."""
+    customer, subscription = subscribed(stripe, price(stripe, unit_amount=4900))
+    stripe.post(f"/v1/customers/{customer}", balance=-3000)
+    seen = preview(stripe, subscription)
+    assert (seen["total"], seen["amount_due"], seen["amount_remaining"]) == (4900, 1900, 1900)
+    assert (seen["starting_balance"], seen["ending_balance"]) == (-3000, 0)
+    assert stripe.get(f"/v1/customers/{customer}")["balance"] == -3000
+
+
 @pytest.mark.parametrize(
     ("params", "quantity", "total"),
     [
