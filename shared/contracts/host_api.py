@@ -12,7 +12,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from shared.contracts.rpc.base import Answer, Arguments, InAccount, one_of, spelled
+from shared.contracts.rpc.base import (
+    ONE_BY_ONE,
+    Answer,
+    Arguments,
+    InAccount,
+    one_of,
+    spelled,
+)
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
     ContactBusiness,
@@ -82,7 +89,9 @@ class CustomersArguments(Arguments, frozen=True, kw_only=True):
 
     business_id: str
     """The host's own id of the business."""
-    customers: Annotated[list[CustomerEntry], msgspec.Meta(max_length=MOST_IN_BULK)]
+    customers: Annotated[
+        list[CustomerEntry], msgspec.Meta(max_length=MOST_IN_BULK, extra={ONE_BY_ONE: True})
+    ]
     """At most 1,000. Of two with one id the later one counts."""
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from services.portal.handlers import idempotency, importing, resolved_links, timeline
 from services.portal.retention import RULES
 from services.portal.web.entrypoints import PortalEntrypoints, utc_now
 from shared.contracts.accounts import OWN, Account
+from shared.contracts.rpc.base import ONE_BY_ONE
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import (
     CustomerErasure,
@@ -24,10 +29,14 @@ class Operations(PortalEntrypoints):
     """Import, export, erasure, the story of a customer, and what customers do on the page."""
 
     @audited_rpc("business_id", "rows")
-    def import_customers(self, business_id: str, rows: list[CustomerLine]) -> ImportResult:
+    def import_customers(
+        self,
+        business_id: str,
+        rows: Annotated[list[CustomerLine], msgspec.Meta(extra={ONE_BY_ONE: True})],
+    ) -> ImportResult:
         """Make or change up to 5,000 customers by the host's own ids, with a handful of statements.
 
-        A wrong row is left out and named by its place. Idempotent. NotFound: the business.
+        A row that is wrong, or can't be read, is left out and named by its place. Idempotent. NotFound: the business.
         """
         done = self._write(
             lambda session: importing.import_customers(

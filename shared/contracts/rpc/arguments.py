@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 
 import msgspec
 
-from shared.contracts.rpc.base import SPELLED
+from shared.contracts.rpc.base import ONE_BY_ONE, SPELLED
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.text import clean
 
@@ -22,12 +22,27 @@ UNKNOWN: Final = "unknown argument"
 
 def read_arguments(given: Mapping[str, Any], struct: type[Given], *, strict: bool = True) -> Given:
     """The struct that JSON values make. Raises InvalidArgument, which names the field. Not `strict`: a whole number may be written as a
-    text of digits, as in an address."""
+    text of digits, as in an address. In a list that is read `ONE_BY_ONE` the InvalidArgument of a wrong item stands in its place."""
+    singly = {name for name in _one_by_one(struct) if isinstance(given.get(name), list)}
+    checked = _read({**given, **dict.fromkeys(singly, ())}, struct, strict=strict)
+    for name in singly:
+        kind, most = _one_by_one(struct)[name]
+        if most is not None and len(given[name]) > most:
+            raise InvalidArgument(f"{name}: expected at most {most}")
+        items = [_item(one, kind) for one in given[name]]
+        checked = msgspec.structs.replace(checked, **{name: items})
+    return checked
+
+
+def _read(
+    given: Mapping[str, Any], struct: type[Given], *, strict: bool = True, value: Any = None
+) -> Given:
+    """The struct of these values by their names; `value` is them as they came, where that is no object."""
     try:
-        for name, value in given.items():
-            for place in _unclean(value, name):
+        for name, one in given.items():
+            for place in _unclean(one, name):
                 raise InvalidArgument(f"{place}: expected text without control characters")
-        checked = msgspec.convert(given, struct, strict=strict)
+        checked = msgspec.convert(given if value is None else value, struct, strict=strict)
     except msgspec.ValidationError as error:
         raise InvalidArgument(_name_the_field(str(error), struct)) from None
     except RecursionError:
@@ -39,28 +54,32 @@ def read_arguments(given: Mapping[str, Any], struct: type[Given], *, strict: boo
     return checked
 
 
-def read_each(given: Mapping[str, Any], struct: type[Given], name: str) -> Given:
-    """The same, with a list of structs in it whose items are read one by one: where one is wrong, its InvalidArgument stands in its place."""
-    items = given.get(name)
-    if not isinstance(items, list):
-        return read_arguments(given, struct)
+@lru_cache(maxsize=256)
+def _one_by_one(struct: type[msgspec.Struct]) -> dict[str, tuple[type[msgspec.Struct], int | None]]:
+    """Of what its lists are that are read `ONE_BY_ONE`, and how many may be in each."""
     known = msgspec.inspect.type_info(struct)
     assert isinstance(known, msgspec.inspect.StructType)
-    (kind,) = (one.type for one in known.fields if one.name == name)
-    assert isinstance(kind, msgspec.inspect.ListType)
-    assert isinstance(kind.item_type, msgspec.inspect.StructType)
-    whole = read_arguments({**given, name: []}, struct)
-    if kind.max_length is not None and len(items) > kind.max_length:
-        raise InvalidArgument(f"{name}: expected at most {kind.max_length}")
-    entry = kind.item_type.cls
-    return msgspec.structs.replace(whole, **{name: [_read_one(item, entry) for item in items]})
+    found = {}
+    for one in known.fields:
+        if isinstance(one.type, msgspec.inspect.Metadata) and ONE_BY_ONE in (one.type.extra or {}):
+            kind = one.type.type
+            assert isinstance(kind, msgspec.inspect.ListType)
+            assert isinstance(kind.item_type, msgspec.inspect.StructType)
+            found[one.name] = (kind.item_type.cls, kind.max_length)
+    return found
 
 
-def _read_one(item: Any, struct: type[Given]) -> Given | InvalidArgument:
-    if not isinstance(item, dict):
-        return InvalidArgument("expected an object")
+def _item(item: Any, struct: type[Given]) -> Given | InvalidArgument:
+    """One of a list, or what is wrong with it."""
     try:
-        return read_arguments(item, struct)
+        if not struct.__struct_config__.array_like:
+            if not isinstance(item, dict):
+                raise InvalidArgument("expected an object")
+            return _read(item, struct)
+        if not isinstance(item, list):
+            raise InvalidArgument("expected an array")
+        names = struct.__struct_fields__
+        return _read(dict(zip(names, item, strict=False)), struct, value=item)
     except InvalidArgument as error:
         return error
 
@@ -112,8 +131,10 @@ def _beyond_utc(value: Any, place: str) -> Iterator[str]:
 
 def _name_the_field(text: str, struct: type[msgspec.Struct]) -> str:
     """``Expected `str`, got `int` - at `$.a.b` `` becomes ``a.b: expected str, got int``, of an enumeration the words that it
-    has, of a spelling what it is called."""
+    has, of a spelling what it is called. What is given as an array has the names of its places."""
     message, _, path = text.replace("`", "").partition(" - at $")
+    if struct.__struct_config__.array_like and (place := re.match(r"\[(\d+)]", path)):
+        path = struct.__struct_fields__[int(place[1])] + path[place.end() :]
     parts = _parts_at(struct, re.findall(r"\w+|\[[^]]*\]", path))
     if message.startswith("Invalid enum value"):
         literals = (part for part in parts if get_origin(part) is Literal)

@@ -16,6 +16,8 @@ Shape = TypeVar("Shape")
 
 SPELLED: Final = "spelled"
 """Where an annotation of `spelled` has its words."""
+ONE_BY_ONE: Final = "one_by_one"
+"""In the `extra` of the annotation of a list of structs among arguments: a wrong one is no reason to refuse the others."""
 
 
 def spelled(pattern: str, words: str) -> msgspec.Meta:

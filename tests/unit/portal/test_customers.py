@@ -15,6 +15,7 @@ from services.portal.handlers.customers import Asked
 from services.portal.handlers.events import handle
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries import page
+from services.portal.rpc.operations import Operations
 from services.portal.tokens.links import Claim
 from shared import events
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer
@@ -33,6 +34,7 @@ from shared.contracts.rpc.portal import (
     CustomerLine,
     ReminderPolicyArgument,
 )
+from shared.nameko_ext.rpc import argument_checker
 from tests.unit.portal.builders import (
     CUSTOMER_ID,
     NOW,
@@ -176,6 +178,37 @@ def test_what_is_no_stripe_customer_is_refused_at_every_door(session: Session, w
     lines = [CustomerLine("c2", "Ann", "ann@example.com", None, None, wrong)]
     done = importing.import_customers(session, business_id="sunrise", lines=lines, now=NOW)
     assert "like cus_" in done.errors[0].error
+
+
+def test_a_row_that_cannot_be_read_is_named_by_its_place_and_the_others_are_written(
+    session: Session,
+) -> None:
+    """As one that is wrong is: another type, too short, an odd character, no array. Only what is no list at all is refused whole."""
+    rows = [
+        [5, "Ann", "ann@example.com"],
+        ["1", "Ann"],
+        ["2", "A\x00", "ann@example.com"],
+        {"external_id": "3"},
+        None,
+        ["4", "Ann", "ann@example.com", None, None, 7],
+        ["5", "Ann", "ann@example.com"],
+        ["6", "Ann", "nobody"],
+    ]
+    check = argument_checker(Operations.import_customers)
+    lines = check((), {"business_id": "sunrise", "rows": rows})["rows"]
+    done = importing.import_customers(session, business_id="sunrise", lines=lines, now=NOW).answer()
+    assert done.created == 1
+    assert {one.row: one.error for one in done.errors} == {
+        0: "external_id: expected str, got int",
+        1: "expected array of at least length 3, got 2",
+        2: "name: expected text without control characters",
+        3: "expected an array",
+        4: "expected an array",
+        5: "platform_stripe_customer_id: expected str | null, got int",
+        7: "email: expected an e-mail address",
+    }
+    with pytest.raises(InvalidArgument, match=r"^rows: expected array"):
+        check((), {"business_id": "sunrise", "rows": {"0": rows[0]}})
 
 
 def test_a_wrong_stripe_id_that_is_stored_can_be_mended(session: Session) -> None:

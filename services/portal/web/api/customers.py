@@ -55,7 +55,6 @@ class ApiCustomers(ApiEntrypoints):
         "customers:write",
         body=CustomersArguments,
         answer=ImportResult,
-        each="customers",
         audited=("business_id", "customers"),
     )
     def api_upsert_customers(self, session: Session, call: Call) -> Reply:

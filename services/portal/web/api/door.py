@@ -42,8 +42,6 @@ class Route:
     body: type[Arguments] | None
     """What is sent."""
     answer: Any
-    each: str | None = None
-    """A list in the body whose items are read one by one: in the place of one that is wrong stands its InvalidArgument."""
     creates: bool = False
     """Whether it may answer 201."""
     unfinished: bool = False

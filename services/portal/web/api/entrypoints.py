@@ -34,7 +34,7 @@ from services.portal.web.entrypoints import (
     utc_now,
 )
 from shared.contracts.host_api import NoArguments
-from shared.contracts.rpc.arguments import read_arguments, read_each
+from shared.contracts.rpc.arguments import read_arguments
 from shared.contracts.rpc.base import Arguments
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, RpcError, StripeCustomerConflict
 from shared.database import UnstorableValue
@@ -319,7 +319,7 @@ def _body(route: Route, request: Any) -> Arguments:
         raise Refused("invalid_request", "The body is no JSON.") from None
     if not isinstance(given, dict):
         raise Refused("invalid_request", "Expected an object as the body.")
-    return read_each(given, struct, route.each) if route.each else read_arguments(given, struct)
+    return read_arguments(given, struct)
 
 
 def _json(answer: Any) -> str:
