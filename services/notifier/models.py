@@ -81,7 +81,7 @@ class Notification(InAccount, Base):
     occurred_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     """When it happened at Stripe, which may be another clock than ours (`domain.reminders.effective_time`)."""
     ready_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    """When the reminder policy last let it go; NULL: it never held it. Giving up counts from here."""
+    """When the reminder policy last let it go, or SendGrid did that held it by a 429; NULL: neither ever held it. Giving up counts from here."""
     told_in: Mapped[str | None] = mapped_column(String(40), index=True)
     """The notification whose email tells of this one too."""
     finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.sending import (
@@ -21,6 +22,9 @@ from services.notifier.domain.sending import (
 from services.notifier.domain.vocabulary import Status
 from services.notifier.models import Notification
 from services.notifier.queries.notifications import Row
+
+RATE_LIMITED: Final = "429: rate limited"
+"""The `last_error` of what SendGrid holds."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ def record_failure(
 ) -> Result:
     """SendGrid did not take the email, or did not say. Its row, whose lease is held, says when it is tried again, if at all."""
     if isinstance(outcome, MaybeSent):
+        _begin_day(row, now)
         row.status, row.lease_until, row.last_error = Status.PENDING.value, None, outcome.why
         row.due_at = now + policy.grace
         return Result(kind, "maybe_sent", outcome.why)
@@ -60,7 +65,7 @@ def record_failure(
         until = min(outcome.until, now + policy.longest_rate_limit)
         # Spread by up to five seconds: the whole backlog must not come back in one instant.
         spread = dt.timedelta(seconds=5 * jitter)
-        retry(row, Again(due_at=max(until, now) + spread), "429: rate limited")
+        retry(row, Again(due_at=max(until, now) + spread), RATE_LIMITED)
         return Result(kind, "rate_limited", pause_until=until)
     if isinstance(outcome, Unavailable):
         return retry_or_give_up(row, kind, "unavailable", outcome.why, now, jitter, policy)
@@ -77,6 +82,7 @@ def retry_or_give_up(
     policy: SendingPolicy,
 ) -> Result:
     """The email certainly did not go out: `row` is tried again later, until its day is over."""
+    _begin_day(row, now)
     # What the reminder policy held has a day of its own from then on.
     ready_at = max(row.created_at, row.ready_at or row.created_at)
     follows = after_unavailable(ready_at, row.attempts, now, jitter, policy)
@@ -86,6 +92,13 @@ def retry_or_give_up(
         return Result(kind, "gave_up", why)
     retry(row, follows, why)
     return Result(kind, word, why)
+
+
+def _begin_day(row: Notification | Row, now: dt.datetime) -> None:
+    """Something else than a 429 came of this try. What SendGrid held by one until then has a day of its own from now on: as long as it was
+    held it was not refused, and one 5xx after it is no reason to give it up."""
+    if row.last_error == RATE_LIMITED:
+        row.ready_at = now
 
 
 def retry(row: Notification | Row, again: Again, why: str) -> None:

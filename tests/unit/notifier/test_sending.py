@@ -222,6 +222,33 @@ def test_429_gives_up_no_email(house: House) -> None:
     assert [mail.kind.value for mail in house.mailer.inbox] == ["payment_failed"]
 
 
+@pytest.mark.parametrize(
+    ("after", "outcome"),
+    [
+        (Unavailable("503"), "unavailable"),
+        (MaybeSent("no answer"), "maybe_sent"),
+        (None, "portal_unavailable"),
+    ],
+)
+def test_what_a_429_held_has_a_day_of_its_own_from_then_on(
+    house: House, after: Unavailable | MaybeSent | None, outcome: str
+) -> None:
+    """SendGrid refuses it next, or says nothing, or the portal is away: that is its first try, however long it was held."""
+    house.hear(failed())
+    for _ in range(3):
+        house.mailer.answers = [RateLimited(house.clock() + dt.timedelta(days=2))]
+        assert house.work() == ["rate_limited"]
+        house.clock.forward(hours=12)
+    house.portal.down = after is None
+    house.mailer.answers = [after] if after else []
+    assert house.work() == [outcome]
+    house.portal.down = False
+    for hours, then in ((23, "unavailable"), (1, "gave_up")):
+        house.clock.forward(hours=hours)
+        house.mailer.answers = [Unavailable("503")]
+        assert house.work() == [then]
+
+
 @pytest.mark.whole
 def test_an_outage_is_waited_out_and_given_up_after_a_day(house: House) -> None:
     """Growing pauses; after a day of refusals the row fails with a reason and asks for a person."""
