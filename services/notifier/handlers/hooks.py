@@ -83,13 +83,12 @@ def create(
     InvalidArgument, and NotFound where that one was deleted since."""
     signer = rules.need_keys()
     known = _begin(session, "create_webhook_endpoint", request_id, now)
-    if request_id and repeated and known is None:
-        known = f"whe_{request_id[:32]}"  # of a notifier of the release before
-    if known is not None:
-        made = hook_endpoints.by_id(session, known, business_id)
+    if known is not None or repeated:
+        made = hook_endpoints.by_id(session, known, business_id) if known else None
         if made is None:
             raise NotFound("url: this request made an endpoint, which was deleted since")
-        return contract.WebhookSecret(secret=signer.secret(known, made.generation), about=view(made))  # fmt: skip
+        secret = signer.secret(made.endpoint_id, made.generation)
+        return contract.WebhookSecret(secret=secret, about=view(made))
     rules.check(url)
     if hook_endpoints.count_of(session, business_id) >= MOST_ENDPOINTS:
         raise InvalidArgument(f"url: there are {MOST_ENDPOINTS} endpoints already; delete one")
