@@ -41,7 +41,7 @@ def next_step_sentences(
         return method_step(step, kind, _)
     if step is NextStep.WAITS_FOR_DATE and next_attempt is not None:
         return _(
-            "We will try again on %(day)s. To pay sooner, or in another way, "
+            "We’ll try again on %(day)s. To pay sooner, or in another way, "
             "please update your payment method."
         ) % {"day": days.full(next_attempt), "on_day": days.on_full(next_attempt)}
     return _(

@@ -104,7 +104,7 @@ def test_three_weeks_of_dunning_take_seconds_and_send_the_policys_emails(
     assert sandbox.kinds(BUSINESS)[seen:] == ["collection_ended"]
     mail = max(sandbox.get("/inbox.json", to=BUSINESS), key=lambda one: one["received_at"])
     assert "has ended because we didn’t receive what was due" in mail["text"]
-    assert "We have tried 4 times." in mail["text"]
+    assert "We’ve tried 4 times." in mail["text"]
     assert "emailed the customer 4 times" in mail["text"]
     page = sandbox.http.get(_link_in(mail), timeout=10, allow_redirects=False)
     assert page.headers["Location"] == f"/#{ada['id']}"

@@ -82,9 +82,9 @@ def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gette
     fact = method_fact(method, _)
     sentences = {
         Decline.EXPIRED_CARD: _("Your payment method has expired, so the payment failed."),
-        Decline.INSUFFICIENT_FUNDS: _("There was not enough money available for this payment."),
+        Decline.INSUFFICIENT_FUNDS: _("There wasn’t enough money available for this payment."),
         Decline.LOST_OR_STOLEN: _("The payment from %(method)s was declined."),
-        Decline.INCORRECT_DETAILS: _("Some of the details we have for %(method)s are not right."),
+        Decline.INCORRECT_DETAILS: _("Some of the details we have for %(method)s aren’t right."),
         Decline.PROCESSING_ERROR: _(
             "There was a technical problem while the payment was being processed."
         ),
@@ -96,7 +96,7 @@ def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gette
     kind = method.kind if method else MethodKind.OTHER
     if kind in (MethodKind.CARD, MethodKind.BANK):
         sentences[Decline.INCORRECT_DETAILS] = _(
-            "Your bank says that some of the details we have for %(method)s are not right."
+            "Your bank says that some of the details we have for %(method)s aren’t right."
         )
     if kind is MethodKind.CARD:
         sentences |= {
@@ -104,13 +104,13 @@ def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gette
             if fact
             else _("Your card has expired, so the payment failed."),
             Decline.INSUFFICIENT_FUNDS: _(
-                "Your bank says there was not enough money available on %(method)s."
+                "Your bank says there wasn’t enough money available on %(method)s."
             ),
         }
     elif kind is MethodKind.BANK:
         sentences |= {
             Decline.INSUFFICIENT_FUNDS: _(
-                "Your bank says there was not enough money in %(method)s."
+                "Your bank says there wasn’t enough money in %(method)s."
             ),
             Decline.ACCOUNT_CLOSED: _(
                 "Your bank says that %(method)s is closed or can’t be debited."
@@ -149,7 +149,7 @@ def what_next(
         and another not in (None, method_fact(method, _))
     ):
         text = _(
-            "We will try again on %(day)s. The payment will then be taken from: %(method)s. "
+            "We’ll try again on %(day)s. The payment will then be taken from: %(method)s. "
             "To pay sooner, or in another way, please update your payment method."
         ) % {
             "day": days.full(next_attempt),
@@ -166,7 +166,7 @@ def how_often(tries: int, ngettext: Ngettext) -> str | None:
     """How often the charge was tried; None when that is not known."""
     if tries < 1:
         return None
-    sentence = ngettext("We have tried once.", "We have tried %(num)d times.", tries)
+    sentence = ngettext("We’ve tried once.", "We’ve tried %(num)d times.", tries)
     return sentence % {"num": tries} if "%(num)d" in sentence else sentence
 
 

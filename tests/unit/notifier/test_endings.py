@@ -98,7 +98,7 @@ def test_the_end_of_a_subscription_is_told_with_what_is_unpaid(house: House) -> 
     assert mail.subject == "Still unpaid: $149.00 (Dana Reyes)"
     for words in (
         "has ended because we didn’t receive what was due",
-        "We have tried 4 times.",
+        "We’ve tried 4 times.",
         "emailed the customer once",
         "won’t try again automatically",
         "4242",
@@ -241,7 +241,7 @@ def test_an_email_that_asked_for_several_is_counted_once(house: House) -> None:
         stripe_says(house, f"in_{number}", **DIED)
     house.hear(GONE)
     work(house)
-    assert "We have emailed the customer 2 times." in told(house).text
+    assert "We’ve emailed the customer 2 times." in told(house).text
 
 
 def test_an_end_is_sent_again_while_it_is_one(house: House) -> None:
@@ -277,7 +277,7 @@ def test_tries_that_were_not_made_are_not_counted(house: House) -> None:
     house.hear(failed(attempt_count=4))
     house.work()
     assert house.mailed_to("dana@example.com") == ["payment_failed", "payment_last_attempt"]
-    assert "We have tried" not in house.mailer.inbox[-1].text
+    assert "We’ve tried" not in house.mailer.inbox[-1].text
 
 
 def test_the_end_of_a_subscription_without_a_debt_is_told_as_ever(house: House) -> None:

@@ -82,9 +82,9 @@ def test_words_of_others_are_quoted_and_harmless() -> None:
 def test_the_last_attempt_says_that_it_was_the_last() -> None:
     """How often it was tried, that no further try comes, and no date; an ended subscription is said to have ended."""
     text = rendered(Kind.PAYMENT_LAST_ATTEMPT).text
-    assert "We have tried 4 times. We won’t try again automatically." in text
+    assert "We’ve tried 4 times. We won’t try again automatically." in text
     assert "November" not in text
-    assert "We have tried once." in rendered(Kind.PAYMENT_LAST_ATTEMPT, tries=1).text
+    assert "We’ve tried once." in rendered(Kind.PAYMENT_LAST_ATTEMPT, tries=1).text
     assert "subscription has ended" in rendered(Kind.PAYMENT_LAST_ATTEMPT, ended_unpaid=True).text
 
 
@@ -165,10 +165,10 @@ NAMED = "your bank account at STRIPE TEST BANK ending in 6789"
 @pytest.mark.parametrize(
     ("decline", "words"),
     [
-        (Decline.INSUFFICIENT_FUNDS, f"there was not enough money in {NAMED}."),
+        (Decline.INSUFFICIENT_FUNDS, f"there wasn’t enough money in {NAMED}."),
         (Decline.ACCOUNT_CLOSED, f"Your bank says that {NAMED} is closed"),
         (Decline.NOT_AUTHORIZED, f"The permission to charge {NAMED} was withdrawn."),
-        (Decline.INCORRECT_DETAILS, f"details we have for {NAMED} are not right"),
+        (Decline.INCORRECT_DETAILS, f"details we have for {NAMED} aren’t right"),
         (Decline.PROCESSING_ERROR, "technical problem"),
         (Decline.DECLINED, f"The payment from {NAMED} was declined."),
     ],

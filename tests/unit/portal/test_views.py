@@ -148,7 +148,7 @@ def test_only_what_is_known_is_said() -> None:
     """With a date the page names it; without one it says "may"."""
     dated = Elements(draw(Notice(Tone.DECLINED, (owed(next_attempt=ahead(days=3)),))).html).words
     undated = Elements(draw(Notice(Tone.DECLINED, (owed(),))).html).words
-    assert "We will try again on Sunday, March 8." in dated
+    assert "We’ll try again on Sunday, March 8." in dated
     assert "may try again" not in dated
     assert "We may try again." in undated
     assert "$129.00" in undated
