@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from prometheus_client import Counter
 from sqlalchemy.orm import Session
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Response
 
 from services.billing.adapters.stripe import webhook
 from services.billing.domain.accounts import ACCOUNT
@@ -23,6 +23,7 @@ from shared import tracing
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.database import on_commit
 from shared.nameko_ext.http_answers import Reply, json_answer
+from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.web import WEBHOOK_BYTES, Http, http
 from shared.settings import Secret
 from shared.telemetry import audit, get_logger
@@ -91,7 +92,7 @@ def _audit_configuration(received: inbox.Received) -> None:
         )
 
 
-def _refuse_unsigned(request: Request) -> Response | None:
+def _refuse_unsigned(request: HttpRequest) -> Response | None:
     """Without anything like a signature of Stripe's, what follows is nobody's webhook."""
     try:
         webhook.read_header(request.headers.get(webhook.HEADER))
@@ -135,7 +136,7 @@ class Webhooks(BillingEntrypoints):
     store: Callable[[inbox.Received], inbox.Outcome]
 
     @http("POST", "/webhooks/stripe", refuse=_refuse_unsigned, body_limit=WEBHOOK_BYTES)
-    def stripe_webhook(self, request: Request) -> Response:
+    def stripe_webhook(self, request: HttpRequest) -> Response:
         """Verify, store, acknowledge. 400 for what Stripe did not sign or what is no event: nothing is stored.
 
         Everything signed is stored and answered 200, also what we can't understand: a 4xx would make Stripe
@@ -144,7 +145,7 @@ class Webhooks(BillingEntrypoints):
         return self._take(request, self.settings.stripe_webhook_secrets, _of_the_own_account)
 
     @http("POST", "/webhooks/stripe/connect", refuse=_refuse_unsigned, body_limit=WEBHOOK_BYTES)
-    def connect_webhook(self, request: Request) -> Response:
+    def connect_webhook(self, request: HttpRequest) -> Response:
         """The same for connected accounts, which their events name."""
         secrets = self.settings.stripe_connect_webhook_secrets
         return self._take(request, secrets, _of_a_connected_account)
@@ -157,7 +158,7 @@ class Webhooks(BillingEntrypoints):
 
     def _take(
         self,
-        request: Request,
+        request: HttpRequest,
         secrets: Sequence[Secret],
         check: Callable[[Account, Account], None],
         account: Account = OWN,

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 import eventlet
 from nameko.extensions import DependencyProvider
 from sqlalchemy.orm import Session
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Response
 
 from services.notifier import metrics
 from services.notifier.adapters.batched_fetch import Fetch
@@ -55,6 +55,7 @@ from shared.events import Event, InvoiceData, InvoicePaymentFailed
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched
 from shared.nameko_ext.batching import Batched, Failed, in_halves
 from shared.nameko_ext.consumer import Permanent, consume_from
+from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.publisher import EventPublisher
@@ -129,7 +130,7 @@ def _refused(reason: BadWebhook) -> Response:
     return _json(400, {"error": str(reason)})
 
 
-def _refuse_unsigned(request: Request) -> Response | None:
+def _refuse_unsigned(request: HttpRequest) -> Response | None:
     """Without a signature, what follows is nobody's webhook."""
     try:
         signing_headers(request.headers)
@@ -309,7 +310,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
     # --- SendGrid's webhook -------------------------------------------------------------------------------------
 
     @http("POST", "/webhooks/sendgrid", refuse=_refuse_unsigned, body_limit=WEBHOOK_BYTES)
-    def on_sendgrid_events(self, request: Request) -> Response:
+    def on_sendgrid_events(self, request: HttpRequest) -> Response:
         """Delivered, bounced, dropped, …: signed by SendGrid, or nothing is stored."""
         signed_events = self.sendgrid.signed_events
         if signed_events is None:

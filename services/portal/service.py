@@ -7,7 +7,7 @@ from typing import Final
 from babel import Locale
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Response
 
 from services.portal import serializers as wire
 from services.portal.adapters.billing import RpcBilling
@@ -65,6 +65,7 @@ from shared.database import DatabaseUnavailable
 from shared.l10n.locales import SOURCE
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.http_answers import Reply
+from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger
 
@@ -116,7 +117,7 @@ class PortalService(
     # business that connects its account (`Connecting`).
 
     @link_required("GET", "/me/<token>")
-    def page(self, request: Request, visit: ResolvedLink) -> Reply:
+    def page(self, request: HttpRequest, visit: ResolvedLink) -> Reply:
         """The customer's page."""
         now = utc_now()
         _SHOWN.inc()
@@ -137,7 +138,7 @@ class PortalService(
         return answer(views.me(view, session_origins=self.wiring.session_origins))
 
     @link_required("GET", "/me/<token>/appointments/<int:ref>.ics")
-    def calendar_file(self, request: Request, visit: ResolvedLink, ref: int) -> Reply:
+    def calendar_file(self, request: HttpRequest, visit: ResolvedLink, ref: int) -> Reply:
         """One appointment for the customer's own calendar."""
         body = appointment_file(visit.snapshot, ref, utc_now())
         if body is None:
@@ -147,7 +148,7 @@ class PortalService(
         return response
 
     @staticmethod
-    def error_page(request: Request, error: HTTPException) -> Reply | None:
+    def error_page(request: HttpRequest, error: HTTPException) -> Reply | None:
         """What a request for an unknown address gets."""
         if error.code != 404:
             return None

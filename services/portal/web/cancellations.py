@@ -6,7 +6,6 @@ import time
 from typing import Any, Final
 
 from babel import Locale
-from werkzeug.wrappers import Request
 
 from services.portal.adapters.billing import RpcBilling
 from services.portal.adapters.notifier import RpcMail
@@ -29,6 +28,7 @@ from services.portal.web.entrypoints import (
 from services.portal.web.responses import answer, choose_for_business, locale_for, redirect
 from shared.contracts.rpc.portal import CancellationLinks
 from shared.nameko_ext.http_answers import Later, Reply
+from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.rpc import rpc
 from shared.nameko_ext.web import http
@@ -46,7 +46,7 @@ class Cancelling(PortalEntrypoints):
     wake_requests = Waker("carry_out_requests")
 
     @link_required("POST", "/me/<token>/cancellation/<int:ref>")
-    def ask_to_cancel(self, request: Request, visit: ResolvedLink, ref: int) -> Reply:
+    def ask_to_cancel(self, request: HttpRequest, visit: ResolvedLink, ref: int) -> Reply:
         """The customer asks the business to end a subscription; a calm page says what happens next."""
         now = utc_now()
         snapshot = visit.snapshot
@@ -62,7 +62,7 @@ class Cancelling(PortalEntrypoints):
         return answer(page)
 
     @http("GET", "/requests/<token>", refuse=mangled(TOKEN))
-    def look_at_request(self, request: Request, token: str) -> Reply | Later:
+    def look_at_request(self, request: HttpRequest, token: str) -> Reply | Later:
         """What the business is asked, and both answers. Looking decides nothing: mail scanners look."""
         arrived = time.monotonic()
         said = self._said(token)
@@ -79,7 +79,7 @@ class Cancelling(PortalEntrypoints):
         return answer(page)
 
     @http("POST", "/requests/<token>", refuse=mangled(TOKEN))
-    def answer_request(self, request: Request, token: str) -> Reply | Later:
+    def answer_request(self, request: HttpRequest, token: str) -> Reply | Later:
         """The business approves or declines, once."""
         arrived = time.monotonic()
         said = self._said(token)
@@ -125,7 +125,7 @@ class Cancelling(PortalEntrypoints):
         return {decision: links.token(found.request_id, decision) for decision in Decision}
 
     @staticmethod
-    def _locale(request: Request, found: cancelling.Request) -> Locale:
+    def _locale(request: HttpRequest, found: cancelling.Request) -> Locale:
         return choose_for_business(request, found.business.locale)
 
     @rpc

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from babel import Locale
-from werkzeug.wrappers import Request
 
 from services.portal.adapters.billing import RpcBillingPages
 from services.portal.adapters.notifier import RpcFreshLinkMailer
@@ -31,6 +30,7 @@ from services.portal.web.responses import answer, locale_for, parse_source, redi
 from services.portal.workflows.billing_sync import MISSING
 from shared.contracts.accounts import account_shown
 from shared.nameko_ext.http_answers import Reply
+from shared.nameko_ext.http_requests import HttpRequest
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -40,7 +40,7 @@ class Clicks(PortalEntrypoints):
     """What customers press on the page."""
 
     @link_required("POST", "/me/<token>/billing")
-    def open_billing(self, request: Request, visit: ResolvedLink) -> Reply:
+    def open_billing(self, request: HttpRequest, visit: ResolvedLink) -> Reply:
         """On to a Stripe page that is made for this click."""
         now = utc_now()
         snapshot, own_page = visit.snapshot, self.wiring.links.url(visit.token)
@@ -79,7 +79,7 @@ class Clicks(PortalEntrypoints):
         return redirect(address)
 
     @link_required("POST", "/me/<token>/confirm/<invoice_id>")
-    def confirm_payment(self, request: Request, visit: ResolvedLink, invoice_id: str) -> Reply:
+    def confirm_payment(self, request: HttpRequest, visit: ResolvedLink, invoice_id: str) -> Reply:
         """On to Stripe's page of one invoice, for the bank's confirmation; its address is made for this click."""
         now = utc_now()
         snapshot, locale = visit.snapshot, locale_for(request, visit)
@@ -122,7 +122,7 @@ class Clicks(PortalEntrypoints):
         return answer(page, status, Retry_After=str(again_in))
 
     @link_required("POST", "/me/<token>/fresh-link", also_replaced=True)
-    def mail_fresh_link(self, request: Request, visit: ResolvedLink) -> Reply:
+    def mail_fresh_link(self, request: HttpRequest, visit: ResolvedLink) -> Reply:
         """Mail the current link to the address on file; the holder of an old link may ask for it."""
         now = utc_now()
         if visit.current:

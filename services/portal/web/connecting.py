@@ -6,7 +6,6 @@ import logging
 import time
 
 from babel import Locale
-from werkzeug.wrappers import Request
 
 from services.portal.adapters.connections import RpcConnections
 from services.portal.domain.connecting import CODE, SECRET, Outcome
@@ -20,6 +19,7 @@ from services.portal.web.responses import answer, choose_for_business, locale_fo
 from shared.contracts.rpc.errors import ConnectNotSetUp, InvalidArgument
 from shared.contracts.rpc.portal import BusinessAccount, ConnectLink
 from shared.nameko_ext.http_answers import Later, Reply
+from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.nameko_ext.web import http
 from shared.telemetry import get_logger
@@ -70,7 +70,7 @@ class Connecting(PortalEntrypoints):
             return [BusinessAccount.of(row) for row in rows]
 
     @http("GET", "/connect/<token>", refuse=mangled(SECRET))
-    def look_at_connecting(self, request: Request, token: str) -> Reply | Later:
+    def look_at_connecting(self, request: HttpRequest, token: str) -> Reply | Later:
         """Who asks, and what will happen. Looking does nothing: mail scanners look."""
         arrived = time.monotonic()
         with self.db.reading() as session:
@@ -89,7 +89,7 @@ class Connecting(PortalEntrypoints):
         return answer(drawn)
 
     @http("POST", "/connect/<token>", refuse=mangled(SECRET))
-    def go_to_stripe(self, request: Request, token: str) -> Reply | Later:
+    def go_to_stripe(self, request: HttpRequest, token: str) -> Reply | Later:
         """On to Stripe's page, with a state that only this browser can bring back."""
         arrived = time.monotonic()
         page = self.wiring.connect_page
@@ -102,7 +102,7 @@ class Connecting(PortalEntrypoints):
         return response
 
     @http("GET", RETURN_PATH)
-    def back_from_stripe(self, request: Request) -> Reply:
+    def back_from_stripe(self, request: HttpRequest) -> Reply:
         """Stripe's answer, which comes as a GET: the one GET of ours that does something (docs/security.md). It does it once: the state
         is spent, and that is committed, before the code is."""
         denied = request.args.get("error") is not None
@@ -154,7 +154,7 @@ class Connecting(PortalEntrypoints):
         return outcome
 
     @staticmethod
-    def _language(request: Request, business: BusinessRow | None) -> Locale:
+    def _language(request: HttpRequest, business: BusinessRow | None) -> Locale:
         if business is None:
             return locale_for(request)
         return choose_for_business(request, business.locale)

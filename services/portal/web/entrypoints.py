@@ -11,7 +11,6 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from werkzeug.wrappers import Request
 
 from services.portal.domain.activity import ActivityBuffer
 from services.portal.domain.snapshot import Snapshot
@@ -28,6 +27,7 @@ from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.http_answers import Later, Reply
+from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.web import Refuse, http
@@ -96,12 +96,12 @@ class PortalEntrypoints:
         return found and resolved_links.as_installed(found, self.wiring.observes)
 
     @staticmethod
-    def _nothing_here(request: Request, arrived: float) -> Later:
+    def _nothing_here(request: HttpRequest, arrived: float) -> Later:
         VISITS.labels("nothing").inc()
         page = views.page_not_found(locale_for(request))
         return as_late_as_others(answer(page, 404), arrived)
 
-    def _replaced(self, request: Request, visit: ResolvedLink) -> Reply:
+    def _replaced(self, request: HttpRequest, visit: ResolvedLink) -> Reply:
         VISITS.labels("replaced").inc()
         page = views.replaced(visit.snapshot.business, visit.token, locale_for(request, visit))
         return answer(page, 410)
@@ -129,7 +129,7 @@ def mangled(shape: re.Pattern[str]) -> Refuse:
 
 def link_required(
     method: str, url: str, *, also_replaced: bool = False
-) -> Callable[[Callable[Concatenate[Service, Request, ResolvedLink, Values], Reply]], Any]:
+) -> Callable[[Callable[Concatenate[Service, HttpRequest, ResolvedLink, Values], Reply]], Any]:
     """Decorate a method of `PortalEntrypoints` that answers at `url` (with `<token>` in it) whoever holds a good link.
 
     The method gets the request, the visit and what else the address names. Without a good link the visitor sees that
@@ -138,12 +138,16 @@ def link_required(
     """
 
     def decorate(
-        page: Callable[Concatenate[Service, Request, ResolvedLink, Values], Reply],
+        page: Callable[Concatenate[Service, HttpRequest, ResolvedLink, Values], Reply],
     ) -> Any:
         @http(method, url, refuse=mangled(TOKEN))
         @functools.wraps(page)
         def entrypoint(
-            self: Service, request: Request, token: str, *args: Values.args, **values: Values.kwargs
+            self: Service,
+            request: HttpRequest,
+            token: str,
+            *args: Values.args,
+            **values: Values.kwargs,
         ) -> Reply | Later:
             arrived = time.monotonic()
             visit = self._find(token)

@@ -8,12 +8,13 @@ from typing import Final
 from babel import Locale
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Response
 
 from services.portal.handlers.resolved_links import CAME_FROM, ResolvedLink
 from services.portal.web import frame
 from shared.l10n.locales import choose_locale
 from shared.nameko_ext.http_answers import PreparedAnswer, Reply
+from shared.nameko_ext.http_requests import HttpRequest
 
 LONGEST_WISH: Final = 500
 """How much of a browser's list of languages is read, and remembered."""
@@ -32,7 +33,7 @@ def redirect(address: str) -> Response:
     return response
 
 
-def locale_for(request: Request, visit: ResolvedLink | None = None) -> Locale:
+def locale_for(request: HttpRequest, visit: ResolvedLink | None = None) -> Locale:
     """The customer's own language, then the browser's, then the business's."""
     asked = _wish(request)
     if visit is None:
@@ -46,12 +47,12 @@ def _choose(own: str | None, asked: str, business: str | None) -> Locale:
     return choose_locale((own, *(tag for tag, quality in accepted if quality > 0), business))
 
 
-def choose_for_business(request: Request, locale: str) -> Locale:
+def choose_for_business(request: HttpRequest, locale: str) -> Locale:
     """For somebody at the business: its own language, then the browser's."""
     return _choose(locale, _wish(request), None)
 
 
-def _wish(request: Request) -> str:
+def _wish(request: HttpRequest) -> str:
     return request.headers.get("Accept-Language", "")[:LONGEST_WISH]
 
 
