@@ -140,7 +140,7 @@ def test_the_button_of_a_failed_payment_leads_to_the_new_card() -> None:
     ("decline", "words"),
     [
         (Decline.EXPIRED_CARD, "has expired"),
-        (Decline.INSUFFICIENT_FUNDS, "not enough money"),
+        (Decline.INSUFFICIENT_FUNDS, "wasn’t enough money"),
         (Decline.LOST_OR_STOLEN, "was declined"),
         (Decline.INCORRECT_DETAILS, "details we have"),
         (Decline.PROCESSING_ERROR, "technical problem"),
