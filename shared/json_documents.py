@@ -14,8 +14,7 @@ from sqlalchemy import Boolean, ColumnElement, Select, Text, cast, literal_colum
 from sqlalchemy.orm import Session
 
 from shared.database import UtcDateTime
-from shared.prepared import MARK, prepared
-from shared.statements import Portable
+from shared.statements import Kept, Portable
 
 
 def json_object(**values: Any) -> ColumnElement[Any]:
@@ -41,27 +40,12 @@ def as_text(document: ColumnElement[Any]) -> ColumnElement[str]:
     return cast(document, Text)
 
 
-class Documents:
-    """A statement that gives documents (`as_text`), one a row, and is `prepared`. PostgreSQL is sent the text that was made once: SQLAlchemy's
-    own way, from a statement with its parameters to a result, takes longer than to read sixteen customers."""
-
-    def __init__(self, statement: Select[tuple[str]]) -> None:
-        """A list in it is one parameter (`shared.statements.is_among`)."""
-        self._statement = prepared(statement)
-        self._spelled: tuple[str, Mapping[str, Any]] | None = None
-        """As psycopg2 takes it, and the values that are the same at each use."""
+class Documents(Kept):
+    """A statement that gives documents (`as_text`), one a row."""
 
     def read(self, session: Session, parameters: Mapping[str, Any]) -> Sequence[str]:
         """The documents as the database has them, with moments in UTC and lists among the parameters."""
-        connection = session.connection()
-        if connection.dialect.name != "postgresql":
-            return session.scalars(self._statement, parameters).all()
-        if self._spelled is None:
-            spelled = self._statement.compile(dialect=connection.dialect)
-            self._spelled = str(spelled), spelled.params
-        text, constants = self._spelled
-        told = connection.exec_driver_sql(text, {**constants, **parameters}, {MARK: True})
-        return told.scalars().all()
+        return self.run(session, parameters).scalars().all()
 
 
 def _as_json(value: Any) -> Any:

@@ -31,7 +31,7 @@ from shared.database import Transactions, UtcDateTime, brin_index, partial_index
 from shared.messaging.amqp import BrokerUnavailable
 from shared.postgresql import WITH_NEXT
 from shared.prepared import prepared
-from shared.statements import insert_new, table_of
+from shared.statements import Kept, insert_new, is_among, table_of
 from shared.telemetry import get_logger, redact
 
 log = get_logger(__name__)
@@ -116,7 +116,7 @@ class Round:
         return not self.broker_down and self.published + self.failed >= BATCH
 
 
-_UNHURRIED: Final = text("SET LOCAL synchronous_commit TO off")
+_UNHURRIED: Final = Kept(text("SET LOCAL synchronous_commit TO off"), WITH_NEXT)
 """https://www.postgresql.org/docs/current/wal-async-commit.html"""
 _SAID: Final = "said to the outbox"
 
@@ -134,17 +134,20 @@ class Outbox:
         self._model = model
         # Made once: a relay that is woken for one event would spend most of its time on making them.
         table = table_of(model)
-        self._due = prepared(
-            select(table.c.id, table.c.body)
-            .where(table.c.published_at.is_(None), table.c.next_attempt_at <= bindparam("now"))
-            .order_by(table.c.id)
-            .limit(bindparam("most", type_=Integer))
-            .with_for_update(skip_locked=True)
+        self._due = Kept(
+            prepared(
+                select(table.c.id, table.c.body)
+                .where(table.c.published_at.is_(None), table.c.next_attempt_at <= bindparam("now"))
+                .order_by(table.c.id)
+                .limit(bindparam("most", type_=Integer))
+                .with_for_update(skip_locked=True)
+            )
         )
-        self._marking = (
+        self._marking = Kept(
             update(table)
-            .where(table.c.id.in_(bindparam("ids", expanding=True)))
-            .values(published_at=bindparam("now"), last_error=None)
+            .where(is_among(table.c.id, "ids"))
+            .values(published_at=bindparam("now"), last_error=None),
+            WITH_NEXT,
         )
 
     def add(self, session: Session, outgoing: Iterable[Outgoing], now: dt.datetime) -> list[str]:
@@ -187,7 +190,7 @@ class Outbox:
 
         SKIP LOCKED lets two relays share the work; SQLite has one connection and ignores it.
         """
-        return session.execute(self._due, {"now": now, "most": limit}).all()
+        return self._due.run(session, {"now": now, "most": limit}).all()
 
     def relay_round(self, database: Transactions, publisher: Publisher, now: dt.datetime) -> bool:
         """One round of a service's loop; True when there may be more."""
@@ -244,8 +247,8 @@ class Outbox:
         if not ids:
             return
         if session.get_bind().dialect.name == "postgresql":
-            session.execute(_UNHURRIED, execution_options=WITH_NEXT)
-        session.execute(self._marking, {"ids": list(ids), "now": now}, execution_options=WITH_NEXT)
+            _UNHURRIED.run(session, {})
+        self._marking.run(session, {"ids": list(ids), "now": now})
 
     def count_published(
         self, session: Session, types: Sequence[str], since: dt.datetime, until: dt.datetime

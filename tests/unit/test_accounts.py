@@ -247,10 +247,11 @@ def test_so_is_one_that_is_written_as_text() -> None:
     ) == {"id"}
     table = notifier.IncidentRow.__table__
     columns = ("account", "invoice_id", "asked_at")
-    assert without_account(_update_recordset(table, columns, ("invoice_id",))) == {"invoice_id"}
-    assert without_account(_update_recordset(table, columns, columns[:2])) == set()
+    changed = _update_recordset(table, columns, ("invoice_id",))
+    assert without_account(changed.statement) == {"invoice_id"}
+    assert without_account(_update_recordset(table, columns, columns[:2]).statement) == set()
     new = "ON CONFLICT (invoice_id) DO NOTHING RETURNING invoice_id"
-    assert without_account(_recordset(table, columns, new)) == set()
+    assert without_account(_recordset(table, columns, new).statement) == set()
 
 
 # --- the world -------------------------------------------------------------------------------------------------------

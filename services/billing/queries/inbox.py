@@ -5,11 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     ColumnElement,
-    Select,
     and_,
     bindparam,
     exists,
@@ -25,7 +24,7 @@ from services.billing.domain.accounts import AccountState, Directory, Way
 from services.billing.models import InboxEvent, StripeAccount, inbox_account_is
 from services.billing.stripe_events.translation import Status
 from shared.contracts.accounts import OWN, Account, StripeId, by_account
-from shared.statements import is_among, table_of
+from shared.statements import Kept, is_among, table_of
 
 MOST_WAITING: Final = 100
 """Accounts looked at for one that is served."""
@@ -150,20 +149,22 @@ def payloads_about(
     """The stored payloads of what Stripe told of these invoices (or other objects), of these types if any are named."""
     names = {"account": account, "ids": list(object_ids)}
     statement = _payloads(account == OWN, tuple(types) if types is not None else None)
-    return session.scalars(statement, names).all()
+    return statement.run(session, names).scalars().all()
 
 
 @lru_cache
-def _payloads(own: bool, types: tuple[str, ...] | None) -> Select[Any]:
+def _payloads(own: bool, types: tuple[str, ...] | None) -> Kept:
     """Made once: emails ask it of each batch of invoices."""
     inbox = table_of(InboxEvent)
     named = inbox.c.account == bindparam("account")
     translated = inbox.c.status == Status.TRANSLATED.value
-    return select(inbox.c.payload).where(
-        or_(named, inbox.c.account.is_(None)) if own else named,  # as `inbox_account_is`
-        is_among(inbox.c.object_id, "ids"),
-        inbox.c.payload != "",
-        translated if types is None else inbox.c.type.in_(types),
+    return Kept(
+        select(inbox.c.payload).where(
+            or_(named, inbox.c.account.is_(None)) if own else named,  # as `inbox_account_is`
+            is_among(inbox.c.object_id, "ids"),
+            inbox.c.payload != "",
+            translated if types is None else inbox.c.type.in_(types),
+        )
     )
 
 

@@ -23,7 +23,7 @@ from services.billing.stripe_events.translation import Translation
 from shared import events
 from shared.contracts.accounts import Account, StripeId
 from shared.prepared import prepared
-from shared.statements import insert_new, table_of
+from shared.statements import Kept, insert_new, table_of
 
 Arrival = tuple[StripeEvent, str, Translation]
 """A signed event, its payload as it is stored, and what it means."""
@@ -165,6 +165,7 @@ SELECT account, id, EXISTS (
 ) FROM stored JOIN arrived USING (account, id)
 """)
 )
+_STORING: Final = Kept(_STORE)
 
 
 def _in_one_statement(
@@ -197,8 +198,8 @@ def _in_one_statement(
         }
         for source, one in told
     ]
-    stored = session.execute(
-        _STORE,
+    stored = _STORING.run(
+        session,
         {
             "inbox": _json(inbox),
             "payloads": [payload for _, payload, _ in ordered],

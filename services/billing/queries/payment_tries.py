@@ -14,10 +14,10 @@ from services.billing.domain.paying import Invoice, Payment, PayOutcome, pay_key
 from services.billing.models import PaymentMethodChange, PaymentTry, Recovery, RecoveryRun
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.billing import RecoveryAttempt
-from shared.statements import insert_new, is_among, is_object, table_of
+from shared.statements import Kept, insert_new, is_among, is_object, table_of
 
 _TABLE: Final = table_of(PaymentTry)
-_TRIES: Final = (
+_TRIES: Final = Kept(
     select(_TABLE.c.invoice_id, _TABLE.c.outcome, _TABLE.c.at)
     .where(
         _TABLE.c.account == bindparam("account"),
@@ -157,7 +157,7 @@ def refused_tries(
     session: Session, account: Account, invoice_ids: Collection[str]
 ) -> dict[str, dt.datetime]:
     """When the last try of each of these invoices ended with no bank asked; those of which that is not so are left out."""
-    rows = session.execute(_TRIES, {"account": account, "invoice_ids": list(invoice_ids)})
+    rows = _TRIES.run(session, {"account": account, "invoice_ids": list(invoice_ids)})
     last = {invoice_id: (outcome, at) for invoice_id, outcome, at in rows}
     return {invoice_id: at for invoice_id, (outcome, at) in last.items() if outcome in NOT_ASKED}
 

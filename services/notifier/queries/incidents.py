@@ -8,16 +8,17 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Select, Update, and_, bindparam, func, or_, select, update
+from sqlalchemy import Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.models import IncidentRow
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.invoices import InvoiceStatus
-from shared.json_documents import as_text, json_object
+from shared.json_documents import Documents, as_text, json_object
 from shared.postgresql import WITH_NEXT
 from shared.statements import (
+    Kept,
     among_named,
     among_named_customers,
     insert_new_rows,
@@ -80,15 +81,14 @@ def lock_incidents(session: Session, invoices: Iterable[StripeId]) -> dict[Strip
     if not wanted:
         return {}
     accounts, names = named_objects(wanted)
-    return {one.name: one for one in _read(session, _locking(accounts), names)}
+    return _by_name(_locking(accounts).read(session, names))
 
 
 @lru_cache
-def _locking(accounts: int) -> Select[Any]:
-    return _naming(accounts).order_by(*_ORDER).with_for_update()
+def _locking(accounts: int) -> Documents:
+    return Documents(_naming(accounts).order_by(*_ORDER).with_for_update())
 
 
-@lru_cache
 def _naming(accounts: int) -> Select[Any]:
     return _select().where(among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts))
 
@@ -100,13 +100,12 @@ def lock_open_incidents(
     until the transaction ends: so that what is said to one customer is decided one after another."""
     accounts, names = named_objects(invoices)
     merchants, customers_names = named_customers(customers)
-    found = _read(session, _locking_open(accounts, merchants), names | customers_names)
-    return {one.name: one for one in found}
+    return _by_name(_locking_open(accounts, merchants).read(session, names | customers_names))
 
 
 @lru_cache
-def _locking_open(accounts: int, merchants: int) -> Select[Any]:
-    return (
+def _locking_open(accounts: int, merchants: int) -> Documents:
+    return Documents(
         _select()
         .where(
             or_(
@@ -200,15 +199,13 @@ def note_asked(
     """Write down when the last email about these invoices was begun (`Incident.asked_at`). Their incidents are locked."""
     if invoices:
         accounts, names = named_objects(invoices)
-        session.execute(
-            _noting_asked(accounts), {"asked": asked_at, **names}, execution_options=WITH_NEXT
-        )
+        _noting_asked(accounts).run(session, {"asked": asked_at, **names})
 
 
 @lru_cache
-def _noting_asked(accounts: int) -> Update:
+def _noting_asked(accounts: int) -> Kept:
     named = among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts)
-    return update(_TABLE).where(named).values(asked_at=bindparam("asked"))
+    return Kept(update(_TABLE).where(named).values(asked_at=bindparam("asked")), WITH_NEXT)
 
 
 def note_mailed(session: Session, incidents: Iterable[Incident]) -> None:
@@ -233,13 +230,20 @@ def _select() -> Select[Any]:
     return select(as_text(_DOCUMENT))
 
 
-def _read(
-    session: Session, statement: Select[Any], parameters: dict[str, Any] | None = None
-) -> list[Incident]:
-    return [_decode(document) for document in session.scalars(statement, parameters)]
+def _read(session: Session, statement: Select[Any]) -> list[Incident]:
+    return [_decode(document) for document in session.scalars(statement)]
+
+
+def _by_name(documents: Iterable[str]) -> dict[StripeId, Incident]:
+    return {one.name: one for one in map(_decode, documents)}
 
 
 def read_incidents(session: Session, invoices: Iterable[StripeId]) -> dict[StripeId, Incident]:
     """The incidents of these invoices, unlocked, by invoice."""
     accounts, names = named_objects(invoices)
-    return {one.name: one for one in _read(session, _naming(accounts), names)}
+    return _by_name(_reading(accounts).read(session, names))
+
+
+@lru_cache
+def _reading(accounts: int) -> Documents:
+    return Documents(_naming(accounts))

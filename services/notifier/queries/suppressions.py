@@ -5,25 +5,25 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.addresses import AddressHash, AddressHasher
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.models import DeletedCustomer, SuppressedAddress
 from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_named, insert_new, is_among, named_objects, table_of
+from shared.statements import Kept, among_named, insert_new, is_among, named_objects, table_of
 
 _DELETED: Final = table_of(DeletedCustomer)
 _SUPPRESSED: Final = table_of(SuppressedAddress)
-_SUPPRESSED_AMONG: Final = select(
-    _SUPPRESSED.c.address_sha256, _SUPPRESSED.c.address_hmac, _SUPPRESSED.c.reason
-).where(
-    or_(
-        is_among(_SUPPRESSED.c.address_sha256, "plain"),
-        is_among(_SUPPRESSED.c.address_hmac, "keyed"),
+_SUPPRESSED_AMONG: Final = Kept(
+    select(_SUPPRESSED.c.address_sha256, _SUPPRESSED.c.address_hmac, _SUPPRESSED.c.reason).where(
+        or_(
+            is_among(_SUPPRESSED.c.address_sha256, "plain"),
+            is_among(_SUPPRESSED.c.address_hmac, "keyed"),
+        )
     )
 )
 
@@ -54,14 +54,14 @@ def deleted_customers(session: Session, stripe_customers: Collection[StripeId]) 
     if not stripe_customers:
         return set()
     accounts, names = named_objects(stripe_customers)
-    found = session.execute(_deleted(accounts), names)
+    found = _deleted(accounts).run(session, names)
     return {StripeId(Account(account), id) for account, id in found}
 
 
 @lru_cache
-def _deleted(accounts: int) -> Select[Any]:
+def _deleted(accounts: int) -> Kept:
     whose = _DELETED.c.account, _DELETED.c.stripe_customer_id
-    return select(*whose).where(among_named(*whose, accounts))
+    return Kept(select(*whose).where(among_named(*whose, accounts)))
 
 
 def suppress_address(
@@ -95,8 +95,8 @@ def suppressed_addresses(
 ) -> dict[AddressHash, str]:
     """Why nothing is written to those of these addresses that get no more email."""
     by_hash = {text: one for one in addresses for text in (one.plain, *one.keyed)}
-    rows = session.execute(
-        _SUPPRESSED_AMONG,
+    rows = _SUPPRESSED_AMONG.run(
+        session,
         {
             "plain": [one.plain for one in addresses],
             "keyed": [text for one in addresses for text in one.keyed],

@@ -26,7 +26,7 @@ from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId, by_merchant
 from shared.database import UtcDateTime
 from shared.prepared import prepared
-from shared.statements import changed, is_among, is_object, table_of
+from shared.statements import Kept, changed, is_among, is_object, table_of
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
 _appointment, _word = table_of(AppointmentRow), table_of(LinkEvidenceRow)
@@ -79,14 +79,16 @@ _CONTACT: Final = select(
     _ENROLLED,
     DISCONNECTED,
 ).join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
-_CONTACTS: Final = prepared(
-    union_all(
-        _CONTACT.add_columns(null().label("merged_ids")).where(
-            _customer.c.account == bindparam("account"),
-            _customer.c.on_behalf_of == bindparam("on_behalf_of"),
-            is_among(_customer.c.platform_stripe_customer_id, "stripe_customer_ids"),
-        ),
-        _CONTACT.add_columns(_MERGED).where(is_among(_customer.c.public_id, "public_ids")),
+_CONTACTS: Final = Kept(
+    prepared(
+        union_all(
+            _CONTACT.add_columns(null().label("merged_ids")).where(
+                _customer.c.account == bindparam("account"),
+                _customer.c.on_behalf_of == bindparam("on_behalf_of"),
+                is_among(_customer.c.platform_stripe_customer_id, "stripe_customer_ids"),
+            ),
+            _CONTACT.add_columns(_MERGED).where(is_among(_customer.c.public_id, "public_ids")),
+        )
     )
 )
 
@@ -291,8 +293,8 @@ def contacts(
     asked = by_merchant(stripe_customers) or {Merchant(OWN): []}
     found: list[Row[Any]] = []
     for number, (merchant, ids) in enumerate(asked.items()):
-        found += session.execute(
-            _CONTACTS,
+        found += _CONTACTS.run(
+            session,
             {
                 "account": merchant.account,
                 "on_behalf_of": merchant.on_behalf_of,

@@ -11,12 +11,19 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, exists, func, select, text, update
+from sqlalchemy import Row, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, HostEventRow
 from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_named, changed, insert_new_rows, named_objects, table_of
+from shared.statements import (
+    Kept,
+    among_named,
+    changed,
+    insert_new_rows,
+    named_objects,
+    table_of,
+)
 
 LOCK: Final = 0x686F7374
 """PostgreSQL's advisory lock under which places are given."""
@@ -39,14 +46,14 @@ def owners(
     """Whose these Stripe customers are, by on whose behalf they are charged: `customer_id` and `business_pk`; the oldest customer first."""
     accounts, names = named_objects(stripe_customers)
     found: dict[StripeId, dict[str, Row[Any]]] = {}
-    for row in session.execute(_owning(accounts), names):
+    for row in _owning(accounts).run(session, names):
         found.setdefault(StripeId(Account(row[0]), row[1]), {})[row.on_behalf_of] = row
     return found
 
 
 @lru_cache
-def _owning(accounts: int) -> Select[Any]:
-    return (
+def _owning(accounts: int) -> Kept:
+    return Kept(
         select(
             _customers.c.account,
             _customers.c.platform_stripe_customer_id,

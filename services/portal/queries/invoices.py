@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Select, select, true
+from sqlalchemy import select, true
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
@@ -14,6 +14,7 @@ from services.portal.models import InvoiceRow
 from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import Account, StripeId
 from shared.statements import (
+    Kept,
     among_named,
     insert_new_rows,
     is_object,
@@ -52,12 +53,12 @@ def lock_invoices(session: Session, invoices: Collection[StripeId]) -> dict[Stri
     if not invoices:
         return {}
     accounts, names = named_objects(invoices)
-    return read_invoices(session.execute(_locking(accounts), names))
+    return read_invoices(_locking(accounts).run(session, names))
 
 
 @lru_cache
-def _locking(accounts: int) -> Select[Any]:
-    return (
+def _locking(accounts: int) -> Kept:
+    return Kept(
         select(*COLUMNS)
         .where(among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts))
         .order_by(_TABLE.c.account, _TABLE.c.invoice_id)

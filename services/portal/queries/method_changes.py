@@ -6,14 +6,14 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection
 from functools import lru_cache
-from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import MethodChangeRow
 from shared.contracts.accounts import Account, StripeId
 from shared.statements import (
+    Kept,
     among_named,
     changed,
     insert_new,
@@ -30,17 +30,19 @@ def method_changes(
     invoice (the empty one is the customer's own default)."""
     found: dict[StripeId, dict[str, dt.datetime]] = defaultdict(dict)
     accounts, names = named_objects(stripe_customers)
-    for row in session.execute(_of(accounts), names):
+    for row in _of(accounts).run(session, names):
         whose = StripeId(Account(row.account), row.stripe_customer_id)
         found[whose][row.subscription_id] = row.changed_at
     return found
 
 
 @lru_cache
-def _of(accounts: int) -> Select[Any]:
-    row = MethodChangeRow
-    return select(row.account, row.stripe_customer_id, row.subscription_id, row.changed_at).where(
-        among_named(row.account, row.stripe_customer_id, accounts)
+def _of(accounts: int) -> Kept:
+    row = table_of(MethodChangeRow).c
+    return Kept(
+        select(row.account, row.stripe_customer_id, row.subscription_id, row.changed_at).where(
+            among_named(row.account, row.stripe_customer_id, accounts)
+        )
     )
 
 

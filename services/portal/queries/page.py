@@ -30,6 +30,7 @@ from services.portal.queries.customers import DISCONNECTED
 from services.portal.queries.subscriptions import NOT_TOLD, SubscriptionRecord
 from shared.database import UtcDateTime
 from shared.json_documents import Documents, as_text, json_list, json_object
+from shared.prepared import prepared
 from shared.statements import is_among, table_of
 
 UPCOMING: Final = 20
@@ -157,7 +158,7 @@ def _statement() -> Select[tuple[str]]:
     )
 
 
-_LOOKS: Final = Documents(_statement())
+_LOOKS: Final = Documents(prepared(_statement()))
 _DECODER: Final = msgspec.json.Decoder(_Look)
 
 
