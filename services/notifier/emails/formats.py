@@ -23,12 +23,13 @@ _LONGEST_NAME: Final = 80
 def plain_name(text: str, longest: int = _LONGEST_NAME) -> str:
     """A name on one line: no control characters (a newline in a header is an injected header), no characters
     that turn the direction of the text after them, no runs of spaces, not endless."""
-    kept = "".join(
-        " " if char.isspace() else char
-        for char in without_turns(text)
-        if char.isspace() or unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn")
-    )
-    name = " ".join(kept.split())
+    if not text.isprintable():  # no text of which all is has anything to be left out
+        text = "".join(
+            " " if char.isspace() else char
+            for char in without_turns(text)
+            if char.isspace() or unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn")
+        )
+    name = " ".join(text.split())
     return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
 
 
@@ -70,6 +71,8 @@ def quoted(text: str) -> str:
 def isolated(name: str, direction: str) -> str:
     """The name so that its direction does not disturb the sentence around it, which is written in `direction` (plain text; HTML has
     `<bdi>`)."""
+    if direction == "ltr" and name.isascii():
+        return name
     opposite = ("R", "AL") if direction == "ltr" else ("L",)
     if any(unicodedata.bidirectional(char) in opposite for char in name):
         return f"{_FIRST_STRONG_ISOLATE}{name}{_POP_ISOLATE}"
