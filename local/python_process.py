@@ -45,6 +45,9 @@ class Process:
     It counts as ready when `ready_path` is answered with a success. `code` is the folder that holds its code.
     """
 
+    child: type[Child] = Child
+    """How it is started."""
+
     def __init__(
         self,
         name: str,
@@ -110,7 +113,7 @@ class Process:
         return self._run(*words)
 
     def _run(self, *words: str) -> Child:
-        return Child(
+        return self.child(
             [sys.executable, "-m", self._module, *words],
             env=self.env,
             log=self._log,

@@ -22,7 +22,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 from sandbox.private import OTHERS, open_private, private_folder
 
@@ -132,19 +132,34 @@ class Child:
         self.log = log
         private_folder(log.parent)
         uid, gid = (str(owner.uid), str(owner.gid)) if owner else ("-", "-")
-        launch = [sys.executable, "-I", "-S", LAUNCHER, os.getpid(), int(death_signal), uid, gid]
+        self._launch = [
+            sys.executable,
+            "-I",
+            "-S",
+            LAUNCHER,
+            os.getpid(),
+            int(death_signal),
+            uid,
+            gid,
+        ]
         with open_private(log, "ab") as out:
-            self._process = subprocess.Popen(
-                [str(word) for word in (*launch, *argv)],
-                env=dict(env),
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                umask=OTHERS,
-            )
+            self._process = self._begin([str(word) for word in argv], env, cwd, out)
         _started.add(self)
+
+    def _begin(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, out: IO[Any]
+    ) -> subprocess.Popen[bytes]:
+        """Start the process."""
+        return subprocess.Popen(
+            [*map(str, self._launch), *argv],
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=OTHERS,
+        )
 
     @property
     def pid(self) -> int:

@@ -6,8 +6,6 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,9 +16,9 @@ from playwright.sync_api import Page, expect
 
 from examples.host_app import Portico
 from local.processes import Stack
-from local.python_process import REPOSITORY
 from local.servers import PostgreSQL, RabbitMQ
 from local.stack import write_settings
+from tests.fixtures import warm
 from tests.fixtures.story import Customer, Story, eventually, link_in
 from tests.fixtures.system import assert_private
 
@@ -135,14 +133,8 @@ def told(stack: Stack) -> Iterator[Callable[[str], AccountStory]]:
 
 def portico(stack: Stack, *words: str) -> str:
     """What the command line answers."""
-    done = subprocess.run(
-        [sys.executable, "-m", "portico", "--env-file", str(stack.folder / "portico.env"), *words],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    settings = ("--env-file", str(stack.folder / "portico.env"))
+    done = warm.run("portico", *settings, *words, env={})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -6,17 +6,16 @@ import datetime as dt
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 import requests
 
 from local.processes import SERVICES, Stack
-from tests.fixtures.servers import REPOSITORY
+from tests.fixtures import warm
 from tests.fixtures.story import BUSINESS, Story, eventually, link_in
 
 MANY = 24
@@ -30,23 +29,21 @@ class Terminal:
         self._stack = stack
         env = {name: value for service in SERVICES for name, value in stack.env(service).items()}
         env.pop("HTTP_ADDRESS")
-        self._env = {**os.environ, **env}
+        self._env = env
 
-    def begin(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "portico", *words],
-            env=self._env,
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def kill(self, *words: str, after: float) -> None:
+        """Begin a command, and kill it so many seconds later."""
+        with Path(os.devnull).open("wb") as nowhere:
+            process = warm.begin("portico", *words, env=self._env, out=nowhere, errors=nowhere)
+        time.sleep(after)
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
 
     def run(self, *words: str, code: int = 0) -> str:
         """What it says, on both streams."""
-        process = self.begin(*words)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, out + err
+        done = warm.run("portico", *words, env=self._env)
+        out, err = done.stdout, done.stderr
+        assert done.returncode == code, out + err
         assert "Traceback" not in err
         for secret in self._stack.secrets():
             assert secret not in out + err
@@ -125,10 +122,7 @@ def test_everybody_once_whatever_dies(stack: Stack, story: Story, terminal: Term
     stack.add("notifier")
     quiet_now(story, quiet=False)
     for seconds in (0.4, 1.1):
-        process = terminal.begin(*COMMAND, "--yes", "--rate", "1200")
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+        terminal.kill(*COMMAND, "--yes", "--rate", "1200", after=seconds)
     terminal.run(*COMMAND, "--yes", "--rate", "1200")
     eventually(lambda: len(welcomed(story)) >= 3, within=60, what="the first three")
     assert len(welcomed(story)) < MANY

@@ -20,6 +20,7 @@ from tests.faults.poster import Poster
 from tests.faults.system import System
 
 pytestmark = pytest.mark.alone
+COLD = True
 
 STRANGERS = 400
 MEBIBYTE = 1 << 20

@@ -19,6 +19,7 @@ from tests.faults.crowd import Crowd, allow_files
 from tests.faults.memory import forget_most, limit_of_a_pod, most_megabytes
 from tests.faults.system import System, answers
 
+COLD = True
 PATIENCE = 25.0
 """Seconds: longer than any limit of the server."""
 AT_ONCE = 5.0

@@ -18,6 +18,7 @@ from tests.faults.poster import Poster
 from tests.faults.regulars import Regulars
 from tests.faults.system import System
 
+COLD = True
 IDLE_STOP_SECONDS = 2.0
 SLOW_SECONDS = 15
 """Until SendGrid has taken the mail and tells so, when the notifier runs again: the sandbox tells it once."""

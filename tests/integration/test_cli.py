@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,7 @@ import requests
 from local.processes import SERVICES, Stack
 from local.stack import seed
 from shared.messaging import topology
-from tests.fixtures.servers import REPOSITORY
+from tests.fixtures import warm
 from tests.fixtures.story import BUSINESS, Story, eventually, link_in
 
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -38,14 +36,7 @@ def portico(stack: Stack) -> Portico:
     env.pop("HTTP_ADDRESS")
 
     def run(*words: str, code: int = 0, **changes: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "portico", *words],
-            env={**os.environ, **env, **changes},
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = warm.run("portico", *words, env={**env, **changes})
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         for secret in stack.secrets():
@@ -66,6 +57,14 @@ def publish_poison(stack: Stack, body: bytes) -> None:
             content_encoding="utf-8",
             serializer=None,
         )
+
+
+def letters(stack: Stack) -> list[dict[str, Any]]:
+    """The dead letters that `portico` lists, whether there are any or not."""
+    words = ("deadletters", "list", "--json")
+    told = warm.run("portico", *words, env={"AMQP_URI": stack.amqp_uri}).stdout
+    found: list[dict[str, Any]] = json.loads(told)
+    return found
 
 
 def codes(portico: Portico, **changes: str) -> set[str]:
@@ -148,22 +147,7 @@ def test_the_whole_story_with_a_dead_letter_and_its_replay(
     portico("deadletters", "replay", event)
     # It can't be read the second time either: it is back, and says that it was replayed.
     eventually(
-        lambda: (
-            [
-                one["replays"]
-                for one in json.loads(
-                    subprocess.run(
-                        [sys.executable, "-m", "portico", "deadletters", "list", "--json"],
-                        env={**os.environ, "AMQP_URI": stack.amqp_uri},
-                        cwd=REPOSITORY,
-                        capture_output=True,
-                        text=True,
-                        timeout=60,
-                    ).stdout
-                )
-            ]
-            == [1]
-        ),
+        lambda: [one["replays"] for one in letters(stack)] == [1],
         within=30,
         what="the second dead letter",
     )
@@ -178,21 +162,8 @@ def test_what_is_gone_or_refuses_is_said_in_words_and_at_once(
     """A service that nobody runs, a queue that is gone, a password that the broker refuses, a business that nobody knows: what it
     is and what to do, with the exit code of the table."""
     publish_poison(stack, b"no JSON")
-
-    def letters() -> list[dict[str, Any]]:
-        done = subprocess.run(
-            [sys.executable, "-m", "portico", "deadletters", "list", "--json"],
-            env={**os.environ, "AMQP_URI": stack.amqp_uri},
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        found: list[dict[str, Any]] = json.loads(done.stdout)
-        return found
-
-    eventually(lambda: len(letters()) == 1, within=30, what="the dead letter")
-    (letter,) = letters()
+    eventually(lambda: len(letters(stack)) == 1, within=30, what="the dead letter")
+    (letter,) = letters(stack)
     age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(letter["given_up_at"])
     assert dt.timedelta(seconds=-2) < age < dt.timedelta(minutes=2)
     assert (
@@ -211,7 +182,7 @@ def test_what_is_gone_or_refuses_is_said_in_words_and_at_once(
         connection.channel().queue_delete(NOTIFIER)
     said = portico("deadletters", "replay", "--all", code=3).stderr
     assert f"there is no queue {NOTIFIER}: start notifier" in said
-    assert len(letters()) == 1, "its dead letter stays"
+    assert len(letters(stack)) == 1, "its dead letter stays"
     stack.resume("notifier")
     portico("deadletters", "discard", "--all", "--yes")
 

@@ -6,7 +6,6 @@ Rights in deploy/k8s are regular expressions and grants that no validator unders
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -33,8 +32,8 @@ from portico.cli.rpc import RpcCaller, Unavailable
 from shared.messaging import rights, topology
 from shared.messaging.amqp import BrokerRefused
 from shared.nameko_ext.bounded_publisher import BoundedPublisher
+from tests.fixtures import warm
 from tests.fixtures.least_privilege import COMPONENTS, LeastPrivilege
-from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import Story, eventually, link_in
 
 
@@ -125,15 +124,7 @@ def test_the_command_line_works_in_billings_pod(house: LeastPrivilege) -> None:
         )
 
     def portico(*words: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-m", "portico", *words, "--json"],
-            cwd=REPOSITORY,
-            env={"PATH": os.environ["PATH"], "AMQP_URI": house.user_uri("billing")},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = warm.run("portico", *words, "--json", env={"AMQP_URI": house.user_uri("billing")})
         assert "ACCESS_REFUSED" not in done.stderr, done.stderr
         return json.loads(done.stdout) if done.stdout else done.returncode
 
@@ -152,15 +143,7 @@ def test_the_command_line_works_in_billings_pod(house: LeastPrivilege) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_doctor_sees_the_broker_from_each_pod(house: LeastPrivilege, service: str) -> None:
     """Each service's own settings are in its own pods; its user may look at what it uses there."""
-    done = subprocess.run(
-        [sys.executable, "-m", "portico", "doctor", "--service", service, "--json"],
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], **house.env(service)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = warm.run("portico", "doctor", "--service", service, "--json", env=house.env(service))
     assert done.stdout, done.stderr
     broker = {one["code"] for one in json.loads(done.stdout) if one["area"] == "broker"}
     # The dead letter that another test of this module left lies there for all to see.
@@ -465,18 +448,9 @@ def test_what_a_deleted_queue_held_comes_again(house: LeastPrivilege) -> None:
     assert story.mails(customer.email) == []
 
     def republish() -> int:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "portico", "events", "republish"),
-                *("--queue", queue, "--since", "1h", "--json"),
-            ],
-            cwd=REPOSITORY,
-            env={"PATH": os.environ["PATH"], "AMQP_URI": house.user_uri("billing")},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
+        words = ("events", "republish", "--queue", queue, "--since", "1h", "--json")
+        done = warm.run("portico", *words, env={"AMQP_URI": house.user_uri("billing")})
+        assert done.returncode == 0, done.stderr
         return int(json.loads(done.stdout)["events"])
 
     assert republish() >= 1

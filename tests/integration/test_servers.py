@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ import psycopg2
 import pytest
 
 from local.servers import Child, PostgreSQL, RabbitMQ, StartError, free_port, is_free, own_folder
+from shared.version import VERSION
+from tests.fixtures import warm
 from tests.fixtures.servers import REPOSITORY
 
 QUORUM = {"x-queue-type": "quorum"}
@@ -164,6 +167,34 @@ time.sleep(600)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of a killed parent")
+def test_a_program_that_begins_loaded_is_a_process_of_its_own() -> None:
+    """Its words, environment, output and exit code are its own, and so are its session and the signal that ends it."""
+    told = warm.run("portico", "--version", env={})
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"portico {VERSION}\n", "")
+    assert warm.run("portico", "no-such-command", env={}).returncode == 2
+    told = warm.run("services.portal", env={"AMQP_URI": "amqp://127.0.0.1"})
+    assert told.returncode == 2
+    assert "PUBLIC_URL is not set" in told.stderr
+    assert "AMQP_URI is not set" not in told.stderr
+    with socket.create_server(("127.0.0.1", 0)) as silent, tempfile.TemporaryFile() as out:
+        uri = f"amqp://127.0.0.1:{silent.getsockname()[1]}"
+        one, other = (
+            warm.begin("portico", "events", "list", env={"AMQP_URI": uri}, out=out, errors=out)
+            for _ in range(2)
+        )
+        connections = [silent.accept()[0] for _ in range(2)]
+        assert one.pid != other.pid
+        assert os.getsid(one.pid) == one.pid
+        one.send_signal(signal.SIGKILL)
+        assert (one.wait(10), one.poll(), other.poll()) == (-signal.SIGKILL, -signal.SIGKILL, None)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.1)
+        other.send_signal(signal.SIGINT)
+        assert other.wait(10) == 128 + signal.SIGINT
+        for connection in connections:
+            connection.close()
+
+
 def test_servers_end_with_a_killed_run_and_the_next_one_clears_up(
     servers_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
