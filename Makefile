@@ -45,8 +45,8 @@ test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli amqplib ## Everythin
 	@$(MAKE) --no-print-directory -j 2 lint test-unit-whole
 	@echo "test: contract, end-to-end and integration tests, three files at a time"
 	@$(PYTEST) $(ONCE_MORE) -n 3 --dist loadfile --no-loadscope-reorder -m "not punctual and not alone" tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(LONG_TESTS))
-	@echo "test: what keeps seconds that the product promises, two files at a time"
-	@$(PYTEST) $(ONCE_MORE) -n 2 --dist loadfile --no-loadscope-reorder -m punctual $(PUNCTUAL_TESTS)
+	@echo "test: what keeps seconds that the product promises, three files at a time"
+	@$(PYTEST) $(ONCE_MORE) -n 3 --dist loadfile --no-loadscope-reorder -m punctual $(PUNCTUAL_TESTS)
 	@echo "test: what measures time or memory, alone"
 	@$(PYTEST) $(ONCE_MORE) -m alone $(ALONE_TESTS)
 
