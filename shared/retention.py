@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, delete, inspect, select, tuple_
 from sqlalchemy.orm import Session
 
+from shared.clock import utc_now
 from shared.database import Transactions
 from shared.statements import changed
 
@@ -49,7 +50,7 @@ def prune_batch(
     now: dt.datetime | None = None,
 ) -> dict[str, int]:
     """Delete up to `limit` rows a rule, inside the caller's transaction; how many, by table."""
-    now = now or dt.datetime.now(dt.UTC)
+    now = now or utc_now()
     gone: dict[str, int] = {}
     for rule in rules:
         keys = rule.key or inspect(rule.model).primary_key

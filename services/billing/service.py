@@ -17,7 +17,6 @@ from services.billing.queries import outbox, platform_refusals, reconciliation
 from services.billing.retention import RULES
 from services.billing.rpc.accounts import Accounts, StripeAccounts
 from services.billing.rpc.connecting import Connecting
-from services.billing.rpc.entrypoints import utc_now
 from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.importing import Importing
 from services.billing.rpc.invoice_reports import Looking
@@ -27,6 +26,7 @@ from services.billing.rpc.recovering import Recovering
 from services.billing.settings import Settings
 from services.billing.web import Webhooks, store_batch
 from services.billing.workflows import portal
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, account_shown
 from shared.contracts.deadlines import BILLING_WAITS_FOR_PORTAL, STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import (

@@ -17,9 +17,10 @@ from services.billing.adapters.stripe import webhook
 from services.billing.domain.accounts import ACCOUNT
 from services.billing.handlers import inbox
 from services.billing.rpc.accounts import Accounts
-from services.billing.rpc.entrypoints import BillingEntrypoints, utc_now
+from services.billing.rpc.entrypoints import BillingEntrypoints
 from services.billing.stripe_events.payloads import NotAnEvent
 from shared import tracing
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.database import on_commit
 from shared.nameko_ext.http_answers import Reply, json_answer

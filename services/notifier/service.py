@@ -48,6 +48,7 @@ from services.notifier.senders import SendSlotsProvider, sender
 from services.notifier.settings import Settings
 from services.notifier.workflows import sending
 from shared import tracing
+from shared.clock import utc_now
 from shared.contracts.accounts import Account, StripeId, account_shown, stripe_customer
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING
 from shared.database import DatabaseUnavailable
@@ -117,11 +118,11 @@ def _permanent(outcome: str | Failed) -> str | Failed:
 
 
 def _begin(session: Session, postings: list[delivery.SendRequest]) -> list[Result | None]:
-    return delivery.begin_posts(session, postings, _now(), SendingPolicy())
+    return delivery.begin_posts(session, postings, utc_now(), SendingPolicy())
 
 
 def _record(session: Session, answers: list[delivery.Answered]) -> list[Result]:
-    return delivery.record_answers(session, answers, _now(), random.random, SendingPolicy())
+    return delivery.record_answers(session, answers, utc_now(), random.random, SendingPolicy())
 
 
 def _refused(reason: BadWebhook) -> Response:
@@ -176,7 +177,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
 
     def _hear(self, batch: list[Event[InvoiceData]]) -> list[str]:
         """An email that is due at once goes to a free sender straight from the transaction that writes it down."""
-        now = _now()
+        now = utc_now()
         reserved = self.places.reserve(now, len(batch))
         fresh = leases.FreshLeases(reserved, now, SendingPolicy())
         if reserved and len(batch) == 1:
@@ -218,7 +219,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
 
     def _handle(self, event: Event) -> str:
         with self.db.transaction() as session:
-            outcome = events.handle(session, event, _now(), tell_hosts=self.hooks.are_heard)
+            outcome = events.handle(session, event, utc_now(), tell_hosts=self.hooks.are_heard)
         self.wake()
         self.wake_hosts()
         return outcome
@@ -229,7 +230,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
     def send_due(self) -> bool:
         """Give every free sender a notification that is due."""
         desk, places = self._desk(), self.places
-        free = places.free(_now(), keep=True)
+        free = places.free(utc_now(), keep=True)
         if free:
             with places.held(free):
                 leased = sending.lease(desk, free)
@@ -237,7 +238,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
             for one in leased:
                 places.take(one)
             self.send_welcomes(desk, free - len(leased))
-        others = places.for_others(_now())
+        others = places.for_others(utc_now())
         if others is not None:
             began = time.monotonic()
             with places.held(others.free):
@@ -285,7 +286,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
     def measure(self) -> bool:
         """Publish how much waits, and for how long."""
         with self.db.reading() as session:
-            backlog = leases.backlog(session, _now())
+            backlog = leases.backlog(session, utc_now())
         metrics.PENDING.set(backlog.pending)
         metrics.OLDEST_DUE.set(backlog.oldest_due_seconds)
         return False
@@ -300,7 +301,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
             hasher=self.hasher,
             begin=self.begin,
             record=self.record,
-            now=_now,
+            now=utc_now,
             jitter=random.random,
             pause=eventlet.sleep,
             run_concurrently=run_concurrently,
@@ -315,7 +316,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
         signed_events = self.sendgrid.signed_events
         if signed_events is None:
             return _json(404, {"error": "Not Found"})
-        now = _now()
+        now = utc_now()
         try:
             batch = signed_events.read(request.get_data(), request.headers, now)
         except BadWebhook as error:
@@ -357,18 +358,18 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
     @loop(poll=2.0)
     def relay(self) -> bool:
         """Publish the notifier's own events: what the host application should know."""
-        return outbox.OUTBOX.relay_round(self.db, self.publisher, _now())
+        return outbox.OUTBOX.relay_round(self.db, self.publisher, utc_now())
 
     @loop(poll=600)
     def note_silent(self) -> bool:
         """Have the business told of what stays unpaid without another word from Stripe."""
         with self.db.transaction() as session:
-            return subscriptions.note_silent(session, _now())
+            return subscriptions.note_silent(session, utc_now())
 
     @loop(poll=3600)
     def prune(self) -> bool:
         """Forget what only proves that something was done long ago."""
-        return prune_round(self.db, RULES, _now())
+        return prune_round(self.db, RULES, utc_now())
 
     @loop(poll=600)
     def key_addresses(self) -> bool:
@@ -377,10 +378,6 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
             return False
         with self.db.transaction() as session:
             return suppressions.key_addresses(session, self.hasher, KEYED_AT_ONCE) == KEYED_AT_ONCE
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
 
 
 def _json(status: int, body: dict[str, Any]) -> Response:

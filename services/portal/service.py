@@ -43,10 +43,10 @@ from services.portal.web.entrypoints import (
     RETRY_AFTER_SECONDS,
     PageNotFound,
     link_required,
-    utc_now,
 )
 from services.portal.web.responses import answer, locale_for, parse_source
 from services.portal.workflows.business_accounts import check_account
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer
 from shared.contracts.rpc.errors import InvalidArgument, LinkInvalid, StripeCustomerConflict
 from shared.contracts.rpc.portal import (

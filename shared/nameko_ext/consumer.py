@@ -12,7 +12,6 @@ time: `shared/nameko_ext/batch_consumer.py`.
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +23,7 @@ from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
 
 from shared import events, tracing
+from shared.clock import utc_now
 from shared.contracts.accounts import account_shown
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
@@ -273,7 +273,7 @@ class EventConsumer(Entrypoint):
             topology.dead_queue(self.queue.name).name,
             {
                 **self._headers(message, reason, own.attempt),
-                incoming.GIVEN_UP_AT: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                incoming.GIVEN_UP_AT: utc_now().isoformat(timespec="seconds"),
             },
         )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 from collections.abc import Callable, Sequence
 
+from shared.clock import utc_now
 from shared.database import Transactions, make_engine
 from shared.nameko_ext.runtime import ServiceSettings
 from shared.retention import BATCH, RETENTION, Rule, parse_age, prune_batch
@@ -28,7 +28,7 @@ def prune_command(
         )
         chosen = parser.parse_args(words)
         try:
-            before = dt.datetime.now(dt.UTC) - parse_age(chosen.older_than)
+            before = utc_now() - parse_age(chosen.older_than)
         except ValueError as error:
             parser.error(f"--older-than: {error}")
         database = Transactions(make_engine(settings.database_url.reveal()), service)

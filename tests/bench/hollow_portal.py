@@ -4,6 +4,7 @@ HTTP costs: reading, routing, who asks, what is given, answering. Everything els
 from __future__ import annotations
 
 import shared.nameko_ext.green  # noqa: F401  (patches first)
+from shared.clock import utc_now
 
 import sys  # isort: skip
 from collections.abc import Callable  # isort: skip
@@ -17,7 +18,7 @@ from services.portal.handlers.resolved_links import ResolvedLink  # isort: skip
 from services.portal.service import PortalService  # isort: skip
 from services.portal.settings import load  # isort: skip
 from services.portal.web.api.entrypoints import Call, Reply, route  # isort: skip
-from services.portal.web.entrypoints import _look, link_required, utc_now  # isort: skip
+from services.portal.web.entrypoints import _look, link_required  # isort: skip
 from services.portal.web.responses import locale_for, parse_source  # isort: skip
 from shared.contracts.rpc.portal import CustomerArguments, UpsertedCustomer  # isort: skip
 from shared.nameko_ext.batching import Batched  # isort: skip

@@ -10,7 +10,8 @@ from babel import Locale
 
 from services.portal.domain.connecting import Outcome
 from services.portal.handlers import customers as people
-from services.portal.web import connect_views, entrypoints
+from services.portal.web import connect_views
+from shared.clock import utc_now
 from shared.contracts.accounts import Account
 from shared.contracts.rpc.errors import (
     AccountControlled,
@@ -224,7 +225,7 @@ def test_an_account_that_is_of_no_use_is_let_go_again(here: Installation, sandbo
             email="ada@example.com",
             platform_stripe_customer_id="cus_1",
         )
-        people.upsert_customer(session, given, entrypoints.utc_now())
+        people.upsert_customer(session, given, utc_now())
     fresh = account(sandbox, connected=None)["id"]
     browser = Browser(here.portal)
     shown = browser.come_back(here.answer(browser.go(here.link()), fresh))

@@ -22,8 +22,10 @@ from shared.outbox import Outgoing
 from shared.schema import keys_name_accounts
 from shared.statements import insert_new, table_of
 
-CLOCKS: Final = dt.timedelta(seconds=5)
-"""By how much Stripe's clock and ours may differ; less than it takes to be let in again by OAuth."""
+LET_IN_AGAIN: Final = dt.timedelta(seconds=5)
+"""Less than it takes to be let in again by OAuth, and what is forgiven Stripe's clock here. By `CLOCKS_APART` the late word of somebody who has
+shut us out would still count once they have thought better of it; while it is no harm to pass over one of theirs who shut us out as soon as
+they had let us in, by clocks that are further apart: Stripe refuses us what we ask for."""
 MOST_IN: Final = 1000
 STILL_EXPANDED: Final = (
     "billing's tables are still those of one account. Once every replica is of this release, run "
@@ -92,7 +94,7 @@ def restrict(
 
 def _not_since(happened_at: dt.datetime | None) -> tuple[Any, ...]:
     """Stripe repeats a webhook for days: what it told of may be over."""
-    return () if happened_at is None else (StripeAccount.changed_at <= happened_at + CLOCKS,)
+    return () if happened_at is None else (StripeAccount.changed_at <= happened_at + LET_IN_AGAIN,)
 
 
 def all_accounts(session: Session, since: dt.datetime | None = None) -> list[KnownAccount]:

@@ -11,10 +11,11 @@ from prometheus_client import Gauge
 from services.billing.domain.accounts import Directory, KnownAccount
 from services.billing.handlers import inbox
 from services.billing.queries import reads
-from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit, utc_now
+from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit
 from services.billing.rpc.errors import check_read
 from services.billing.settings import Settings
 from services.billing.workflows.accounts import AccountHolder
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.billing import StripeAccountPage, StripeAccountState, StripeReadPool
 from shared.contracts.rpc.errors import InvalidArgument

@@ -10,8 +10,9 @@ from services.billing.adapters.stripe.oauth import StripeConnect
 from services.billing.domain.accounts import ACCOUNT, Way
 from services.billing.models import SpentCode
 from services.billing.queries import accounts as queries
-from services.billing.rpc.entrypoints import BillingEntrypoints, utc_now
+from services.billing.rpc.entrypoints import BillingEntrypoints
 from services.billing.rpc.errors import wire_errors, within
+from shared.clock import utc_now
 from shared.contracts.accounts import Account
 from shared.contracts.deadlines import STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import ConnectedAccount, DisconnectedAccount

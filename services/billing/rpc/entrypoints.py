@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Final
 
 from services.billing.adapters.stripe.gateway import StripeGateways
@@ -27,11 +26,6 @@ class BillingEntrypoints:
     portal: RpcClient
     publisher: Publisher
     wake_relay: Waker
-
-
-def utc_now() -> dt.datetime:
-    """This moment, in UTC."""
-    return dt.datetime.now(dt.UTC)
 
 
 def check_limit(limit: int) -> None:

@@ -9,10 +9,11 @@ from services.billing.adapters.stripe.lists import StripeLists
 from services.billing.domain.accounts import Way
 from services.billing.queries import imports, reads
 from services.billing.queries.imports import Progress
-from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit, utc_now
+from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit
 from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.stripe_events.imports import Listed, Run
 from services.billing.workflows import importing
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.imports import Holder, ImportFinding, ImportPlan, ImportProgress
 from shared.nameko_ext.of_process import OfProcess

@@ -10,10 +10,11 @@ from typing import Final
 
 from services.billing.handlers import dead_letters, erasure, inbox, timeline
 from services.billing.queries import payment_tries
-from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit, utc_now
+from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit
 from services.billing.rpc.errors import served, wire_errors
 from services.billing.workflows import reconciling, republish
 from services.billing.workflows.observed_charges import observed_charges
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.rpc.billing import (
     ClosedEvent,

@@ -12,8 +12,9 @@ from prometheus_client import Gauge
 from services.billing.domain.accounts import Way
 from services.billing.domain.errors import StripeKeyRefused
 from services.billing.queries import reads
-from services.billing.rpc.entrypoints import BillingEntrypoints, utc_now
+from services.billing.rpc.entrypoints import BillingEntrypoints
 from services.billing.workflows import connected, reconciling
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable
 from shared.nameko_ext.loops import loop

@@ -11,11 +11,12 @@ from prometheus_client import Counter
 from services.billing.adapters.portal import PortalBusinesses
 from services.billing.domain.card_places import CardPlaces
 from services.billing.domain.errors import PortalUnavailable, StripeKeyRefused
-from services.billing.rpc.entrypoints import BillingEntrypoints, utc_now
+from services.billing.rpc.entrypoints import BillingEntrypoints
 from services.billing.rpc.errors import check_read
 from services.billing.rpc.reconciling import PLACE_SECONDS
 from services.billing.workflows import recovery
 from services.billing.workflows.customer_lease import CustomerBusy
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.contracts.rpc.errors import StripeUnavailable
 from shared.events import Event, PaymentMethodChanged

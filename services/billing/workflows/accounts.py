@@ -10,6 +10,7 @@ from typing import Final
 from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
 from services.billing.own_keys import AccountsFile, OwnKey, first_of
 from services.billing.queries import accounts as queries
+from shared.clock import utc_now
 from shared.contracts.accounts import Account
 from shared.database import DatabaseUnavailable, Transactions
 from shared.schema import keys_name_accounts
@@ -55,7 +56,7 @@ class AccountHolder:
         directory says so (`read`)."""
         if not self._directory.read:
             try:
-                self.refresh(dt.datetime.now(dt.UTC))
+                self.refresh(utc_now())
             except DatabaseUnavailable:
                 return self._directory
         return self._directory

@@ -28,6 +28,7 @@ from services.billing.ports import ObjectLists
 from services.billing.queries import imports, outbox, reconciliation
 from services.billing.queries.imports import Progress
 from services.billing.stripe_events.imports import DONE, Listed, Run, read_page
+from shared.clock import CLOCKS_APART
 from shared.contracts.accounts import Account
 from shared.contracts.rpc.errors import ImportRunning
 from shared.contracts.rpc.imports import LIVE_WORK, OUTBOX, STRIPE
@@ -38,10 +39,9 @@ LEASE: Final = dt.timedelta(seconds=30)
 NEXT_CALL: Final = dt.timedelta(seconds=5)
 """How soon after a page whoever imports asks for the next one, beyond what they were told to wait: who does not was stopped, and another
 one goes on."""
-GIVES_WAY: Final = dt.timedelta(minutes=5)
-"""What is read counts as of so long before. Stripe's events have moments of its clock, in whole seconds, and ours may be off by as much
-as is allowed to its webhooks' signatures (`TOLERANCE_SECONDS`): whatever happens after a page was read must count as newer, or it would
-never show. What happened before, and is told later, does no harm: all of it is told."""
+GIVES_WAY: Final = CLOCKS_APART
+"""What is read counts as of so long before. Stripe's events have moments of its clock: whatever happens after a page was read must count as
+newer, or it would never show. What happened before, and is told later, does no harm: all of it is told."""
 PAGE_SECONDS: Final = 20.0
 PAGE: Final = 100
 MOST_WAITING: Final = 300

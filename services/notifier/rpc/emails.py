@@ -5,7 +5,8 @@ from __future__ import annotations
 from services.notifier.domain.kinds import Kind
 from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers import requests as handlers
-from services.notifier.rpc.entrypoints import NotifierEntrypoints, utc_now
+from services.notifier.rpc.entrypoints import NotifierEntrypoints
+from shared.clock import utc_now
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import (
     BusinessKind,

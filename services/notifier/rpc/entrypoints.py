@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from services.notifier.domain.addresses import AddressHasher
@@ -25,8 +24,3 @@ class NotifierEntrypoints:
     observes: Any
     """Whether the whole installation does (`MODE`)."""
     wake: Waker
-
-
-def utc_now() -> dt.datetime:
-    """This moment, in UTC."""
-    return dt.datetime.now(dt.UTC)

@@ -27,6 +27,7 @@ from services.notifier.senders import SendSlotsProvider, sender
 from services.notifier.settings import Settings
 from services.notifier.workflows import hooks as sending
 from shared import tracing
+from shared.clock import utc_now
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_PORTAL
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.hooks import (
@@ -104,7 +105,7 @@ class Hooks:
         with self.db.reading() as session:
             self.hooks.there = hook_endpoints.exist(session)
             if self.hooks.there:
-                backlog = hook_deliveries.backlog(session, _now())
+                backlog = hook_deliveries.backlog(session, utc_now())
                 metrics.HOOKS_PENDING.set(backlog.pending)
                 metrics.HOOKS_OLDEST_DUE.set(backlog.oldest_due_seconds)
                 metrics.HOOK_ENDPOINTS_OFF.set(hook_endpoints.that_are_off(session))
@@ -122,7 +123,7 @@ class Hooks:
     @loop(poll=1.0)
     def send_hooks(self) -> bool:
         """Give every free sender a delivery that is due."""
-        free = self.hook_places.free(_now()) if self.hooks.are_heard else 0
+        free = self.hook_places.free(utc_now()) if self.hooks.are_heard else 0
         if not free:
             return False
         shares = self.hooks.shares
@@ -173,7 +174,7 @@ class Hooks:
             modes=PortalModes(self.portal, self.hooks.modes),
             hosts=self.hooks.hosts,
             signer=self.hooks.rules.signer,
-            now=_now,
+            now=utc_now,
             jitter=random.random,
             loopback=self.hooks.rules.loopback,
             observes=self.observes,
@@ -201,7 +202,7 @@ class Hooks:
                 event_types=event_types or [],
                 request_id=request_id,
                 repeated=repeated,
-                now=_now(),
+                now=utc_now(),
             )
         self.hooks.there = True
         return made
@@ -246,7 +247,7 @@ class Hooks:
                 url=url,
                 event_types=event_types,
                 enabled=enabled,
-                now=_now(),
+                now=utc_now(),
             )
         self.wake_hooks()
         return changed
@@ -265,7 +266,7 @@ class Hooks:
         with self.db.transaction() as session:
             row = handlers.find(session, endpoint_id, business_id, lock=True)
             return handlers.rotate(
-                session, self.hooks.rules, row, _now(), request_id, repeated=repeated
+                session, self.hooks.rules, row, utc_now(), request_id, repeated=repeated
             )
 
     @audited_rpc("endpoint_id")
@@ -289,7 +290,7 @@ class Hooks:
         what came of it."""
         with self.db.transaction() as session:
             row = handlers.find(session, endpoint_id, business_id)
-            sent = handlers.test(session, self.hooks.rules, row, _now(), request_id)
+            sent = handlers.test(session, self.hooks.rules, row, utc_now(), request_id)
         self.wake_hooks()
         return sent
 
@@ -319,7 +320,7 @@ class Hooks:
                 since=since,
                 until=until,
                 failed_only=failed_only,
-                now=_now(),
+                now=utc_now(),
                 request_id=request_id,
             )
         self.wake_hooks()
@@ -339,7 +340,3 @@ class Hooks:
             handlers.find(session, endpoint_id, business_id)
             most = max(1, min(limit, MOST_LISTED + 1))
             return handlers.attempts(session, endpoint_id, most, before, event_id)
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

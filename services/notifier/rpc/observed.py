@@ -9,8 +9,9 @@ import msgspec
 
 from services.notifier.adapters.portal import PortalContacts
 from services.notifier.handlers import observing as handlers
-from services.notifier.rpc.entrypoints import NotifierEntrypoints, utc_now
+from services.notifier.rpc.entrypoints import NotifierEntrypoints
 from services.notifier.workflows import observing
+from shared.clock import utc_now
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import AcceptedNotification, ObservedNotifications
 from shared.nameko_ext.rpc import audited_rpc, rpc

@@ -22,7 +22,8 @@ from services.notifier.handlers import timeline
 from services.notifier.handlers.compose import compose_test
 from services.notifier.ports import PortalUnavailable, UnknownCustomer
 from services.notifier.queries import erasure, notifications
-from services.notifier.rpc.entrypoints import NotifierEntrypoints, utc_now
+from services.notifier.rpc.entrypoints import NotifierEntrypoints
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, Merchant, stripe_id
 from shared.contracts.rpc.errors import (
     InvalidArgument,

@@ -12,9 +12,10 @@ from services.notifier.domain.welcomes import HIGHEST_RATE, LOWEST_RATE, MOST_AT
 from services.notifier.handlers import welcomes as handlers
 from services.notifier.queries import welcome_emails
 from services.notifier.queries.leases import Leased
-from services.notifier.rpc.entrypoints import NotifierEntrypoints, utc_now
+from services.notifier.rpc.entrypoints import NotifierEntrypoints
 from services.notifier.workflows import sending
 from services.notifier.workflows import welcomes as welcoming
+from shared.clock import utc_now
 from shared.contracts.rpc.welcomes import (
     QueuedWelcomes,
     StoppedWelcomes,

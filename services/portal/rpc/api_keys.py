@@ -8,7 +8,8 @@ from typing import Annotated
 import msgspec
 
 from services.portal.handlers import api_keys
-from services.portal.web.entrypoints import PortalEntrypoints, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints
+from shared.clock import utc_now
 from shared.contracts.rpc.api_keys import ApiKey, ApiScope, CreatedApiKey
 from shared.nameko_ext.rpc import audited_rpc, rpc
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.portal.handlers import enrolling, proposals
-from services.portal.web.entrypoints import PortalEntrypoints, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints
+from shared.clock import utc_now
 from shared.contracts.rpc.enrolment import DecidedProposals, LinkProposals
 from shared.events import Event, StripeCustomerSeen, carries
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_lane

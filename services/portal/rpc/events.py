@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from services.portal.handlers import events as handlers
 from services.portal.handlers import evidence, host_events
-from services.portal.web.entrypoints import PortalEntrypoints, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints
+from shared.clock import utc_now
 from shared.events import (
     CustomerEvidenceChanged,
     Event,

@@ -7,7 +7,8 @@ from typing import Final
 from services.portal.handlers import customers, link_report
 from services.portal.metrics import LINK_CONFLICTS
 from services.portal.queries import outbox
-from services.portal.web.entrypoints import PortalEntrypoints, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import InvalidArgument, StripeCustomerConflict
 from shared.contracts.rpc.portal import (

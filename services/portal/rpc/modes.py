@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from services.portal.handlers import modes
 from services.portal.models import BusinessRow
-from services.portal.web.entrypoints import PortalEntrypoints, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints
+from shared.clock import utc_now
 from shared.contracts.accounts import Account, StripeCustomer
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.modes import (

@@ -8,7 +8,8 @@ import msgspec
 
 from services.portal.handlers import idempotency, importing, resolved_links, timeline
 from services.portal.retention import RULES
-from services.portal.web.entrypoints import PortalEntrypoints, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.base import ONE_BY_ONE
 from shared.contracts.rpc.errors import InvalidArgument

@@ -6,7 +6,8 @@ from typing import Final
 
 from services.portal import serializers
 from services.portal.handlers import customers as people
-from services.portal.web.entrypoints import PortalEntrypoints, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, StripeCustomer
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.recipients import Recipient

@@ -7,8 +7,9 @@ from typing import Final
 from services.portal.adapters.billing import RpcBilling
 from services.portal.domain.subscribed import ShownSubscriptions
 from services.portal.metrics import CONFIGURATION_MISSING
-from services.portal.web.entrypoints import PortalEntrypoints, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints
 from services.portal.workflows import billing_sync as learning
+from shared.clock import utc_now
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.of_process import OfProcess
 from shared.telemetry import get_logger

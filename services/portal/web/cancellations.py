@@ -23,9 +23,9 @@ from services.portal.web.entrypoints import (
     PortalEntrypoints,
     link_required,
     mangled,
-    utc_now,
 )
 from services.portal.web.responses import answer, choose_for_business, locale_for, redirect
+from shared.clock import utc_now
 from shared.contracts.rpc.portal import CancellationLinks
 from shared.nameko_ext.http_answers import Later, Reply
 from shared.nameko_ext.http_requests import HttpRequest

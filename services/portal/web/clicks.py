@@ -24,10 +24,10 @@ from services.portal.web.entrypoints import (
     RETRY_AFTER_SECONDS,
     PortalEntrypoints,
     link_required,
-    utc_now,
 )
 from services.portal.web.responses import answer, locale_for, parse_source, redirect
 from services.portal.workflows.billing_sync import MISSING
+from shared.clock import utc_now
 from shared.contracts.accounts import account_shown
 from shared.nameko_ext.http_answers import Reply
 from shared.nameko_ext.http_requests import HttpRequest

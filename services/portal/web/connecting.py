@@ -14,8 +14,9 @@ from services.portal.metrics import CONNECTIONS
 from services.portal.models import BusinessRow
 from services.portal.web import connect_views
 from services.portal.web.connect_page import RETURN_PATH
-from services.portal.web.entrypoints import PortalEntrypoints, mangled, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints, mangled
 from services.portal.web.responses import answer, choose_for_business, locale_for, redirect
+from shared.clock import utc_now
 from shared.contracts.rpc.errors import ConnectNotSetUp, InvalidArgument
 from shared.contracts.rpc.portal import BusinessAccount, ConnectLink
 from shared.nameko_ext.http_answers import Later, Reply

@@ -22,6 +22,7 @@ from services.portal.tokens.links import TOKEN, Claim
 from services.portal.web import views
 from services.portal.web.components import Components
 from services.portal.web.responses import answer, locale_for
+from shared.clock import utc_now
 from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FOR_NOTIFIER
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Batched
@@ -49,11 +50,6 @@ Values = ParamSpec("Values")
 
 class PageNotFound(Exception):
     """What was asked for does not exist, or is not this visitor's: which of the two is not told."""
-
-
-def utc_now() -> dt.datetime:
-    """This moment, in UTC."""
-    return dt.datetime.now(dt.UTC)
 
 
 def as_late_as_others(reply: Reply, arrived: float) -> Later:

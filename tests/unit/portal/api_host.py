@@ -19,9 +19,9 @@ from services.portal.service import PortalService
 from services.portal.tokens.links import Links
 from services.portal.web.api import problems
 from services.portal.web.api.door import ApiHttp, Route
-from services.portal.web.entrypoints import utc_now
 from services.portal.web.known_keys import KnownKeys
 from services.portal.web.limiter import Limiter
+from shared.clock import utc_now
 from shared.contracts.rpc.api_keys import SCOPES
 from shared.nameko_ext.http_answers import Later, answer_bytes
 from shared.nameko_ext.http_requests import HttpRequest

@@ -6,8 +6,8 @@ import pytest
 
 from services.portal.domain.api_keys import Credential
 from services.portal.handlers import api_keys
-from services.portal.web.entrypoints import utc_now
 from services.portal.web.known_keys import KNOWN_SECONDS, MOST_KNOWN, KnownKeys
+from shared.clock import utc_now
 from tests.unit.portal.api_host import ApiHost
 
 

@@ -76,6 +76,7 @@ from services.billing.domain.portal import PortalConfiguration, PortalPolicy, Po
 from services.billing.domain.reads import ReadKey, ReadTally
 from services.billing.settings import STRIPE_API
 from services.billing.stripe_events.portal_configurations import to_configuration
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.payments import is_source
 from shared.contracts.rpc.errors import (
@@ -175,7 +176,7 @@ class StripeGateways:
         READS.inc()
         keyed = self._accounts_of_keys.get(str(headers.get("Authorization")))
         account = Account(str(headers.get("Stripe-Account", OWN)))
-        today = dt.datetime.now(dt.UTC).date()
+        today = utc_now().date()
         own_key = keyed is not None
         self.reads.count(ReadKey(account if keyed is None else keyed, today, own_key))
 

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from shared.clock import CLOCKS_APART
+
 HEADER: Final = "Stripe-Signature"
-TOLERANCE_SECONDS: Final = 300
+TOLERANCE_SECONDS: Final = int(CLOCKS_APART.total_seconds())
 SCHEME: Final = b"v1"
 
 

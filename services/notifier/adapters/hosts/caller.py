@@ -18,6 +18,7 @@ import httptools
 
 from services.notifier.domain.hook_addresses import Target, is_public
 from services.notifier.domain.hooks import Answered, answered
+from shared.clock import utc_now
 from shared.http_client import certificates as trusted_file
 from shared.http_client import trusting
 
@@ -171,7 +172,7 @@ def _read(connection: socket.socket, end: float) -> tuple[int, dt.timedelta | No
         except httptools.HttpParserError:
             if head.status is None:  # what stands behind the head is nobody's concern
                 raise Failed("unreadable") from None
-    return head.status, read_retry_after(head.retry_after, dt.datetime.now(dt.UTC))
+    return head.status, read_retry_after(head.retry_after, utc_now())
 
 
 def read_retry_after(text: str | None, now: dt.datetime) -> dt.timedelta | None:

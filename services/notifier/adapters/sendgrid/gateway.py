@@ -47,6 +47,7 @@ from services.notifier.domain.sending import (
 from services.notifier.emails.formats import display_name
 from services.notifier.metrics import FEEDBACK
 from services.notifier.ports import Mail
+from shared.clock import utc_now
 from shared.http_client import HttpPool
 from shared.telemetry import get_logger
 from shared.text import decode_json
@@ -90,7 +91,7 @@ class SendGridMailer:
         *,
         senders: SenderDomains | None = None,
         connections: int = 16,
-        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        now: Callable[[], dt.datetime] = utc_now,
         timeouts: tuple[float, float] = (CONNECT_SECONDS, ANSWER_SECONDS),
     ) -> None:
         """`sender` is the verified address; `senders` says which addresses of businesses may be used besides (None: none);

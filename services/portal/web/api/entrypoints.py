@@ -31,8 +31,8 @@ from services.portal.web.entrypoints import (
     RETRY_AFTER_SECONDS,
     PortalEntrypoints,
     as_late_as_others,
-    utc_now,
 )
+from shared.clock import utc_now
 from shared.contracts.host_api import NoArguments
 from shared.contracts.rpc.arguments import read_arguments
 from shared.contracts.rpc.base import Arguments

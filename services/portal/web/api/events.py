@@ -10,7 +10,7 @@ from services.portal.handlers import existing
 from services.portal.handlers import host_events as listing
 from services.portal.queries import host_events
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
-from services.portal.web.entrypoints import utc_now
+from shared.clock import utc_now
 from shared.contracts.host_api import EventPage, EventPageArguments
 
 
