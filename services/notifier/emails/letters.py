@@ -176,6 +176,7 @@ def _of_invoice(kind: Kind, data: LetterData) -> dict[str, Any]:
     ended = how_it_ended(incident, fresh, data.now) if kind is Kind.COLLECTION_ENDED else None
     # After such a decline the count goes on, and nothing is charged.
     uncounted = fresh is not None and fresh.needs_new_method
+    nothing_to_charge = fresh is not None and fresh.decline is Decline.NO_PAYMENT_METHOD
     amount = settlement(incident).paid if came_in else known.amount_remaining
     return {
         "amount": (_total(lines) if lines else amount) or None,
@@ -188,7 +189,7 @@ def _of_invoice(kind: Kind, data: LetterData) -> dict[str, Any]:
         "paid_at": incident.closed_at if came_in else None,
         "lines": lines,
         "ending": ended,
-        "last_tried": incident.last_failed_at,
+        "last_tried": None if nothing_to_charge else incident.last_failed_at,
     }
 
 

@@ -12,7 +12,7 @@ from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, Invoice
 from services.portal.domain.snapshot import OwnedInvoice, Subscription
 from shared.contracts.invoices import InvoiceStatus, payment_under_way, settlement
 from shared.contracts.next_steps import NextStep
-from shared.contracts.payments import PaymentMethod
+from shared.contracts.payments import Decline, PaymentMethod
 
 RETURNING_FOR: Final = dt.timedelta(minutes=5)
 """How long after Stripe's page was opened the customer may just be coming back from it."""
@@ -85,6 +85,8 @@ class Line:
     """What it is for, one line, where that is known."""
     purpose_more: int = 0
     """How many other things it is for."""
+    missing: bool = False
+    """There was nothing to charge, so that no payment failed."""
     new_method: bool = False
     """A new payment method came that nothing has answered, and that we don't charge, since the business observes, or did then."""
 
@@ -262,5 +264,6 @@ def _line(
         invoice_id=owned.invoice_id,
         purpose=invoice.purpose,
         purpose_more=invoice.purpose_more,
+        missing=invoice.decline is Decline.NO_PAYMENT_METHOD,
         new_method=left_alone and state in DECLINES and invoice.retrying_since is not None,
     )

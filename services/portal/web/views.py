@@ -21,7 +21,6 @@ from services.portal.texts import Texts, texts_in
 from services.portal.web import wording
 from services.portal.web.frame import SELF, Page, draw, parts
 from services.portal.web.markup import bdi, host_of
-from shared.contracts.next_steps import NextStep
 from shared.contracts.prices import next_amount, price
 from shared.l10n.dates import REMEMBERED
 
@@ -117,8 +116,7 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         lines=lines,
         numbered=list(enumerate(lines, 1)),
         asking=asking,
-        missing=bool(asking)
-        and all(one.step is NextStep.ADD_METHOD and not one.new_method for one in asking),
+        missing=bool(asking) and all(one.missing and not one.new_method for one in asking),
         changed=bool(asking) and all(one.new_method for one in asking),
         confirms=states == {State.CONFIRM},
         declined_again=states == {State.STILL_DECLINED},

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.portal.domain.notice import Line, State
-from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import MethodKind
 from shared.l10n.catalogues import Gettext, Ngettext
 from shared.l10n.dates import Days
@@ -43,7 +42,9 @@ def advice(
     if observed or all(line.new_method for line in asking if line.wants_method):
         return _observed(asking, days, _)
     said = [_alone(asking[0], days, _) if len(asking) == 1 else _together(asking, _)]
-    if all(line.state is State.STILL_DECLINED for line in asking):
+    if all(line.missing for line in asking):
+        said.insert(0, _("There was no payment method on file that we could charge."))
+    elif all(line.state is State.STILL_DECLINED for line in asking):
         said.insert(
             0,
             ngettext(
@@ -52,8 +53,6 @@ def advice(
                 len(asking),
             ),
         )
-    elif all(line.step is NextStep.ADD_METHOD for line in asking):
-        said.insert(0, _("There was no payment method on file that we could charge."))
     arrives = days_to_arrive(kind_of(asking), _)
     return " ".join([*said, arrives] if arrives else said)
 
@@ -77,7 +76,7 @@ def _kind(line: Line) -> MethodKind:
 
 
 def _together(asking: Sequence[Line], _: Gettext) -> str:
-    if all(line.step is NextStep.ADD_METHOD for line in asking):
+    if all(line.missing for line in asking):
         return _("As soon as you have added a payment method, what is due is charged to it.")
     return _("As soon as you have updated your payment method, what is due is charged to it.")
 

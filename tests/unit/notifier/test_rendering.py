@@ -460,6 +460,29 @@ def test_a_date_that_has_passed_promises_nothing() -> None:
     )
 
 
+@pytest.mark.parametrize("decline", [Decline.NO_PAYMENT_METHOD, Decline.LOST_OR_STOLEN])
+def test_where_there_was_nothing_to_charge_no_day_of_a_try_is_told(decline: Decline) -> None:
+    """Stripe goes by its schedule, and each time there is nothing to try."""
+    incident = Incident(
+        invoice_id="in_1",
+        stripe_customer_id="cus_1",
+        currency="usd",
+        status=InvoiceStatus.OPEN,
+        amount_remaining=4900,
+        attempt_count=4,
+        first_failed_at=NOW - dt.timedelta(days=15),
+        last_failed_at=NOW,
+    )
+    now = InvoiceNow(status=InvoiceStatus.OPEN, decline=decline, needs_new_method=True)
+    data = LetterData(
+        contact=a_contact(), now=NOW, incident=incident, report=InvoiceReport(now=now)
+    )
+    result = RENDERER.render(letter(Kind.COLLECTION_ENDED, data))
+    assert ("The last try was on" in result.text) == (decline is not Decline.NO_PAYMENT_METHOD)
+    assert "We have tried" not in result.text
+    assert all(one.get_text(strip=True) for one in BeautifulSoup(result.html, "html.parser")("p"))
+
+
 def test_the_recovery_says_what_was_paid() -> None:
     """Nothing remains by then; the amount is what arrived."""
     incident = Incident(

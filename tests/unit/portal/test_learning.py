@@ -254,9 +254,11 @@ def test_that_nothing_could_be_charged_is_kept_until_the_next_failure(
     seen = DeclineSeen(reason=Decline.NO_PAYMENT_METHOD, needs_new_method=True)
     learning.learn_cards(database, FakeBilling(seen=seen), NOW)
     assert line(database, customer_id).step is NextStep.ADD_METHOD
+    assert line(database, customer_id).missing
     with database.transaction() as session:
         handle(session, event(failed(attempt_count=2), ago(minutes=1)), NOW)
     assert line(database, customer_id).step is NextStep.MAY_TRY_AGAIN
+    assert not line(database, customer_id).missing
 
 
 def test_a_date_that_events_left_open_is_learnt_until_stripe_says_otherwise(

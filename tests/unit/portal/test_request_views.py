@@ -107,9 +107,12 @@ def test_the_right_thing_is_to_be_replaced(type_: str | None, words: str) -> Non
     assert ("take a few days to arrive" in html) == (type_ == "us_bank_account")
 
 
-def test_a_missing_payment_method_is_no_failed_payment() -> None:
-    """Its own heading and words, and the same button."""
-    html = draw(Notice(Tone.DECLINED, (owed(step=NextStep.ADD_METHOD),))).html
+@pytest.mark.parametrize("state", [State.DECLINED, State.STILL_DECLINED])
+@pytest.mark.parametrize("step", [NextStep.ADD_METHOD, NextStep.ENDED])
+def test_a_missing_payment_method_is_no_failed_payment(step: NextStep, state: State) -> None:
+    """Its own heading and words, and the same button: also where the subscription ended over it, and where another method came and went
+    before."""
+    html = draw(Notice(Tone(state.value), (owed(state=state, step=step, missing=True),))).html
     assert "A payment method is missing" in html
     assert "There was no payment method on file that we could charge." in html
     assert "go through" not in html
