@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Select, Text, cast, literal_column
+from sqlalchemy import JSON, Boolean, ColumnElement, Select, Text, cast, literal_column
 from sqlalchemy.orm import Session
 
 from shared.database import UtcDateTime
@@ -51,6 +51,8 @@ class Documents(Kept):
 def _as_json(value: Any) -> Any:
     if isinstance(value.type, UtcDateTime):
         return _Moment(value)
+    if isinstance(value.type, JSON):
+        return _Nested(value)
     return _Flag(value) if isinstance(value.type, Boolean) else value
 
 
@@ -95,3 +97,11 @@ class _Flag(Portable):
 
     def sqlite(self, *arguments: str) -> str:
         return f"json(CASE {''.join(arguments)} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
+
+
+class _Nested(Portable):
+    def postgresql(self, *arguments: str) -> str:
+        return "".join(arguments)
+
+    def sqlite(self, *arguments: str) -> str:
+        return f"json({''.join(arguments)})"

@@ -20,7 +20,7 @@ from services.billing.stripe_events.translation import Status, Translation
 from services.notifier.domain.sending import SendingPolicy
 from services.notifier.handlers.events import handle_invoices
 from services.notifier.queries import observed
-from services.notifier.queries.incidents import lock_incidents, note_mailed, store_incidents
+from services.notifier.queries.incidents import note_mailed, store_incidents
 from services.notifier.queries.leases import lease_due
 from services.notifier.queries.notifications import lock_to_send, store_sent
 from services.notifier.queries.sendgrid_events import sent_as
@@ -404,12 +404,15 @@ def test_locking_what_goes_out_reads_no_whole_table(notifier: Engine, together: 
 
     def lock(session: Session) -> None:
         invoices = [StripeId(OWN, f"in_{number}") for number in numbers]
-        incidents = lock_incidents(session, invoices)
-        assert len(incidents) == together
+        incidents, rows = lock_to_send(
+            session,
+            [f"ntf_{number}" for number in numbers],
+            invoices,
+            [StripeCustomer(OWN, f"cus_{number}") for number in numbers],
+        )
+        assert len(incidents) == len(rows) == together
         store_incidents(session, incidents.values())
         note_mailed(session, incidents.values())
-        rows = lock_to_send(session, [f"ntf_{number}" for number in numbers])
-        assert len(rows) == together
         store_sent(session, rows.values())
 
     assert full_scans(notifier, lock, set()) == []

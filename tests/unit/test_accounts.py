@@ -418,6 +418,8 @@ PLAIN: Final[dict[str, Any]] = {
     "type": None,
     "before_id": None,
     "values": {},
+    "addresses": (),
+    "notification_ids": (),
 }
 """Arguments by the parameter's name."""
 OWN_PLACES: Final[dict[str, Any]] = {

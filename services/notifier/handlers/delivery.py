@@ -133,23 +133,24 @@ def begin_posts(
     The reminder policy is asked here, under the incident's lock: two senders can't both find that nothing was said.
     """
     asking = [one.leased for one in postings if one.leased.kind in ABOUT_DEBT]
-    incidents = incident_queries.lock_open_incidents(
+    incidents, rows = notifications.lock_to_send(
         session,
+        {one.leased.notification_id for one in postings},
         {one.leased.invoice for one in postings if one.leased.invoice},
         {one.stripe_customer for one in asking if one.stripe_customer},
     )
-    rows = notifications.lock_to_send(session, {one.leased.notification_id for one in postings})
     customers = {row.stripe_customer.name for row in rows.values() if row.stripe_customer}
     told = notifications.told_of(
         session, {one.name for one in incidents.values() if one.last_mailed_at or one.asked_at}
     )
+    deleted, suppressed = suppressions.written_no_more(
+        session, customers, {posting.address for posting in postings}
+    )
     known = _Known(
         incidents=with_under_way(incidents, told),
         rows=rows,
-        deleted=suppressions.deleted_customers(session, customers),
-        suppressed=suppressions.suppressed_addresses(
-            session, {posting.address for posting in postings}
-        ),
+        deleted=deleted,
+        suppressed=suppressed,
         told={name: [*map(notifications.failure_of, mails)] for name, mails in told.items()},
         observed=observed.failures(
             session,
@@ -213,9 +214,9 @@ def _locked(
     if gathering:
         others = leases.told_in(session, gathering, lock=False)
         invoices |= {row.invoice for row in others if row.invoice}
-    incidents = incident_queries.lock_incidents(session, invoices)
-    rows = notifications.lock_to_send(session, {leased.notification_id for leased in held})
-    return incidents, rows
+    return notifications.lock_to_send(
+        session, {leased.notification_id for leased in held}, invoices
+    )
 
 
 def _begin(

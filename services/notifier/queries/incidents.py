@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
@@ -37,11 +37,12 @@ _FIELDS: Final = tuple(name for name in Incident.__struct_fields__ if name != "u
 _TABLE: Final = table_of(IncidentRow)
 _COLUMNS: Final = {name: IncidentRow.__mapper__.columns[name] for name in _FIELDS}
 _NAMES: Final = {column.name: name for name, column in _COLUMNS.items()}
-_DOCUMENT: Final = json_object(
+DOCUMENT: Final = json_object(
     **_COLUMNS
     # NULL in rows of an earlier release
     | {"amount_remaining": func.coalesce(_TABLE.c.amount_remaining, 0)}
 )
+"""An `Incident`."""
 _decode: Final = msgspec.json.Decoder(Incident).decode
 _KEY: Final = ("account", "invoice_id")
 _CUSTOMER: Final = (_TABLE.c.account, _TABLE.c.stripe_customer_id, _TABLE.c.on_behalf_of)
@@ -93,6 +94,10 @@ def _naming(accounts: int) -> Select[Any]:
     return _select().where(among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts))
 
 
+def _by_name(documents: Iterable[str]) -> dict[StripeId, Incident]:
+    return {one.name: one for one in map(_decode, documents)}
+
+
 def lock_open_incidents(
     session: Session, invoices: Collection[StripeId], customers: Collection[StripeCustomer]
 ) -> dict[StripeId, Incident]:
@@ -105,8 +110,13 @@ def lock_open_incidents(
 
 @lru_cache
 def _locking_open(accounts: int, merchants: int) -> Documents:
-    return Documents(
-        _select()
+    return Documents(locking_open(accounts, merchants, as_text(DOCUMENT)))
+
+
+def locking_open(accounts: int, merchants: int, what: ColumnElement[Any]) -> Select[Any]:
+    """The statement of `lock_open_incidents` for invoices of so many accounts and customers of so many merchants; `what` is told of each incident."""
+    return (
+        select(what)
         .where(
             or_(
                 among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts),
@@ -227,7 +237,7 @@ def _values(incident: Incident) -> dict[str, Any]:
 
 
 def _select() -> Select[Any]:
-    return select(as_text(_DOCUMENT))
+    return select(as_text(DOCUMENT))
 
 
 def _read(session: Session, statement: Select[Any]) -> list[Incident]:

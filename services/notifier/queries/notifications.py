@@ -6,26 +6,31 @@ import datetime as dt
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, or_, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.domain.notification_rules import Failure
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
+from services.notifier.queries import incidents as incident_queries
 from shared import tracing
 from shared.contracts.accounts import Account, StripeCustomer, StripeId, stripe_customer, stripe_id
+from shared.json_documents import Documents, as_text, json_list, json_object
 from shared.statements import (
     among_named,
     among_objects,
     insert_new_rows,
     is_among,
     is_object,
+    named_customers,
     named_objects,
     table_of,
     update_rows,
@@ -246,8 +251,7 @@ def look_at_once(
     )
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct):
     """What sending changes of a notification, and what it needs to know to do so; the columns' meaning: `Notification`."""
 
     notification_id: str
@@ -279,7 +283,7 @@ class Row:
     finished_at: dt.datetime | None
     context: dict[str, Any] | None
     business_id: str | None
-    stored: tuple[Any, ...] = field(init=False, repr=False, compare=False)
+    stored: tuple[Any, ...] = ()
     """What of it `store_sent` writes, as the table is known to have it."""
 
     def __post_init__(self) -> None:
@@ -296,22 +300,56 @@ class Row:
         return stripe_customer(self.account, self.stripe_customer_id, self.on_behalf_of)
 
 
-_KNOWN: Final = tuple(field.name for field in fields(Row) if field.init)
+_KNOWN: Final = tuple(name for name in Row.__struct_fields__ if name != "stored")
 _KEPT: Final = _KNOWN[: _KNOWN.index("kind")]
 _WRITTEN: Final = ("notification_id", *_KNOWN[len(_KEPT) :])
 _written: Final = attrgetter(*_WRITTEN)
-_LOCKING: Final = (
-    select(*(_TABLE.c[name] for name in _KNOWN))
-    .where(is_among(_TABLE.c.notification_id, "ids"))
-    .order_by(_TABLE.c.notification_id)
-    .with_for_update()
-)
 
 
-def lock_to_send(session: Session, notification_ids: Iterable[str]) -> dict[str, Row]:
-    """These notifications, by id, locked in one order until the transaction ends. What changes of them has to be stored."""
-    rows = session.execute(_LOCKING, {"ids": sorted(set(notification_ids))})
-    return {row[0]: Row(*row) for row in rows}
+class _Locked(msgspec.Struct):
+    incidents: list[Incident]
+    rows: list[Row]
+
+
+_decode: Final = msgspec.json.Decoder(_Locked).decode
+
+
+def lock_to_send(
+    session: Session,
+    notification_ids: Iterable[str],
+    invoices: Iterable[StripeId],
+    customers: Iterable[StripeCustomer] = (),
+) -> tuple[dict[StripeId, Incident], dict[str, Row]]:
+    """First the incidents as of `incidents.lock_open_incidents`, by invoice, and then these notifications, by id: locked in one order until the
+    transaction ends. What changes of the notifications has to be stored."""
+    accounts, names = named_objects(invoices)
+    merchants, customers_names = named_customers(customers)
+    ids = {"ids": sorted(set(notification_ids))}
+    (found,) = _locking(accounts, merchants).read(session, ids | names | customers_names)
+    locked = _decode(found)
+    return (
+        {one.name: one for one in locked.incidents},
+        {row.notification_id: row for row in locked.rows},
+    )
+
+
+@lru_cache
+def _locking(accounts: int, merchants: int) -> Documents:
+    incidents = incident_queries.locking_open(
+        accounts, merchants, incident_queries.DOCUMENT.label("document")
+    ).cte("locked_incidents")
+    locked = select(func.count()).select_from(incidents).scalar_subquery()
+    rows = (
+        select(json_object(**{name: _TABLE.c[name] for name in _KNOWN}).label("document"))
+        .where(is_among(_TABLE.c.notification_id, "ids"), locked >= 0)  # the incidents come first
+        .order_by(_TABLE.c.notification_id)
+        .with_for_update()
+        .cte("locked_notifications")
+    )
+    told = json_object(
+        incidents=json_list(select(incidents.c.document)), rows=json_list(select(rows.c.document))
+    )
+    return Documents(select(as_text(told)))
 
 
 def store_sent(session: Session, rows: Iterable[Row]) -> None:
