@@ -1,6 +1,5 @@
 """Unit tests touch nothing outside their process: a socket that one opens fails it."""
 
-import gc
 from collections.abc import Iterator
 
 import pytest
@@ -16,12 +15,6 @@ def pytest_configure() -> None:
         colors=False, exception_formatter=structlog.dev.plain_traceback
     )
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
-
-
-def pytest_collection_finish() -> None:
-    """What is loaded now stays: looking for garbage among it again and again is a tenth of the time."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -469,6 +469,7 @@ def plain(text: str) -> str:
 SETTINGS_OF_ALL: Final = {**GOOD, "AMQP_URI": f"amqp://someone:{LINK_KEY}@127.0.0.1:1/portico"}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("words", UNKNOWN, ids=lambda words: " ".join(words)[:60])
 def test_wrong_words_are_refused_in_words(words: tuple[str, ...], run: Run, world: Any) -> None:
     """One message, the code of the table, nothing that commands a terminal, and nothing endless."""

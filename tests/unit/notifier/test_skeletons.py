@@ -32,7 +32,7 @@ def warm() -> Renderer:
 
 
 @pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("language", ["en", "he"])
+@pytest.mark.parametrize("language", ["en", pytest.param("he", marks=pytest.mark.whole)])
 def test_an_email_is_the_same_whoever_was_written_to_before(
     kind: Kind, language: str, warm: Renderer
 ) -> None:
@@ -92,6 +92,7 @@ def test_as_many_skeletons_are_kept_as_there_is_room_for(monkeypatch: pytest.Mon
     assert [renderer.render(letter) for letter in letters] == drawn
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("path", sorted(TEMPLATES.rglob("*.*")), ids=lambda path: path.stem)
 def test_a_template_asks_of_a_text_only_whether_there_is_one(path: Path) -> None:
     """What it did with a text beyond that would be done with a hole."""

@@ -49,13 +49,12 @@ def outcome(find: Any, *args: Any, **named: Any) -> Any:
         return error.code, getattr(error, "new_url", None), getattr(error, "valid_methods", None)
 
 
-@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
-def test_an_address_leads_where_werkzeug_leads_it(method: str, path: str) -> None:
+def test_an_address_leads_where_werkzeug_leads_it(method: str) -> None:
     """Looked up or matched: the same entrypoint and values, or the same refusal."""
-    theirs = Map(rules()).bind("localhost")
-    expected = outcome(theirs.match, path, method, query_args="a=b")
-    assert outcome(Routes(rules()).find, method, path, "a=b") == expected
+    theirs, ours = Map(rules()).bind("localhost"), Routes(rules())
+    expected = {path: outcome(theirs.match, path, method, query_args="a=b") for path in PATHS}
+    assert {path: outcome(ours.find, method, path, "a=b") for path in PATHS} == expected
 
 
 def test_there_is_something_to_find() -> None:
