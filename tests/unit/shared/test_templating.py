@@ -206,3 +206,21 @@ def test_numbers_and_our_own_html_stay_as_they_are() -> None:
     assert [escaped(12), escaped(True), escaped(None)] == ["12", "True", "None"]
     assert escaped(trusted("<b>")) == "<b>"
     assert trusted("<b>") + "<" == "<b>&lt;"
+
+
+def test_of_two_that_extend_one_each_has_its_own_blocks() -> None:
+    """What they extend is parsed once, and neither finds in it what the other one put there."""
+    first = '{% extends "base" %}{% set x = 1 %}{% block a %}{{ _("Plain") }}{{ x }}{% endblock %}'
+    second = '{% extends "base" %}{% block b %}second{% endblock %}'
+    environment = TranslatedEnvironment(
+        loader=DictLoader({"base": BASE, "first": first, "second": second}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.translate_with(german)
+    drawn = [
+        environment.get_template(name).render(n=1, said=2) for name in ("first", "second", "base")
+    ]
+    assert drawn == ["<Schlicht & <i>gut</i>1|2>", "<base 1|second2>", "<base 1|2>"]
+    assert len(environment._parsed) == 1
