@@ -49,6 +49,7 @@ def wish(kind: str = CUSTOMER, set_at: dt.datetime = NOW) -> Wish:
     return Wish(OWN, "evt_2", kind, "cus_1", "pm_1", "", set_at)
 
 
+@pytest.mark.whole
 @given(changes, kinds, moments)
 def test_a_wish_is_either_answered_by_the_change_or_a_new_one(
     change: Change, kind: str, set_at: dt.datetime

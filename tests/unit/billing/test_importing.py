@@ -179,6 +179,7 @@ def test_what_happens_while_an_import_reads_is_newer_than_what_it_read(
     assert {one.occurred_at for one in said(database)} == {NOW - ahead}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("page", range(7))
 def test_an_import_that_dies_goes_on_where_it_was(
     database: Transactions, walk: Walk, clock: Clock, lists: FakeLists, page: int
@@ -194,6 +195,7 @@ def test_an_import_that_dies_goes_on_where_it_was(
     assert counted(database).total() == len({one.id for one in said(database)}) == 22
 
 
+@pytest.mark.whole
 def test_a_page_whose_commit_failed_is_read_again(
     database: Transactions, walk: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +304,7 @@ def test_a_default_payment_method_pays(
     assert [one.data.pays for one in said(database)] == ["saved_method", "saved_method", None]  # type: ignore[attr-defined]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("status", ["incomplete", "incomplete_expired", "canceled"])
 def test_a_subscription_that_has_not_begun_is_left_out(
     database: Transactions, walk: Walk, lists: FakeLists, status: str
@@ -314,6 +317,7 @@ def test_a_subscription_that_has_not_begun_is_left_out(
     assert counted(database)["customer.seen"] == 8
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("status", "said_of_it"), [("canceled", 1), ("active", 0)])
 def test_the_ended_subscription_of_an_open_invoice_is_told_with_it(
     database: Transactions, walk: Walk, lists: FakeLists, status: str, said_of_it: int
@@ -350,6 +354,7 @@ def test_what_was_there_before_is_announced_by_no_sweep(
         )
 
 
+@pytest.mark.whole
 def test_odd_customers_are_told_and_none_is_lost(
     database: Transactions, walk: Walk, lists: FakeLists
 ) -> None:
@@ -385,6 +390,7 @@ def test_odd_customers_are_told_and_none_is_lost(
     assert counted(database)["invoice.imported"] == 3
 
 
+@pytest.mark.whole
 def test_nothing_made_of_an_address_is_left_when_an_import_ends(
     database: Transactions, walk: Walk, lists: FakeLists
 ) -> None:
@@ -403,6 +409,7 @@ def test_nothing_made_of_an_address_is_left_when_an_import_ends(
         assert set(session.scalars(select(StripeImportCustomer.email_digest))) == {None}
 
 
+@pytest.mark.whole
 def test_a_forgotten_customer_is_no_finding_either(
     database: Transactions, walk: Walk, lists: FakeLists
 ) -> None:
@@ -479,6 +486,7 @@ def test_however_much_live_work_takes_an_import_has_its_share(rate: int) -> None
     assert live + shared == pytest.approx((seconds + BURST_SECONDS) * rate, abs=2)
 
 
+@pytest.mark.whole
 def test_a_storm_of_looks_does_not_stop_an_import(walk: Walk, lists: FakeLists) -> None:
     """It reads on, more slowly."""
     moment = 0.0
@@ -500,6 +508,7 @@ def test_an_outbox_that_is_full_is_waited_for(
     assert (step.wait > 0, step.held, lists.reads) == (True, OUTBOX, 0)
 
 
+@pytest.mark.whole
 def test_a_cursor_that_is_gone_begins_its_list_again(
     database: Transactions, walk: Walk, lists: FakeLists
 ) -> None:
@@ -520,6 +529,7 @@ def test_a_right_that_is_missing_is_named_before_anything_is_read(
     assert found.sizes == {Listed.SUBSCRIPTIONS: 6}, "about: there are five"
 
 
+@pytest.mark.whole
 def test_what_is_left_is_expected(
     database: Transactions, walk: Walk, lists: FakeLists, clock: Clock
 ) -> None:

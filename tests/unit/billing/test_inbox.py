@@ -135,6 +135,7 @@ def test_a_hundred_copies_in_one_batch_are_one_event(database: Transactions) -> 
     assert (len(stored(database)), len(outbox(database))) == (1, 1)
 
 
+@pytest.mark.whole
 def test_a_poison_webhook_fails_alone(database: Transactions) -> None:
     """One row that the database refuses is answered with the error; all others of its batch are stored."""
     with database.transaction() as session:

@@ -105,6 +105,7 @@ def test_every_method_that_writes_to_stripe_is_named() -> None:
 # --- a new card ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 def test_a_new_card_of_an_observing_business_charges_nothing(
     loop: Loop, written: list[str]
 ) -> None:
@@ -131,6 +132,7 @@ def test_an_installation_that_observes_asks_nobody(loop: Loop, written: list[str
     assert written == []
 
 
+@pytest.mark.whole
 def test_going_live_charges_none_of_what_was_observed(loop: Loop, written: list[str]) -> None:
     """Nothing is pending; a late event of the same change, or one that comes only then, is of before the line."""
     first = loop.told()
@@ -158,6 +160,7 @@ def test_a_late_event_opens_no_observed_change_where_no_line_is_drawn(
     assert (written, loop.changes()) == ([], ["observed"])
 
 
+@pytest.mark.whole
 def test_the_next_new_card_after_going_live_charges(loop: Loop) -> None:
     """Also what was observed before: the customer wants it paid with the card that they give now. The observed try counts for no limit."""
     loop.run()
@@ -216,6 +219,7 @@ def test_a_choice_of_before_the_line_that_is_heard_after_a_renewal_stays_before(
     assert (written, loop.changes()) == ([], ["observed"])
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("kind", [RENEWED, "customer.source.updated"])
 def test_a_renewal_opens_no_observed_change(loop: Loop, written: list[str], kind: str) -> None:
     """However long after the line the bank renews the card; who gives it once more then has it charged."""
@@ -230,6 +234,7 @@ def test_a_renewal_opens_no_observed_change(loop: Loop, written: list[str], kind
     assert loop.gateway.invoices["in_1"].status == "paid"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("after", [None, False, True])
 def test_a_renewed_card_pays_only_what_failed_after_the_line(
     loop: Loop, after: bool | None
@@ -255,6 +260,7 @@ def test_a_renewed_card_pays_only_what_failed_after_the_line(
     assert loop.gateway.invoices["in_1"].status == "paid", "the customer gives it for all"
 
 
+@pytest.mark.whole
 def test_nothing_is_written_while_the_portal_is_away(loop: Loop, written: list[str]) -> None:
     """The change is put off and asked about again; when the portal is back, it goes on as the business works then."""
     loop.businesses.observe, loop.businesses.away = False, True
@@ -270,6 +276,7 @@ def test_nothing_is_written_while_the_portal_is_away(loop: Loop, written: list[s
     assert loop.gateway.invoices["in_1"].status == "paid"
 
 
+@pytest.mark.whole
 def test_what_was_asked_before_observing_is_found_out_and_not_asked_again(
     loop: Loop, written: list[str]
 ) -> None:
@@ -291,6 +298,7 @@ def test_what_was_asked_before_observing_is_found_out_and_not_asked_again(
     assert outcomes == ["not_charged", "observed"]
 
 
+@pytest.mark.whole
 def test_a_business_that_is_live_beside_one_that_observes_has_its_money(loop: Loop) -> None:
     """A platform's customer owes both: each is asked about, and the change is done, so that more of it may come."""
     loop.businesses.observe = False

@@ -190,6 +190,7 @@ def arrive(loop: Loop, name: str, *, directory: Directory = DIRECTORY, **changes
         inbox.store_webhooks(session, [received], loop.clock())
 
 
+@pytest.mark.whole
 def test_what_is_owed_is_paid_though_the_card_can_t_be_set(loop: Loop) -> None:
     """The subscription is watched with its new card, and the others are told once, however often it is tried."""
     report = new_card(loop)
@@ -222,6 +223,7 @@ def test_a_payment_that_is_not_allowed_has_a_word_of_its_own(loop: Loop) -> None
     assert watched(loop) == {"sub_1": GOOD}
 
 
+@pytest.mark.whole
 def test_the_new_card_has_its_turn_when_the_old_one_fails(loop: Loop) -> None:
     """The next cycle charges the old card. It fails, and the invoice alone is charged to the new one."""
     new_card(loop)
@@ -273,6 +275,7 @@ def failed_invoice(loop: Loop, directory: Directory = DIRECTORY, **more: Any) ->
     arrive(loop, "invoice.payment_failed", id=event_id, object=changes, directory=directory)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("by", ["the round", "a person"])
 def test_a_failure_that_came_while_the_account_was_shut_out_counts_too(loop: Loop, by: str) -> None:
     """It was stored unread: once it is translated, the new card has its turn, and an end of the subscription ends the watch."""
@@ -328,6 +331,7 @@ def test_an_old_word_of_the_subscription_does_not_end_the_watch(loop: Loop) -> N
     assert watched(loop) == {"sub_1": None}
 
 
+@pytest.mark.whole
 def test_another_default_of_the_customer_is_not_overruled(loop: Loop) -> None:
     """The card that was kept away is the customer's no more: it is not charged."""
     new_card(loop)

@@ -69,6 +69,7 @@ def owed(number: int, **fields: Any) -> Invoice:
     return Invoice(**{**known, **fields})
 
 
+@pytest.mark.whole
 def test_a_missed_webhook_becomes_the_same_event_once(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:
@@ -242,6 +243,7 @@ def test_an_announcement_has_all_that_a_webhook_would_have(
     assert dt.datetime.fromisoformat(told["finalized_at"]) == made
 
 
+@pytest.mark.whole
 def test_one_replica_walks_at_a_time_and_a_dead_one_gives_way(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:
@@ -310,6 +312,7 @@ def asked_of_stripe(gateway: FakePaymentGateway) -> list[str]:
     return asked
 
 
+@pytest.mark.whole
 def test_a_round_that_finds_nothing_reads_stripes_log_alone(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:

@@ -166,6 +166,7 @@ def test_the_same_event_twice_pays_once(loop: Loop) -> None:
     assert loop.gateway.charges == [("in_1", GOOD)]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("card", [GOOD, DECLINES])
 @pytest.mark.parametrize("operation", ["customer", "open_invoices", "pay", "after pay"])
 def test_after_a_crash_the_event_comes_back_and_pays_once(
@@ -209,6 +210,7 @@ def test_a_list_that_lags_behind_is_paid_once(loop: Loop) -> None:
     assert loop.gateway.charges == [("in_1", GOOD)]
 
 
+@pytest.mark.whole
 def test_a_dead_process_whose_event_never_comes_back_is_replaced(loop: Loop) -> None:
     """The row alone is enough: the loop finds the change that nobody goes on with."""
 
@@ -300,6 +302,7 @@ def test_a_second_card_is_another_try(loop: Loop) -> None:
     assert loop.gateway.invoices["in_1"].status == "paid"
 
 
+@pytest.mark.whole
 def test_a_card_that_comes_while_a_debit_is_under_way_has_its_turn_when_that_comes_back(
     loop: Loop,
 ) -> None:
@@ -333,6 +336,7 @@ def test_a_debit_under_way_is_not_repeated_by_the_same_account(loop: Loop) -> No
     assert loop.gateway.charges == [("in_1", DEBIT)]
 
 
+@pytest.mark.whole
 def test_a_card_set_again_is_tried_again_when_the_hour_is_over(loop: Loop) -> None:
     """A card that was declined may have got money meanwhile: the new wish waits for the hour's end, then it is tried."""
     loop.run(loop.new_card(DECLINES))
@@ -345,6 +349,7 @@ def test_a_card_set_again_is_tried_again_when_the_hour_is_over(loop: Loop) -> No
     assert loop.gateway.charges == [("in_1", DECLINES)] * 2
 
 
+@pytest.mark.whole
 def test_a_card_set_again_after_an_hour_is_asked_again_at_once(loop: Loop) -> None:
     """Not Stripe's stored answer to the first time: a key of its own, and the bank says yes."""
     loop.run(loop.new_card(DECLINES))
@@ -354,6 +359,7 @@ def test_a_card_set_again_after_an_hour_is_asked_again_at_once(loop: Loop) -> No
     assert loop.changes() == ["done", "done"]
 
 
+@pytest.mark.whole
 def test_a_card_that_the_bank_renewed_is_asked_again(loop: Loop) -> None:
     """The network's new card behind the same id is a wish of its own, hours after the decline of the old one."""
     loop.run(loop.new_card(DECLINES))
@@ -395,6 +401,7 @@ def test_a_wish_waits_for_the_hour_of_a_change_that_is_still_open(loop: Loop) ->
     assert loop.gateway.charges == [("in_1", DECLINES)]
 
 
+@pytest.mark.whole
 def test_a_postponed_wish_for_a_card_that_is_not_charged_any_more_ends(loop: Loop) -> None:
     """Another card was set before the hour was over: the old one is left alone."""
     loop.run(loop.new_card(DECLINES))
@@ -409,6 +416,7 @@ def test_a_postponed_wish_for_a_card_that_is_not_charged_any_more_ends(loop: Loo
 # --- several events about one change -------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 def test_stripes_several_events_about_one_change_are_one_try(loop: Loop) -> None:
     """The customer's default, the subscription's and the network's word within a minute: the bank is asked once."""
     first = loop.new_card(DECLINES)
@@ -443,6 +451,7 @@ def test_an_event_that_comes_late_is_no_new_wish(loop: Loop) -> None:
     assert loop.changes() == ["done"]
 
 
+@pytest.mark.whole
 def test_an_event_of_another_scope_pays_what_the_first_did_not(loop: Loop) -> None:
     """One subscription's card, then the customer's: the first invoice is not asked about twice, the other one is paid."""
     loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to("pm_private"))
@@ -457,6 +466,7 @@ def test_an_event_of_another_scope_pays_what_the_first_did_not(loop: Loop) -> No
     assert loop.gateway.charges == [("in_1", DECLINES), ("in_2", DECLINES)]
 
 
+@pytest.mark.whole
 def test_a_card_given_to_everything_waits_only_where_it_was_just_tried(loop: Loop) -> None:
     """Ten minutes after one subscription's: what is new is paid at once, what was declined when the hour is over."""
     loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to("pm_private"))
@@ -564,6 +574,7 @@ def test_another_card_waits_while_the_first_ones_fate_is_unknown(loop: Loop) -> 
     assert loop.gateway.charges == [("in_1", "pm_second")]
 
 
+@pytest.mark.whole
 def test_a_key_older_than_stripes_memory_is_not_sent_again(loop: Loop) -> None:
     """After a day Stripe would take the key for a new one: the try is over, and counts as not made."""
     loop.gateway.troubles = [Trouble.NOT_REACHED]
@@ -587,6 +598,7 @@ def test_one_invoice_of_unknown_fate_does_not_hold_back_the_others(loop: Loop) -
     assert loop.recorded() == {"in_1": PayOutcome.UNKNOWN, "in_2": PayOutcome.PAID}
 
 
+@pytest.mark.whole
 def test_a_debit_that_is_under_way_is_not_charged_again(loop: Loop) -> None:
     """Its invoice is open until it settles; the next card must not pay it a second time."""
     loop.run(loop.new_card(DEBIT))
@@ -882,6 +894,7 @@ SOURCE = "card_old_api"
 OWN = "invoice.updated"
 
 
+@pytest.mark.whole
 def test_a_new_default_source_pays_what_is_open_and_is_charged_from_now_on(loop: Loop) -> None:
     """It is a new payment method like any other, where nothing goes before it."""
     loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to(source=SOURCE))

@@ -525,6 +525,7 @@ def test_a_change_that_is_erased_while_it_is_put_off_is_no_error(database: Trans
         assert session.scalars(select(PaymentMethodChange)).all() == []
 
 
+@pytest.mark.whole
 def test_a_card_that_comes_while_its_account_is_shut_out_waits_for_it(
     billing: Any, gateway: FakePaymentGateway, database: Transactions
 ) -> None:
@@ -617,6 +618,7 @@ def test_each_account_is_reconciled_in_its_turn(
     ]
 
 
+@pytest.mark.whole
 def test_of_each_account_one_change_of_card_is_gone_on_with_in_a_round(
     billing: Any,
     gateway: FakePaymentGateway,
@@ -649,6 +651,7 @@ def test_of_each_account_one_change_of_card_is_gone_on_with_in_a_round(
     assert asked == [OWN, other]
 
 
+@pytest.mark.whole
 def test_an_account_whose_stripe_hangs_keeps_no_other_accounts_card_waiting(
     billing: Any, gateway: FakePaymentGateway, database: Transactions
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_word_stands_for_many_scopes(
         assert given == scopes
 
 
+@pytest.mark.whole
 def test_a_scope_that_there_is_not_is_a_usage_error(run: Run, services: FakeServices) -> None:
     """Nothing is asked of the portal."""
     result = run("keys", "create", "x", "--scope", "everything")

@@ -79,6 +79,7 @@ def test_a_service_that_is_silent_ends_with_three(run: Run) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.whole
 def test_missing_settings_end_with_two() -> None:
     """Without AMQP_URI nothing can be asked; the message says what it should look like."""
     from typer.testing import CliRunner
@@ -90,6 +91,7 @@ def test_missing_settings_end_with_two() -> None:
     assert "AMQP_URI is not set" in result.stderr
 
 
+@pytest.mark.whole
 def test_the_embedded_broker_can_not_be_reached(run: Run) -> None:
     """`make run` keeps its broker inside its process: the message says what to use instead."""
     from typer.testing import CliRunner
@@ -558,6 +560,7 @@ def test_republish_goes_on_until_the_last_page(run: Run, services: FakeServices)
     assert len({(one["since"], one["until"]) for one in (counted, first, second)}) == 1
 
 
+@pytest.mark.whole
 def test_a_preview_is_written_and_named(tmp_path: Path, run: Run) -> None:
     """Three files of one email, without settings and without sending."""
     result = run("mail", "preview", "payment_failed", "--out", str(tmp_path), "--json", environ={})

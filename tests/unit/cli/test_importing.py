@@ -141,6 +141,7 @@ def test_importing_again_changes_and_never_doubles(
     assert portal.customer("1").locale is None
 
 
+@pytest.mark.whole
 def test_a_stripe_customer_stays_with_whom_it_belongs(
     tmp_path: Path, portal: Portal, run: Run
 ) -> None:
@@ -175,6 +176,7 @@ def test_of_two_lines_with_one_id_the_later_wins(tmp_path: Path, portal: Portal,
     assert (portal.count(), portal.customer("1").name) == (1, "Anne")
 
 
+@pytest.mark.whole
 def test_an_id_that_stands_twice_is_told_with_both_lines(
     tmp_path: Path, portal: Portal, run: Run
 ) -> None:
@@ -228,6 +230,7 @@ def test_a_run_that_was_stopped_goes_on(
     assert list(errors(file)) == [n + 1 for n in range(7, 101, 7)]
 
 
+@pytest.mark.whole
 def test_a_file_that_changed_is_not_gone_on_with(tmp_path: Path, portal: Portal, run: Run) -> None:
     """The remembered place is of another file: the run refuses and says what to do, --restart begins at the top."""
     file = write(tmp_path, HEADER + "1,Ann,ann@example.com,,,\n2,Bob,bob@example.com,,,\n")
@@ -298,6 +301,7 @@ def test_a_line_without_end_takes_no_memory(tmp_path: Path, portal: Portal, run:
     assert portal.customer("2").name == "Bob"
 
 
+@pytest.mark.whole
 def test_the_state_names_what_was_read(tmp_path: Path, portal: Portal) -> None:
     """The place in the state file is a line's beginning, so going on never begins inside one."""
     file = write(tmp_path, HEADER + "1,Ann,ann@example.com,,,\n2,Bob,bob@example.com,,,\n")
@@ -313,6 +317,7 @@ FORMULAS = ('=HYPERLINK("http://x.example";A2)', "+49 30 1234", "-1+cmd|' /C cal
 TEXTS = (*FORMULAS, "'=kept", "''-kept", "'quoted", "＝1+1", "O'Hara", "Zoë, the 2nd")
 
 
+@pytest.mark.whole
 def test_an_export_holds_no_formula_and_comes_back_as_it_was(
     tmp_path: Path, portal: Portal, services: FakeServices, run: Run
 ) -> None:

@@ -179,6 +179,7 @@ def test_interrupted_nothing_is_written(portico: Dialogue, tmp_path: Path) -> No
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.whole
 def test_a_file_that_is_there_stays(portico: Dialogue, world: World, tmp_path: Path) -> None:
     """Told before the first question, with the way to change it."""
     file = tmp_path / "portico.env"
@@ -201,6 +202,7 @@ def test_a_blank_is_no_answer(portico: Dialogue, tmp_path: Path) -> None:
     assert not (tmp_path / "1.env").exists()
 
 
+@pytest.mark.whole
 def test_without_a_terminal_nobody_is_asked(portico: Dialogue, tmp_path: Path) -> None:
     """A script that forgot --yes is told, instead of waiting for an answer."""
     done = portico("init", terminal=False)
@@ -209,6 +211,7 @@ def test_without_a_terminal_nobody_is_asked(portico: Dialogue, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.whole
 def test_a_script_gives_secrets_by_the_environment_or_files(
     portico: Dialogue, tmp_path: Path
 ) -> None:
@@ -225,6 +228,7 @@ def test_a_script_gives_secrets_by_the_environment_or_files(
         load(service, made)
 
 
+@pytest.mark.whole
 def test_a_setting_for_which_others_can_not_be_looked_at_is_told_once(
     portico: Dialogue, world: World, tmp_path: Path
 ) -> None:
@@ -279,6 +283,7 @@ def test_the_file_may_be_named_before_or_after_the_command(
         assert (tmp_path / f"{number}.env").exists()
 
 
+@pytest.mark.whole
 def test_the_sandbox_stands_in_for_both_vendors(portico: Dialogue, tmp_path: Path) -> None:
     """--sandbox sets all three addresses, and the endpoint is at this machine."""
     words = ("--sandbox", "http://127.0.0.1:8010/", "--public-url", "http://localhost:8000")

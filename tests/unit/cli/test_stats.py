@@ -342,6 +342,7 @@ def test_the_command_asks_for_one_business(
     assert "figures of all businesses there" in shared.stderr
 
 
+@pytest.mark.whole
 def test_a_business_s_own_currency_stands_first(
     counted: dict[str, Any], run: Run, services: FakeServices
 ) -> None:

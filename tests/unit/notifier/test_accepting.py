@@ -102,6 +102,7 @@ def test_nothing_is_accepted_for_a_business_that_observes(watched: House) -> Non
     assert watched.row().status == "observed"
 
 
+@pytest.mark.whole
 def test_one_that_observes_again_gets_nothing_that_was_accepted(watched: House) -> None:
     """Between the acceptance and the email: it is observed once more, and may be accepted once more."""
     watched.hear(failed())
@@ -118,6 +119,7 @@ def test_one_that_observes_again_gets_nothing_that_was_accepted(watched: House) 
     assert until_quiet(watched) == ["sent"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("at_once", [True, False])
 def test_of_the_failures_of_one_invoice_the_newest_that_is_accepted_goes(
     watched: House, at_once: bool
@@ -220,6 +222,7 @@ def test_what_can_not_be_asked_or_found_is_told(watched: House) -> None:
         accept(watched, watched.row())
 
 
+@pytest.mark.whole
 def test_several_of_one_customer_are_told_together_when_they_are_accepted(watched: House) -> None:
     """As any that fail at one time: one email at once, the others in one more."""
     for number in (1, 2, 3):
@@ -237,6 +240,7 @@ def test_several_of_one_customer_are_told_together_when_they_are_accepted(watche
 # --- what people see -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 def test_what_was_observed_is_listed_with_what_stripe_did_since(watched: House) -> None:
     """In the order in which it would have gone, page by page; not of other businesses, and not what was accepted."""
     for number in (1, 2, 3):
@@ -267,6 +271,7 @@ def test_what_was_observed_is_listed_with_what_stripe_did_since(watched: House) 
     assert other.notifications == []
 
 
+@pytest.mark.whole
 def test_what_all_businesses_would_have_sent_is_one_list(watched: House) -> None:
     """Business by business, each in the order in which it would have gone; page after page, and each once."""
     for number in range(6):
@@ -291,6 +296,7 @@ def test_what_all_businesses_would_have_sent_is_one_list(watched: House) -> None
     assert [one.invoice_id for one in late.notifications] == ["in_4", "in_5"]
 
 
+@pytest.mark.whole
 def test_what_is_of_no_business_is_told_last_and_gone_on_from(watched: House) -> None:
     """An old portal named none: those emails are among what all would have sent, page after page, and among no business's own."""
     for number in range(5):
@@ -338,6 +344,7 @@ def test_a_wrong_question_is_named(house: House, given: dict[str, Any], error: s
         page(house, **given)
 
 
+@pytest.mark.whole
 def test_the_time_line_tells_of_it(watched: House) -> None:
     """That it was observed, and that a person wanted it."""
 

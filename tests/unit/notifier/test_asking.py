@@ -40,6 +40,7 @@ def ask(house: House, kind: Kind, **context: Any) -> RequestedNotification:
         return asking.send_requested(session, kind, DANA, checked, house.clock())
 
 
+@pytest.mark.whole
 def test_a_request_to_cancel_reaches_the_business_once(house: House) -> None:
     """With both links, the customer's words and their address to reply to; asked for again it is the same one."""
     house.portal.requests["req_1"] = LINKS
@@ -83,6 +84,7 @@ def test_a_portal_that_is_away_when_the_links_are_needed_delays(house: House) ->
     assert house.work() == ["sent"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
@@ -152,6 +154,7 @@ def ending(kind: type[contract.Data], **changes: Any) -> contract.Event:
     return msgspec.structs.replace(base, data=kind(**(data | changes)))
 
 
+@pytest.mark.whole
 def test_an_end_that_others_planned_is_told_to_the_business_once(house: House) -> None:
     """Cancelled on Stripe's page, and ended a month later: one email."""
     house.hear(ending(contract.SubscriptionCancellationScheduled))
@@ -206,6 +209,7 @@ def bulk(house: House, **changes: Any) -> ResentNotifications:
         return asking.resend_failed(session, house.clock(), **(wanted | changes))
 
 
+@pytest.mark.whole
 def test_what_a_wrong_key_refused_is_sent_again_in_bulk_once(house: House) -> None:
     """Each refused email once more, in portions; asking again sends nothing twice; the invoices' stories go on."""
     for number in (1, 2, 3):
@@ -221,6 +225,7 @@ def test_what_a_wrong_key_refused_is_sent_again_in_bulk_once(house: House) -> No
     assert house.mailed_to("dana@example.com") == ["payment_failed"] * 3
 
 
+@pytest.mark.whole
 def test_a_bulk_does_not_ask_in_a_circle_while_the_key_is_still_wrong(house: House) -> None:
     """What fails again between two portions is left out of the second, which knows when the first was asked for."""
     house.hear(failed(invoice_id="in_1"))
@@ -251,6 +256,7 @@ def test_a_dry_run_names_what_failed_and_writes_nothing(house: House) -> None:
     assert house.work() == []
 
 
+@pytest.mark.whole
 def test_a_bulk_leaves_out_what_may_have_arrived_and_what_failed_before(house: House) -> None:
     """Unknown fates are a person's own decision; the time is when it failed, not when it was written down."""
     house.hear(failed())

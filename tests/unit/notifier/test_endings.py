@@ -136,6 +136,7 @@ def test_what_stays_past_due_is_told_when_nothing_more_was_heard(house: House) -
     assert "hasn’t scheduled another try" in told(house).text
 
 
+@pytest.mark.whole
 def test_what_was_open_before_the_upgrade_is_not_told_by_silence(house: House) -> None:
     """Nobody knows how long it has been silent; the next failure begins the count."""
     stripe_says(house)
@@ -153,6 +154,7 @@ def test_what_was_open_before_the_upgrade_is_not_told_by_silence(house: House) -
     assert house.mailed_to(BUSINESS) == ["collection_ended"]
 
 
+@pytest.mark.whole
 def test_the_end_waits_until_stripe_itself_says_so(house: House) -> None:
     """A date ahead, a debit under way, a look that only repeats webhooks: not final. Then it is, and is told once."""
     house.hear(failed())
@@ -228,6 +230,7 @@ def test_several_invoices_are_one_email(house: House) -> None:
     assert sorted(reasons, key=str) == [None, Reason.TOLD_TOGETHER]
 
 
+@pytest.mark.whole
 def test_an_email_that_asked_for_several_is_counted_once(house: House) -> None:
     """Three failures within minutes are two emails, and the business reads so."""
     for number in (1, 2, 3):
@@ -244,6 +247,7 @@ def test_an_email_that_asked_for_several_is_counted_once(house: House) -> None:
     assert "We’ve emailed the customer 2 times." in told(house).text
 
 
+@pytest.mark.whole
 def test_an_end_is_sent_again_while_it_is_one(house: House) -> None:
     """A person's resend is held by no policy; but what goes on again, or can't be looked at, has not ended for certain."""
     stripe_says(house, **DIED)
@@ -304,6 +308,7 @@ def kept(at: int, **changes: Any) -> contract.Event:
     return about(contract.SubscriptionUpdated, when, **({"end_changed": True} | changes))
 
 
+@pytest.mark.whole
 def test_toggles_are_told_both_ways_once_each_in_order(house: House) -> None:
     """Cancelled, withdrawn, cancelled for the same day, withdrawn; each said twice by Stripe."""
     for each in (cancelled(0), kept(1), cancelled(2), kept(3)):
@@ -353,6 +358,7 @@ def test_a_refused_email_is_no_news_that_was_told(house: House) -> None:
     assert house.mailed_to(BUSINESS) == []
 
 
+@pytest.mark.whole
 def test_an_end_that_was_withdrawn_is_not_sent_again(house: House) -> None:
     """A person may have it sent again while it is so, however often; and the business has heard of it by that email, too."""
     house.mailer.answers = [Refused("401")]

@@ -32,6 +32,7 @@ def test_a_failed_charge_is_written_down_once_however_often_it_is_heard(house: H
     assert len(house.mailer.inbox) == 1
 
 
+@pytest.mark.whole
 def test_two_stripe_events_for_one_failure_mail_once(house: House) -> None:
     """Stripe may make two events for one change: each has its row, and the second says why it was not sent."""
     house.hear(failed("evt_a"))
@@ -123,6 +124,7 @@ def collected_again(house: House) -> None:
     )
 
 
+@pytest.mark.whole
 def test_what_was_not_told_while_collecting_had_stopped_is_told_when_it_goes_on(
     house: House,
 ) -> None:
@@ -150,6 +152,7 @@ def test_what_stays_stopped_stays_untold(house: House) -> None:
     assert house.mailed_to("dana@example.com") == []
 
 
+@pytest.mark.whole
 def test_what_was_told_since_is_not_told_again(house: House) -> None:
     """A later failure was told while collecting went on: the one that was not is history."""
     stopped(house)
@@ -202,6 +205,7 @@ def test_an_upgrade_mails_nobody_anew(house: House) -> None:
     assert len(house.mailer.inbox) == 1
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("first", ["failed", "action"])
 def test_failed_and_action_required_of_one_attempt_share_one_email(
     house: House, first: str

@@ -270,6 +270,7 @@ def test_a_hard_bounce_stops_further_email_to_the_address(sent: House) -> None:
     assert "dana@example.com" in sent.mailer.inbox[-1].text
 
 
+@pytest.mark.whole
 def test_of_a_welcome_that_bounced_the_business_hears_when_there_is_something_to_call_about(
     house: House,
 ) -> None:
@@ -408,6 +409,7 @@ def test_a_batch_with_copies_of_itself_counts_once(sent: House) -> None:
         assert feedback.handle(session, [item] * 46, START, sent.hasher).count(True) == 1
 
 
+@pytest.mark.whole
 def test_an_event_that_fails_fails_alone(sent: House) -> None:
     """The others of its batch are stored and applied, and it is logged and counted: SendGrid would repeat all of them for days."""
     with sent.db.transaction() as session:

@@ -69,6 +69,7 @@ def test_an_email_about_several_is_sent_again_about_what_is_still_owed(house: Ho
     assert "Several" not in again.text
 
 
+@pytest.mark.whole
 def test_five_in_a_minute_are_two_emails(house: House) -> None:
     """The first goes at once; the second lists all that is open, the first one too, and says the sum."""
     fail(house, 1, 2, 3, 4, 5)
@@ -110,6 +111,7 @@ def test_two_failures_far_apart_are_two_emails(house: House) -> None:
     assert house.mailed_to("dana@example.com") == ["payment_failed", "payment_failed"]
 
 
+@pytest.mark.whole
 def test_what_was_paid_meanwhile_is_not_listed(house: House) -> None:
     """Looked at again, one by one, before the email goes out."""
     fail(house, 1)
@@ -184,6 +186,7 @@ def test_everybody_who_was_told_hears_that_it_is_paid(house: House) -> None:
     assert house.mailed_to("dana@example.com").count("payment_recovered") == 2
 
 
+@pytest.mark.whole
 def test_a_failure_that_was_told_together_is_not_told_again(house: House) -> None:
     """A second event about the same charge finds that its customer was told, in whichever email."""
     house.billing.say(

@@ -72,6 +72,7 @@ def test_410_switches_off_at_once_and_is_told(world: World) -> None:
     assert missed == {"invoice.paid", "invoice.payment_failed", "webhook_endpoint.disabled"}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("status", [410, 500])
 def test_what_the_address_of_before_answers_is_not_the_new_ones(world: World, status: int) -> None:
     """A host moves and switches the old place off, while a request is still on its way there."""
@@ -116,6 +117,7 @@ def test_after_five_days_of_failures_an_endpoint_is_off(world: World) -> None:
     assert world.row(HookEndpoint).disabled_because == "failing"
 
 
+@pytest.mark.whole
 def test_a_test_and_a_single_replay_go_to_one_endpoint(world: World) -> None:
     """Whatever types it wants; what is another's is not found."""
     endpoint = world.endpoint("a", "sunrise", "invoice.paid")
@@ -152,6 +154,7 @@ def test_wrong_arguments_are_named(world: World) -> None:
         world.endpoint()
 
 
+@pytest.mark.whole
 def test_rotating_changes_the_secret_and_those_before_sign_for_a_day(world: World) -> None:
     """Also the one that the host has, when the answer of the first of two rotations was lost."""
     endpoint = world.endpoint()
@@ -182,6 +185,7 @@ def test_rotating_changes_the_secret_and_those_before_sign_for_a_day(world: Worl
     assert [verifies(generation) for generation in (6, 7)] == [False, True]
 
 
+@pytest.mark.whole
 def test_a_request_that_comes_again_after_a_day_is_a_new_one(world: World) -> None:
     """As the documented lifetime of an Idempotency-Key has it; within the day nothing is done twice, whatever became of the endpoint."""
     endpoint = world.endpoint()
@@ -224,6 +228,7 @@ def test_a_request_that_comes_again_after_a_day_is_a_new_one(world: World) -> No
     assert len(world.work()) == 2
 
 
+@pytest.mark.whole
 def test_a_customer_is_forgotten_and_so_is_what_is_old(world: World) -> None:
     """With deliveries and attempts; the endpoint stays."""
     world.endpoint()

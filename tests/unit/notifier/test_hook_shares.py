@@ -133,6 +133,7 @@ def test_a_business_with_one_endpoint_is_not_behind_one_with_twenty(db: Transact
     assert sorted(one.owner for one in leased) == ["mallory", "sunrise"]
 
 
+@pytest.mark.whole
 def test_all_who_are_slow_share_half_of_the_senders(db: Transactions) -> None:
     """However many businesses answer late: those that don't have the other half."""
     slow = [f"slow{number}" for number in range(5)]

@@ -98,6 +98,7 @@ def test_each_hears_its_own_alone(world: World) -> None:
     }
 
 
+@pytest.mark.whole
 def test_of_one_stripe_customer_each_business_of_a_platform_hears_its_own(world: World) -> None:
     """Charged on behalf of two, by one account: neither hears of the other's invoice, and what is on nobody's behalf neither of them."""
     platform = Account("acct_platform")

@@ -140,6 +140,7 @@ def test_nothing_goes_out_when_stripe_has_closed_all(stranger: House) -> None:
     assert {row.reason for row in stranger.rows()} == {Reason.PAID}
 
 
+@pytest.mark.whole
 def test_others_wait_on(stranger: House) -> None:
     """A link of another Stripe customer, or with nobody, wakes nothing."""
     assert stranger.hear(linked("cus_2")) == "nothing has waited for this customer"
@@ -147,6 +148,7 @@ def test_others_wait_on(stranger: House) -> None:
     assert stranger.work() == []
 
 
+@pytest.mark.whole
 def test_a_sender_that_asks_while_the_link_is_made_asks_again_within_seconds(house: House) -> None:
     """It heard "nobody" a moment before: its next look is not an hour away."""
     house.portal.people.clear()

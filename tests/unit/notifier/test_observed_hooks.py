@@ -86,6 +86,7 @@ def test_what_waits_for_its_next_try_is_not_sent_either(world: World) -> None:
     assert world.hosts.got == {}
 
 
+@pytest.mark.whole
 def test_a_replay_sends_it_once_the_business_is_live(world: World) -> None:
     """That is what a person asks for; before, the replay is observed as well."""
     endpoint = world.endpoint("a", "sunrise")
@@ -169,6 +170,7 @@ def test_an_event_that_comes_late_is_of_before_the_line(world: World) -> None:
     assert world.work() == ["observed", "observed"]
 
 
+@pytest.mark.whole
 def test_what_a_person_replays_crosses_the_line_that_is_older(world: World) -> None:
     """Another line stops it, too; one that is replayed anew after that goes, whether it was made for the endpoint before or not."""
     endpoint = world.endpoint("a", "sunrise")
@@ -274,6 +276,7 @@ def test_who_is_gone_observes_and_who_can_not_be_asked_waits() -> None:
         modes.of_customer(StripeCustomer(Account("acct_1"), "cus_1"))
 
 
+@pytest.mark.whole
 def test_an_endpoint_that_failed_before_begins_anew(world: World) -> None:
     """Nothing is tried while its business observes, so what failed then says nothing when it is live: one failure switches nothing off."""
     world.endpoint("a", "sunrise")

@@ -155,6 +155,7 @@ def test_a_later_failure_is_observed_too(watched: House) -> None:
     assert [row.status for row in watched.rows()] == ["observed", "observed"]
 
 
+@pytest.mark.whole
 def test_what_waits_to_be_told_together_ends_each_by_itself(house: House) -> None:
     """One was sent, two wait for more: then the business observes. All end, and no email lists them."""
     for number in (1, 2, 3):
@@ -182,6 +183,7 @@ def test_what_was_tied_to_an_email_before_ends_with_it(house: House) -> None:
     assert sorted(row.status for row in house.rows()) == ["observed", "observed", "sent"]
 
 
+@pytest.mark.whole
 def test_a_customer_who_asks_gets_the_link(watched: House) -> None:
     """And a person's resend of another email does not go."""
     person = watched.portal.people["cus_1"]
@@ -198,6 +200,7 @@ def test_a_customer_who_asks_gets_the_link(watched: House) -> None:
     assert watched.mailed_to(DANA) == ["fresh_link"]
 
 
+@pytest.mark.whole
 def test_emails_to_the_business_are_observed(watched: House) -> None:
     """Of an end, of a request, of its own endpoint."""
     person = watched.portal.people["cus_1"]
@@ -286,6 +289,7 @@ def test_going_live_sends_nothing_of_before_and_all_of_after(watched: House) -> 
     assert watched.mailed_to(DANA) == ["payment_failed"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("waits_for", ["customer", "morning"])
 def test_a_failure_after_the_line_is_told_though_one_of_before_waits(
     watched: House, waits_for: str
@@ -338,6 +342,7 @@ def test_a_customer_who_becomes_known_later_is_not_told_of_before(house: House) 
     assert states(house) == {("observed", Reason.BEFORE_THE_LINE)}
 
 
+@pytest.mark.whole
 def test_a_new_email_takes_nothing_of_before_along(house: House) -> None:
     """It may list what else is owed; the old email is not told by it, and stays for a person to accept."""
     business(house)

@@ -56,6 +56,7 @@ def test_each_failure_is_told_by_its_own_business(platform: House) -> None:
         assert other not in mail.text
 
 
+@pytest.mark.whole
 def test_nothing_of_one_business_is_gathered_into_anothers_email(platform: House) -> None:
     """Two more fail at each: each has one email more, with its own two."""
     for number in (1, 2, 3):

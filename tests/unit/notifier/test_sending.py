@@ -143,6 +143,7 @@ def test_whoever_owes_is_waited_for_while_the_invoice_lives(house: House) -> Non
     assert house.mailed_to("dana@example.com") == ["payment_failed"]
 
 
+@pytest.mark.whole
 def test_nobody_waits_for_an_unknown_customer_who_has_paid(house: House) -> None:
     """What Stripe closes ends the wait, with its reason."""
     house.portal.people.clear()
@@ -209,6 +210,7 @@ def test_429_waits_for_the_reset(house: House) -> None:
     assert house.work() == ["sent"]
 
 
+@pytest.mark.whole
 def test_429_gives_up_no_email(house: House) -> None:
     """After days of it, whoever is last in the line gets theirs; what is paid meanwhile is not asked for."""
     house.hear(failed())
@@ -471,6 +473,7 @@ def test_pauses_grow_are_jittered_and_capped() -> None:
     assert backoff(10_000, 1.0, policy) == policy.longest_wait
 
 
+@pytest.mark.whole
 def test_a_resend_is_one_new_email_and_is_looked_at_again(house: House) -> None:
     """Asking twice while it waits makes one; after a payment it is suppressed like any other."""
     house.hear(failed())

@@ -68,6 +68,7 @@ def test_sent_again_by_hand_it_is_the_welcome(house: House, town: Welcoming) -> 
     assert resend_failed(town) == []
 
 
+@pytest.mark.whole
 def test_while_it_is_due_again_it_is_asked_for_in_vain(house: House, town: Welcoming) -> None:
     """By the command, and by a second click."""
     first = resend(town)
@@ -90,6 +91,7 @@ def test_sent_again_while_it_waits_for_its_turn(house: House, town: Welcoming) -
     assert town.welcomed() == ONE
 
 
+@pytest.mark.whole
 def test_one_that_failed_again_may_be_asked_for_again(house: House, town: Welcoming) -> None:
     resend(town)
     house.mailer.answers.append(Refused("401 from SendGrid"))
@@ -142,6 +144,7 @@ def test_cancelled_after_it_was_sent_again_it_stays_so(house: House, town: Welco
     assert (town.welcomed(), town.ask()) == (ONE, ["welcomed"])
 
 
+@pytest.mark.whole
 def test_sent_again_while_the_business_observes_it_is_observed(
     house: House, town: Welcoming
 ) -> None:
@@ -160,6 +163,7 @@ def test_sent_again_while_the_business_observes_it_is_observed(
     assert town.ask() == ["welcomed"]
 
 
+@pytest.mark.whole
 def test_sent_again_under_an_id_that_was_merged(house: House, town: Welcoming) -> None:
     """The customer had theirs under the id that they have now."""
     merge(town, "c1", into="c2")
@@ -172,6 +176,7 @@ def test_sent_again_under_an_id_that_was_merged(house: House, town: Welcoming) -
     assert welcome_of(house).reason == Reason.WELCOMED_BEFORE
 
 
+@pytest.mark.whole
 def test_sent_again_and_then_merged(house: House, town: Welcoming) -> None:
     """The other way round: what was sent again is found under the id that they have now."""
     resend(town)
@@ -182,6 +187,7 @@ def test_sent_again_and_then_merged(house: House, town: Welcoming) -> None:
     assert town.welcomed() == ONE
 
 
+@pytest.mark.whole
 def test_merged_after_the_email_is_forgotten(house: House) -> None:
     """Notifications go after ninety days; that somebody had their turn does not."""
     town = Welcoming(house, 1)

@@ -73,6 +73,7 @@ def test_who_was_asked_for_money_can_be_told_by_a_person_at_once(house: House) -
     assert town.send() == ["sent"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("first", ["c1", "c2"])
 def test_two_who_became_one_get_one(house: House, first: str) -> None:
     """Whichever of their ids has its turn first, while both wait."""
@@ -87,6 +88,7 @@ def test_two_who_became_one_get_one(house: House, first: str) -> None:
     assert town.ask("c2") == ["welcomed"]
 
 
+@pytest.mark.whole
 def test_who_was_welcomed_under_another_id_is_not_again(house: House) -> None:
     """They were merged between the two wishes."""
     town = Welcoming(house, 1)
@@ -109,6 +111,7 @@ def test_both_in_one_transaction(house: House) -> None:
     assert town.send() == ["sent", "suppressed"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("changes", "again"),
     [
@@ -145,6 +148,7 @@ def test_one_that_a_person_cancelled_stays_so(house: House) -> None:
     assert town.ask() == ["welcomed"]
 
 
+@pytest.mark.whole
 def test_an_address_that_bounced_meanwhile_gets_none(house: House) -> None:
     town = Welcoming(house, 1)
     town.ask()
@@ -161,6 +165,7 @@ def test_an_address_that_bounced_meanwhile_gets_none(house: House) -> None:
     assert town.welcomed() == ["new@example.com"]
 
 
+@pytest.mark.whole
 def test_sending_all_again_that_failed_leaves_them_to_their_queue(house: House) -> None:
     """That knows no rate and no night; asked for again, they go at their own."""
     town = Welcoming(house, 1)

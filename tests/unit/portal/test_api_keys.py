@@ -82,6 +82,7 @@ def test_a_key_that_is_logged_is_not_legible() -> None:
 # -- making them
 
 
+@pytest.mark.whole
 def test_a_key_is_shown_once_and_only_its_hash_is_kept(session: Session) -> None:
     """Neither the row nor the list has it; nor does a log that prints the answer."""
     made = make(session)

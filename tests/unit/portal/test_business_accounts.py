@@ -51,6 +51,7 @@ def of_customers(session: Session) -> set[Merchant]:
     return {merchant_of(row) for row in session.scalars(select(CustomerRow))}
 
 
+@pytest.mark.whole
 def test_what_is_omitted_stays_and_null_means_the_own_account(session: Session) -> None:
     """As every argument of a business."""
     assert upsert(session) == Merchant(OWN)
@@ -84,6 +85,7 @@ def test_no_platform_charges_on_its_own_behalf(session: Session) -> None:
         upsert(session, stripe_account=FIRST, on_behalf_of=FIRST)
 
 
+@pytest.mark.whole
 def test_two_businesses_share_an_account_only_each_with_a_behalf_of_its_own(
     session: Session,
 ) -> None:
@@ -99,6 +101,7 @@ def test_two_businesses_share_an_account_only_each_with_a_behalf_of_its_own(
     assert upsert(session, "a", stripe_account=FIRST) == Merchant(FIRST)
 
 
+@pytest.mark.whole
 def test_a_change_is_refused_while_customers_are_linked(session: Session) -> None:
     """A typing error would else take everybody's button away; the error says how many they are, and what to do."""
     upsert(session)
@@ -143,6 +146,7 @@ def test_whoever_lets_links_go_has_them_again_when_they_come_back(session: Sessi
     assert queued == listed
 
 
+@pytest.mark.whole
 def test_what_was_said_on_the_new_account_before_decides(session: Session) -> None:
     """Stripe may have named customers there before the business came."""
     upsert(session)
@@ -154,6 +158,7 @@ def test_what_was_said_on_the_new_account_before_decides(session: Session) -> No
     assert (stripe_id_of(session, ours), stripe_id_of(session, hosts)) == ("cus_7", "cus_8")
 
 
+@pytest.mark.whole
 def test_what_a_business_leaves_behind_is_anothers(session: Session) -> None:
     """Whom it had in conflict with another business's customer is the other's then, and the conflict is over."""
     upsert(session)

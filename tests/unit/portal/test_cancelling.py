@@ -229,6 +229,7 @@ def test_asked_approved_and_carried_out(session: Session, customer_id: str) -> N
     assert request(session).next_try_at is None
 
 
+@pytest.mark.whole
 def test_declined_ends_nothing(session: Session, customer_id: str) -> None:
     """A no is told to the customer, and billing hears nothing of it."""
     neighbours = Neighbours()
@@ -283,6 +284,7 @@ def test_asking_where_it_is_not_offered_stores_nothing(session: Session, custome
     assert session.scalars(select(CancellationRequestRow)).all() == []
 
 
+@pytest.mark.whole
 def test_neighbours_that_are_away_are_asked_again(session: Session, customer_id: str) -> None:
     """Nothing is lost while the notifier or billing is away; each step is tried again later, and done once."""
     neighbours = Neighbours(away=True)
@@ -336,6 +338,7 @@ def approved(session: Session, customer_id: str, neighbours: Neighbours) -> str:
     return request_id
 
 
+@pytest.mark.whole
 def test_an_end_that_was_approved_before_observing_is_asked_for_again(
     session: Session, customer_id: str
 ) -> None:
@@ -364,6 +367,7 @@ def test_an_end_that_was_approved_before_observing_is_asked_for_again(
     assert neighbours.ended == {"sub_1": request_id}
 
 
+@pytest.mark.whole
 def test_an_end_that_nobody_tried_while_the_business_observed_is_asked_for_again(
     session: Session, customer_id: str
 ) -> None:
@@ -409,6 +413,7 @@ def test_a_worker_that_died_in_a_step_is_replaced(session: Session, customer_id:
     assert (again.request_id, again.step) == (taken.request_id, taken.step)
 
 
+@pytest.mark.whole
 def test_an_end_from_elsewhere_answers_the_request(session: Session, customer_id: str) -> None:
     """When the business ends it in Stripe's dashboard nobody is asked any more, and old links decide nothing."""
     ask(session, customer_id)
@@ -439,6 +444,7 @@ def approved_by_hand(session: Session, customer_id: str, neighbours: Neighbours)
     cancelling.decide(session, request(session).request_id, Decision.APPROVE, NOW)
 
 
+@pytest.mark.whole
 def test_an_end_that_only_the_business_can_plan_waits_for_it(
     session: Session, customer_id: str
 ) -> None:
@@ -465,6 +471,7 @@ def test_an_end_that_only_the_business_can_plan_waits_for_it(
     assert request(session).next_try_at is None
 
 
+@pytest.mark.whole
 def test_what_the_business_did_in_the_meantime_counts(session: Session, customer_id: str) -> None:
     """It cancelled while Stripe was being asked: what was heard before the refusal is not forgotten."""
     neighbours = Neighbours()

@@ -181,6 +181,7 @@ def visit(session: Session, customer_id: str, external_id: str, title: str) -> N
     appointments.upsert_appointments(session, customer_id=customer_id, given=given, now=NOW)
 
 
+@pytest.mark.whole
 def test_who_is_new_to_the_host_keeps_the_id_and_the_links(session: Session, enrolled: str) -> None:
     """Nothing is merged where nothing is there: the enrolled row gets the host's id."""
     done = add_customer(session, "c1", platform_stripe_customer_id="cus_1")
@@ -188,6 +189,7 @@ def test_who_is_new_to_the_host_keeps_the_id_and_the_links(session: Session, enr
     assert session.scalars(select(CustomerAliasRow)).all() == []
 
 
+@pytest.mark.whole
 def test_replacing_the_link_revokes_the_merged_ones(session: Session) -> None:
     """Old links of both: the generation of the customer counts for those under the other id, too. An old link of the enrolled one,
     replaced before, stays replaced."""
@@ -268,6 +270,7 @@ def works(session: Session, public_id: str, generation: int = 1) -> bool:
     return True
 
 
+@pytest.mark.whole
 def test_the_hosts_word_on_the_enrolled_one_is_no_hindrance(
     session: Session, enrolled: str
 ) -> None:
@@ -333,6 +336,7 @@ def test_a_link_that_is_revoked_during_a_merge_stays_revoked(
     assert [works(session, enrolled, one) for one in (1, 2)] == [False, True]
 
 
+@pytest.mark.whole
 def test_a_reference_moves_the_button_and_opens_no_page(session: Session, enrolled: str) -> None:
     """Whoever pays with somebody's reference shows a Stripe customer to them, and never their page to whoever had a link before."""
     mine = add_customer(session, "c1", email="c1@example.com").customer_id
@@ -344,6 +348,7 @@ def test_a_reference_moves_the_button_and_opens_no_page(session: Session, enroll
     assert found.customer_id == enrolled
 
 
+@pytest.mark.whole
 def test_the_host_hears_of_a_merge(session: Session, enrolled: str) -> None:
     """The enrolled one is linked no more, and the host's own is."""
     by_link(session)
@@ -363,6 +368,7 @@ def test_the_host_hears_of_a_merge(session: Session, enrolled: str) -> None:
     ]
 
 
+@pytest.mark.whole
 def test_new_ids_of_the_hosts_do_not_begin_as_ours(session: Session, enrolled: str) -> None:
     """Refused with what to do, one by one and in a batch; an enrolled customer may be changed under the id that they have."""
     with pytest.raises(InvalidArgument, match="external_id: ids that begin with stripe:"):
@@ -413,6 +419,7 @@ def propose(session: Session) -> tuple[str, str]:
     return mine, listed(session)["cus_1"] or ""
 
 
+@pytest.mark.whole
 def test_accepting_links_as_the_host_does_and_once(session: Session) -> None:
     """The word of a person has the host's rank; said twice it is said once; who said it is kept."""
     mine, proposal = propose(session)
@@ -545,6 +552,7 @@ def test_several_candidates_on_either_side_are_told_and_never_bound(session: Ses
     assert {one.proposal_id for one in found} == {None}
 
 
+@pytest.mark.whole
 def test_pages_of_proposals_go_on_where_they_ended(session: Session) -> None:
     """Each Stripe customer once, whatever the size of a page."""
     for number in range(5):

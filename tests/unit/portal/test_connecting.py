@@ -26,6 +26,7 @@ def way(session: Session) -> int:
     return session.scalars(select(ConnectionRow.id)).one()
 
 
+@pytest.mark.whole
 def test_a_business_is_on_the_account_that_it_connected(session: Session) -> None:
     """And the way to it remembers which that was."""
     assert connecting.finish(session, way(session), ACCOUNT, NOW) is Outcome.DONE

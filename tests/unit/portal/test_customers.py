@@ -109,6 +109,7 @@ def business(session: Session, **given: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in BUSINESS}
 
 
+@pytest.mark.whole
 def test_what_is_omitted_of_a_business_stays_and_null_clears(session: Session) -> None:
     """Each argument alike: a call that names a new name alone takes neither colour nor sender away."""
     elsewhere = {"stripe_account", "on_behalf_of", "release_links"}  # test_business_accounts.py
@@ -129,6 +130,7 @@ def test_what_is_omitted_of_a_business_stays_and_null_clears(session: Session) -
         assert business(session, **{name: BUSINESS[name]}) == full
 
 
+@pytest.mark.whole
 def test_null_takes_back_the_stripe_id_that_the_host_gave(session: Session) -> None:
     """Then what Stripe's metadata says decides; where the host never named one, null takes nothing away."""
     add_customer(session, platform_stripe_customer_id="cus_1")
@@ -211,6 +213,7 @@ def test_a_row_that_cannot_be_read_is_named_by_its_place_and_the_others_are_writ
         check((), {"business_id": "sunrise", "rows": {"0": rows[0]}})
 
 
+@pytest.mark.whole
 def test_a_wrong_stripe_id_that_is_stored_can_be_mended(session: Session) -> None:
     """Linked by a release that looked at no form: it is answered as it is, and `link` or `unlink` put it right."""
     ids = [add_customer(session, one).customer_id for one in ("c1", "c2")]
@@ -386,6 +389,7 @@ def test_a_rotated_link_replaces_the_one_before(session: Session) -> None:
         resolved_links.current(gone, Claim(CUSTOMER_ID, 1))
 
 
+@pytest.mark.whole
 def test_a_look_takes_one_statement_for_any_number_of_customers(session: Session) -> None:
     """The hot path: customers, businesses, invoices, appointments and subscriptions of many in one statement."""
     ids = []

@@ -90,6 +90,7 @@ def test_the_notifier_is_told(session: Session, maria: str) -> None:
     assert (before.can_manage_billing, after.can_manage_billing) == (True, False)
 
 
+@pytest.mark.whole
 def test_billing_is_asked_nothing_about_it(session: Session, maria: str) -> None:
     """It would refuse, again and again, and others would wait behind."""
     window = {

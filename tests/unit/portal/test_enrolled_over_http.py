@@ -44,6 +44,7 @@ def claim(host: ApiHost, key: str) -> str:
     return mine
 
 
+@pytest.mark.whole
 def test_an_enrolled_customer_is_listed_and_claimed(host: ApiHost, key: str) -> None:
     """With an id in the place of the host's own; the host's word with its own id makes them the host's, twice as once."""
     assert host.ok("GET", "/businesses/sunrise", key)["enrolment"] == "from_stripe"
@@ -94,6 +95,7 @@ def test_new_ids_that_begin_as_ours_are_refused(host: ApiHost, key: str) -> None
     assert "ids that begin with stripe:" in str(told.json)
 
 
+@pytest.mark.whole
 def test_a_businesss_key_enrols_nobody(host: ApiHost, key: str) -> None:
     """The account may be one that other businesses share. What it has it may repeat, or give up."""
     own = host.key("sunrise")

@@ -80,6 +80,7 @@ def test_who_pays_becomes_a_customer_with_a_button(session: Session, pays: str) 
     assert shown.can_manage_billing
 
 
+@pytest.mark.whole
 def test_the_story_of_an_enrolled_customer_does_not_name_the_host(session: Session) -> None:
     """What `portico explain` says they came by: Stripe, and not an application that has told of nobody."""
     enrol(session, seen("cus_a", email="ann@example.com", pays="paid"))
@@ -103,6 +104,7 @@ def test_what_stripe_tells_may_be_anything(session: Session) -> None:
     assert made["stripe:cus_3"].name == "AB C"
 
 
+@pytest.mark.whole
 def test_the_same_again_makes_nobody_again(session: Session) -> None:
     """Events come twice, and an import tells what is known."""
     enrol(session, seen(pays="paid"))
@@ -193,6 +195,7 @@ def test_an_address_changed_together_with_the_card_is_the_customers(
     assert rows(session)["stripe:cus_1"].email == "new@example.com"
 
 
+@pytest.mark.whole
 def test_deleted_at_stripe_is_never_enrolled(session: Session) -> None:
     """Told before everything else, or after: nobody is linked, and nothing is kept of it."""
     enrol(session, seen(deleted=True, email=None))
@@ -220,6 +223,7 @@ def test_whoever_is_linked_already_is_not_enrolled_besides(session: Session) -> 
     assert standings(session) == {}
 
 
+@pytest.mark.whole
 def test_who_cannot_be_written_to_is_told_and_not_enrolled(session: Session) -> None:
     """No address, and what is none; who doesn't pay waits."""
     enrol(session, seen("cus_1", None, pays="paid"), seen("cus_2", "not an address", pays="paid"))
@@ -234,6 +238,7 @@ def test_who_cannot_be_written_to_is_told_and_not_enrolled(session: Session) -> 
     }
 
 
+@pytest.mark.whole
 def test_letters_whose_case_a_database_may_not_know_enrol_nobody(session: Session) -> None:
     """A customer may have the address in another case, unseen: it is told, and no enrolled customer changes to it."""
     add_customer(session, "v", email="Élan@example.com")
@@ -275,6 +280,7 @@ def test_of_two_with_one_address_the_first_to_pay_is_enrolled(session: Session) 
     assert standings(session)["cus_b"] == ("ambiguous", "customer_has_another")
 
 
+@pytest.mark.whole
 def test_a_change_at_stripe_changes_who_was_enrolled(session: Session) -> None:
     """Name, address and language follow; what the host has changed, and Stripe has not, stays."""
     enrol(session, seen(name="Maria", locale="de", pays="paid", imported=True))
@@ -343,6 +349,7 @@ def test_an_address_that_was_anothers_is_followed_once_it_is_free(session: Sessi
     assert look_again(session) == "host@example.com"
 
 
+@pytest.mark.whole
 def test_the_next_event_follows_an_address_that_has_come_free(session: Session) -> None:
     """Whatever it tells; so does an import."""
     refused(session)
@@ -351,6 +358,7 @@ def test_the_next_event_follows_an_address_that_has_come_free(session: Session) 
     assert rows(session)["stripe:cus_1"].email == "V@example.com"
 
 
+@pytest.mark.whole
 def test_what_the_host_says_since_is_newer_than_an_address_that_waits(session: Session) -> None:
     """It is not overwritten by what Stripe had told before."""
     refused(session)
@@ -381,6 +389,7 @@ def test_a_new_link_is_no_word_on_an_address_that_waits(session: Session) -> Non
     assert look_again(session) == "V@example.com"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("email", ["a@example.com", "c@example.com", None])
 def test_an_address_that_stripe_has_no_more_waits_no_more(
     session: Session, email: str | None
@@ -451,6 +460,7 @@ def test_an_address_waits_for_whose_stripe_customer_it_is_now(session: Session) 
     assert look_again(session) == "u@example.com"
 
 
+@pytest.mark.whole
 def test_what_waits_for_nobody_who_is_enrolled_is_forgotten(session: Session) -> None:
     """The host has claimed the customer, or the business enrols no more."""
     refused(session)
@@ -482,6 +492,7 @@ def test_a_strangers_payment_with_a_victims_address_binds_and_tells_nothing(
     assert standings(session) == {"cus_evil": ("proposed", None)}
 
 
+@pytest.mark.whole
 def test_a_victim_who_comes_later_keeps_a_page_of_their_own(session: Session) -> None:
     """The stranger is enrolled already: each has a row, and that they are one is for a person to say. So it is when the victim's
     address changes to it later, and when the stranger's does."""

@@ -169,6 +169,7 @@ def test_the_address_of_another_businesss_customer_is_told_to_nobody(session: Se
     assert of_business(session, "x") == ["stripe:cus_9"]
 
 
+@pytest.mark.whole
 def test_an_address_that_a_crowd_has_is_in_doubt_without_looking_at_all(session: Session) -> None:
     """Anybody can make Stripe customers with a victim's address: of each address a few are looked at, and more than that are in doubt."""
     add_customer(session, "v", email="v@example.com")

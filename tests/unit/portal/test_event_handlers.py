@@ -232,6 +232,7 @@ def test_a_card_that_its_bank_renewed_is_nobodys_new_one(
     assert (row.method_changed_at is not None) is noted
 
 
+@pytest.mark.whole
 def test_the_story_says_where_invoices_stand(session: Session, customer_id: str) -> None:
     """`portico explain` begins with it: by invoice however it ended, by customer what failed and is still open; a date
     only where the page would promise it."""

@@ -64,6 +64,7 @@ def test_what_is_anothers_stays(session: Session) -> None:
     assert sorted(kept(session)) == ["cus_e", "cus_l"]
 
 
+@pytest.mark.whole
 def test_a_business_that_shares_its_account_forgets_no_address(session: Session) -> None:
     """It may give a customer of its own any; one that has the account alone may."""
     add_business(session, enrolment="from_stripe")
@@ -80,6 +81,7 @@ def test_a_business_that_shares_its_account_forgets_no_address(session: Session)
     assert forget(session, single, alone=True).same_email == ["cus_s"]
 
 
+@pytest.mark.whole
 def test_an_address_that_is_nobodys_any_more_goes_in_time(session: Session) -> None:
     """Where nobody enrols: a customer has another one now. Where a business does, it is kept for whoever is to be enrolled."""
     add_business(session)

@@ -158,6 +158,7 @@ def test_the_way_of_a_customer(host: ApiHost, key: str) -> None:
     assert set(host.woken) == {"rights"}
 
 
+@pytest.mark.whole
 def test_a_stripe_customer_is_linked_and_unlinked(host: ApiHost, key: str, ada: str) -> None:
     """The host's word; given to two it is a conflict, and nothing is written."""
     assert "relay" not in host.woken
@@ -204,6 +205,7 @@ def test_lists_come_in_pages(host: ApiHost, key: str) -> None:
     assert host.ok("GET", "/businesses/b2", key) == page["data"][0]
 
 
+@pytest.mark.whole
 def test_many_customers_at_once(host: ApiHost, key: str, ada: str) -> None:
     """Omitted keeps, null clears; one that is wrong is left out and named, and the others are written."""
     entries = [
@@ -406,6 +408,7 @@ def test_a_businesss_key_makes_no_business(host: ApiHost, key: str) -> None:
     assert [one["name"] for one in host.ok("GET", "/businesses", own)["data"]] == ["Sunrise"]
 
 
+@pytest.mark.whole
 def test_a_businesss_key_takes_no_stripe_customer_of_anothers(
     host: ApiHost, key: str, ada: str
 ) -> None:
@@ -436,6 +439,7 @@ def test_a_businesss_key_takes_no_stripe_customer_of_anothers(
     assert found["platform_stripe_customer_id"] == "cus_ada"
 
 
+@pytest.mark.whole
 def test_a_businesss_key_takes_no_sender(host: ApiHost, key: str) -> None:
     """Domains are authenticated for the whole installation: it would write as another business. What it has it may repeat or give up."""
     own, sender = host.key("sunrise"), "billing@sunrise.example"
@@ -476,6 +480,7 @@ def test_an_audit_line_says_ok_of_what_was_done_alone(host: ApiHost, key: str, a
     assert (line["customer_id"], line["outcome"]) == (ada, "DatabaseUnavailable")
 
 
+@pytest.mark.whole
 def test_an_audit_line_says_what_was_changed(host: ApiHost, key: str, ada: str) -> None:
     """Which customer is whose, and of how many customers of which business; of a request that can't be read who and where."""
     entry = {"external_id": "1", "name": "Bob", "email": "bob@example.com"}

@@ -101,6 +101,7 @@ def test_events_come_once_each_after_a_cursor(host: ApiHost, key: str, ada: str)
     assert [one["event_id"] for one in more] == ["evt_twice/invoice.payment_failed"]
 
 
+@pytest.mark.whole
 def test_a_business_hears_its_own_and_the_installation_all(
     host: ApiHost, key: str, ada: str
 ) -> None:
@@ -158,6 +159,7 @@ def test_nothing_is_left_out_whichever_transaction_ends_first(data: st.DataObjec
     assert len(seen) == 6
 
 
+@pytest.mark.whole
 def test_a_cursor_older_than_what_is_kept_is_refused(host: ApiHost, key: str, ada: str) -> None:
     """Instead of leaving out in silence what has been forgotten; what is forgotten is older than any cursor that is taken."""
     happens(host, failed(stripe_customer_id="cus_ada"))
@@ -195,6 +197,7 @@ def test_places_grow_when_everything_before_is_forgotten(host: ApiHost, key: str
     assert len(listed(host, key, since)[0]) == 1
 
 
+@pytest.mark.whole
 def test_no_event_is_written_down_without_the_api(host: ApiHost, key: str, ada: str) -> None:
     """Whoever doesn't use it doesn't pay for it."""
     host.portal.db = Transactions(host.db.engine, info={LISTED: False})
@@ -242,6 +245,7 @@ EMAIL = {
 }  # fmt: skip
 
 
+@pytest.mark.whole
 def test_an_incident_has_its_emails(host: ApiHost, key: str, ada: str) -> None:
     """The invoice by the portal, the emails by the notifier."""
     happens(host, failed(stripe_customer_id="cus_ada"))
@@ -379,6 +383,7 @@ def test_a_customer_is_forgotten_in_one_request(host: ApiHost, key: str, ada: st
     assert len(host.notifier.calls) == 1
 
 
+@pytest.mark.whole
 def test_a_businesss_key_forgets_by_ids_alone(host: ApiHost, key: str, ada: str) -> None:
     """It may give its customer any address, and webhooks about another business's would go with it."""
     host.ok("DELETE", f"/customers/{ada}", host.key("sunrise"))
@@ -414,6 +419,7 @@ def test_a_stripe_customer_that_is_anothers_too_is_not_forgotten_for_that_one(
     assert host.billing.calls[1][1]["stripe_customer_id"] == "cus_ada"
 
 
+@pytest.mark.whole
 def test_what_one_request_has_no_time_for_the_next_goes_on_with(
     host: ApiHost, key: str, ada: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +434,7 @@ def test_what_one_request_has_no_time_for_the_next_goes_on_with(
     assert len(host.notifier.calls) == 1
 
 
+@pytest.mark.whole
 def test_an_erasure_that_can_not_go_on_forgets_no_customer(
     host: ApiHost, key: str, ada: str
 ) -> None:
@@ -443,6 +450,7 @@ def test_an_erasure_that_can_not_go_on_forgets_no_customer(
     host.ok("DELETE", f"/customers/{ada}", key, Idempotency_Key="1")
 
 
+@pytest.mark.whole
 def test_who_was_merged_is_forgotten_under_every_id(host: ApiHost, key: str, ada: str) -> None:
     """Emails and events of before the merge carry the enrolled customer's id alone; asked for by that id, the same."""
     with host.db.transaction() as session:

@@ -202,6 +202,7 @@ def test_few_cards_are_asked_for_at_once(database: Transactions, customer_id: st
     assert billing.asked[5:] == ["in_new5", "in_1"]
 
 
+@pytest.mark.whole
 def test_an_account_on_which_nothing_is_done_starves_no_other(
     database: Transactions, customer_id: str
 ) -> None:
@@ -402,6 +403,7 @@ def test_a_debit_that_is_under_way_is_waited_for_without_hurry(
     assert billing.asked == ["in_1"]
 
 
+@pytest.mark.whole
 def test_a_try_that_stripe_refuses_is_not_under_way(
     database: Transactions, customer_id: str
 ) -> None:
@@ -426,6 +428,7 @@ def test_another_replacement_is_another_payment(database: Transactions, customer
     assert state(database, customer_id) is State.SETTLING
 
 
+@pytest.mark.whole
 def test_a_replacement_that_failed_at_once_is_asked_about_no_more(
     database: Transactions, customer_id: str
 ) -> None:

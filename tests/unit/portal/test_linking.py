@@ -161,6 +161,7 @@ def test_the_hosts_word_links(session: Session, vera: str) -> None:
     assert unknown(session) == []
 
 
+@pytest.mark.whole
 def test_the_hosts_later_word_replaces_its_earlier_one(session: Session, vera: str) -> None:
     """The customer is linked with what was said last, and the first Stripe customer is free for somebody else."""
     link(session, vera, "cus_1")
@@ -170,6 +171,7 @@ def test_the_hosts_later_word_replaces_its_earlier_one(session: Session, vera: s
     add_customer(session, "c2", platform_stripe_customer_id="cus_1")
 
 
+@pytest.mark.whole
 def test_the_host_gives_a_stripe_customer_to_one(session: Session, vera: str, nat: str) -> None:
     """Given to a second customer it is refused with nothing written, until the host takes it back from the first."""
     link(session, vera, "cus_1")
@@ -180,6 +182,7 @@ def test_the_host_gives_a_stripe_customer_to_one(session: Session, vera: str, na
     assert (stripe_id_of(session, vera), stripe_id_of(session, nat)) == (None, "cus_1")
 
 
+@pytest.mark.whole
 def test_the_hosts_word_overrules_metadata_about_the_customer(session: Session, vera: str) -> None:
     """Whatever Stripe's metadata says, before or after: the host knows its customers."""
     take_in(session, says(vera, "cus_1"))
@@ -191,6 +194,7 @@ def test_the_hosts_word_overrules_metadata_about_the_customer(session: Session, 
     assert conflicts(session) == set()
 
 
+@pytest.mark.whole
 def test_the_hosts_word_overrules_metadata_about_the_stripe_customer(
     session: Session, vera: str, nat: str
 ) -> None:
@@ -220,6 +224,7 @@ def test_what_the_host_denies_no_metadata_links_again(session: Session, vera: st
     assert stripe_id_of(session, vera) == "cus_1"
 
 
+@pytest.mark.whole
 def test_what_the_host_only_takes_back_metadata_decides(session: Session, vera: str) -> None:
     """`--let-stripe-decide` ends the host's word, and its refusal too."""
     take_in(session, says(vera, "cus_1"))
@@ -332,6 +337,7 @@ def test_a_customer_claimed_by_two_stripe_customers_stays_with_the_first(
     assert conflicts(session) == {("cus_2", vera, "customer_has_another")}
 
 
+@pytest.mark.whole
 def test_a_dispute_of_one_second_links_nobody(session: Session, vera: str, nat: str) -> None:
     """Two names at the same moment: nobody can tell which is right, so nobody pays for anybody."""
     take_in(session, says(vera), says(nat, object_id="sub_1"))
@@ -366,6 +372,7 @@ def test_a_deleted_stripe_customer_is_nobodys_for_ever(session: Session, vera: s
     assert stripe_id_of(session, vera) == "cus_2"
 
 
+@pytest.mark.whole
 def test_the_hosts_word_about_a_deleted_stripe_customer_ends(session: Session, vera: str) -> None:
     """What metadata says of another one decides then."""
     link(session, vera, "cus_1")
@@ -549,6 +556,7 @@ def test_what_was_asked_about_another_ones_subscription_is_not_carried_out(
     assert cancellation_steps.lease_step(session, NOW) is None
 
 
+@pytest.mark.whole
 def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, vera: str) -> None:
     """`portico explain` of a customer: each word, what stood no longer, and each change of the link."""
     take_in(session, checkout("c1", "cus_9", session_id="cs_9"))
@@ -625,6 +633,7 @@ def test_a_stripe_id_that_is_none_is_for_doctor(session: Session, vera: str) -> 
     assert [one.code for one in check_whose(database)] == ["links-evidence"]
 
 
+@pytest.mark.whole
 def test_many_wrong_stripe_ids_are_counted_and_some_named(session: Session) -> None:
     """A line of a report stays one."""
     for number in range(12):

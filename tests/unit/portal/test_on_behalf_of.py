@@ -295,6 +295,7 @@ def test_a_subscription_that_is_charged_on_another_behalf_speaks_for_the_other(
     assert [stripe_id_of(session, one) for one in (mine, theirs)] == [None, None]
 
 
+@pytest.mark.whole
 def test_a_businesss_own_word_takes_no_stripe_customer_of_another(session: Session) -> None:
     """A page shows the payment methods of the Stripe customer, which all have in common: a key of one business can't open it by
     naming it, on whosever behalf. The installation's can."""
@@ -318,6 +319,7 @@ def test_a_stripe_customer_of_several_is_found_with_its_business(session: Sessio
     assert (found.business_id, found.only_on_behalf_of) == ("birch", "acct_b")
 
 
+@pytest.mark.whole
 def test_a_stripe_customer_that_is_deleted_is_nobodys(session: Session) -> None:
     """At all businesses at once."""
     people = settled(session, WORLDS["on behalf of both"])
@@ -329,6 +331,7 @@ def test_a_stripe_customer_that_is_deleted_is_nobodys(session: Session) -> None:
     assert [stripe_id_of(session, one) for one in people] == [None, None]
 
 
+@pytest.mark.whole
 def test_who_is_forgotten_at_one_business_is_remembered_at_the_other(session: Session) -> None:
     """With what they owe there, and how they came to be linked."""
     merchants = WORLDS["on behalf of both"]

@@ -131,6 +131,7 @@ def test_upsert_customer_takes_and_stores_every_field(session: Session) -> None:
     assert upsert(**needed, **dict.fromkeys(OPTIONAL)) == FIRST | dict.fromkeys(OPTIONAL)
 
 
+@pytest.mark.whole
 def test_an_import_writes_every_field(session: Session) -> None:
     """New customers get each, known ones are changed in each, null keeps what is there and an empty text clears it."""
     assert import_line(session, line(FIRST))["created"] == 1

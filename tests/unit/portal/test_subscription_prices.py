@@ -235,6 +235,7 @@ def test_what_an_older_portal_wrote_is_not_taken_for_plain(
     assert "$" not in section(found(database, customer_id))
 
 
+@pytest.mark.whole
 def test_a_discount_of_the_customers_outlives_the_preview(
     database: Transactions, customer_id: str
 ) -> None:

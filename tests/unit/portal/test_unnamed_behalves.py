@@ -145,6 +145,7 @@ def test_as_soon_as_a_business_names_it_it_is_that_ones(session: Session, dana: 
     assert everything(session, dana) == ALL
 
 
+@pytest.mark.whole
 def test_another_accounts_business_that_names_it_changes_nothing(
     session: Session, dana: str
 ) -> None:
@@ -156,6 +157,7 @@ def test_another_accounts_business_that_names_it_changes_nothing(
     assert everything(session, dana) == ALL
 
 
+@pytest.mark.whole
 def test_metadata_of_such_a_subscription_says_whose_it_is(session: Session) -> None:
     """Until a business names the behalf: then it speaks for that one's customers; and again for all others when none does."""
     add_business(session, "alder", name="alder")
@@ -170,6 +172,7 @@ def test_metadata_of_such_a_subscription_says_whose_it_is(session: Session) -> N
     assert stripe_id_of(session, dana) == "cus_1"
 
 
+@pytest.mark.whole
 def test_what_the_host_said_of_a_behalf_is_not_said_of_the_rest(session: Session) -> None:
     """A business that leaves its behalf takes no link with it."""
     add_business(session, "birch", name="birch", on_behalf_of=BEHALF)
@@ -208,6 +211,7 @@ def test_stripe_is_asked_with_the_behalf_that_it_knows(session: Session, dana: s
     assert (step.step, step.stripe_customer) == (Step.CANCEL, OF_STRIPE)
 
 
+@pytest.mark.whole
 def test_a_business_hears_and_lists_nothing_of_anothers_behalf(session: Session, dana: str) -> None:
     """Over the HTTP API: one Stripe customer of both, and an invoice of each."""
     add_business(session, "birch", name="birch", on_behalf_of=BEHALF)

@@ -60,6 +60,7 @@ def test_an_endpoint_from_the_first_to_the_last(host: ApiHost, key: str) -> None
     assert host.send("GET", one, key).status == 404
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("lost", [False, True], ids=["answered", "lost on the way"])
 def test_a_request_that_comes_again_makes_nothing_twice(
     host: ApiHost, key: str, lost: bool, monkeypatch: pytest.MonkeyPatch
@@ -139,6 +140,7 @@ def test_what_was_undone_since_a_request_is_not_done_again_by_repeating_it(
     assert host.ok("GET", "/webhook_endpoints", key)["data"] == []
 
 
+@pytest.mark.whole
 def test_endpoints_come_in_pages_and_each_sees_its_own(host: ApiHost, key: str) -> None:
     """A business's key its own, the installation's all, or one business's."""
     for business in ("sunrise", "other", None, "sunrise"):

@@ -66,6 +66,7 @@ def count(database: Transactions, model: type[Any]) -> int:
         return session.scalar(select(func.count()).select_from(model)) or 0
 
 
+@pytest.mark.whole
 def test_old_rows_go_and_what_is_not_finished_stays(database: Transactions) -> None:
     """Old inbox rows go, quarantined, lately closed and young ones stay; an event that was never published is never old."""
     with database.transaction() as session:
