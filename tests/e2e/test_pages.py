@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
@@ -13,11 +15,15 @@ from services.notifier.domain.kinds import Kind
 from shared.l10n.locales import SOURCE, languages
 from tests.fixtures.browser import violations
 
-PAGES = pages()
+PAGES = functools.cache(pages)
+"""Drawn at the first call: every process that collects tests reads this module."""
 KINDS = {f"email-{kind.value.replace('_', '-')}" for kind in Kind}
-EMAILS = {name: drawn for name, drawn in emails().items() if name not in KINDS}
-"""What a kind of email looks like in another case; each kind is looked at in test_mails_in_a_browser.py."""
 OTHER_LANGUAGES = {f"declined-{language}" for language in languages() - {SOURCE}}
+
+
+def special_emails() -> dict[str, Drawn]:
+    """What a kind of email looks like in another case; each kind is looked at in test_mails_in_a_browser.py."""
+    return {name: drawn for name, drawn in emails().items() if name not in KINDS}
 
 
 def look_at(page: Page, name: str) -> None:
@@ -27,14 +33,18 @@ def look_at(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
-@pytest.mark.parametrize("drawn", [PAGES, EMAILS], ids=["pages", "emails"])
+@pytest.mark.parametrize("draw", [PAGES, special_emails], ids=["pages", "emails"])
 def test_axe_finds_nothing(
-    browser: Browser, scheme: Literal["light", "dark"], width: int, drawn: dict[str, Drawn]
+    browser: Browser,
+    scheme: Literal["light", "dark"],
+    width: int,
+    draw: Callable[[], dict[str, Drawn]],
 ) -> None:
     """No violation of WCAG 2.2 AA on any page state or email, narrow and light, wide and dark: there without the page in other languages,
     whose colours are the same."""
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
+    drawn = draw()
     serve(page, drawn)
     found = {}
     for name in drawn:
@@ -49,7 +59,7 @@ def test_axe_finds_nothing(
 
 def test_every_page_is_small_and_allows_nothing_inline() -> None:
     """Under 20 KB with the longest names, no script, no `unsafe-inline`."""
-    for name, drawn in PAGES.items():
+    for name, drawn in PAGES().items():
         assert len(drawn.html.encode()) < 20_000, name
         assert "<script" not in drawn.html
         assert "unsafe" not in drawn.headers["Content-Security-Policy"]
@@ -60,8 +70,8 @@ def test_a_page_works_without_scripts_images_and_styles(browser: Browser, name: 
     """What is owed and the button are there, in the right order, when all but HTML is switched off."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    bare = PAGES[name].html.replace("<style>", "<template>").replace("</style>", "</template>")
-    serve(page, {name: type(PAGES[name])(bare, PAGES[name].headers)})
+    bare = PAGES()[name].html.replace("<style>", "<template>").replace("</style>", "</template>")
+    serve(page, {name: type(PAGES()[name])(bare, PAGES()[name].headers)})
     page.goto(PLACE + name)
     words = page.inner_text("body")
     assert words.index("Manage payment + subscriptions") < words.index("Upcoming appointments")
@@ -111,9 +121,9 @@ def test_a_small_screen_and_large_text_break_nothing(
     page.on("console", lambda message: said.append(message.text))
     sizes = {"standard": text, "fixed": text}
     context.new_cdp_session(page).send("Page.setFontSizes", {"fontSizes": sizes})
-    serve(page, PAGES)
+    serve(page, PAGES())
     found = {}
-    for name in PAGES:
+    for name in PAGES():
         look_at(page, name)
         for width in widths:
             page.set_viewport_size({"width": width, "height": 800})
@@ -131,7 +141,7 @@ def test_a_hosts_name_is_whole_where_a_line_has_room_for_it(browser: Browser) ->
     """Where the button leads is read as one name: it begins a new line before it is broken at a dot."""
     context = browser.new_context(viewport={"width": 320, "height": 800})
     page = context.new_page()
-    serve(page, PAGES)
+    serve(page, PAGES())
     page.goto(PLACE + "declined")
     lines = page.locator(".where bdi").evaluate(
         "e => Math.round(e.offsetHeight / parseFloat(getComputedStyle(e).lineHeight))"
@@ -144,7 +154,7 @@ def test_nasty_names_are_only_text(browser: Browser) -> None:
     """HTML, quotes, templates, right-to-left text and 200 characters are read as they are written; nothing runs, nothing turns around."""
     context = browser.new_context()
     page = context.new_page()
-    serve(page, PAGES)
+    serve(page, PAGES())
     ran: list[str] = []
     page.on("dialog", lambda dialog: (ran.append(dialog.message), dialog.dismiss()))
     page.goto(PLACE + "nasty")
