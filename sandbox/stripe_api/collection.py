@@ -311,14 +311,19 @@ def _invoice_due(invoice: Object) -> int | None:
     if invoice["status"] == "draft":
         due: int | None = invoice["automatically_finalizes_at"] if invoice["auto_advance"] else None
         return due
-    return invoice["next_payment_attempt"] if dunning.collected_by_stripe(invoice) else None
+    if dunning.collected_by_stripe(invoice):
+        at: int | None = invoice["next_payment_attempt"]
+        return at
+    return dunning.due_by_hand(invoice)
 
 
 def _invoice_falls_due(world: World, invoice: Object) -> None:
     if invoice["status"] == "draft":
         finalize_and_collect(world, invoice)
-    else:
+    elif dunning.collected_by_stripe(invoice):
         attempt(world, invoice)
+    else:
+        dunning.falls_overdue(world, invoice)
 
 
 def finalize_and_collect(world: World, invoice: Object) -> None:

@@ -104,6 +104,25 @@ def _give_up(world: World, subscription: Object, invoice: Object) -> None:
         endings.close(world, invoice, "uncollectible")
 
 
+def due_by_hand(invoice: Object) -> int | None:
+    """The day by which an invoice that was sent is to be paid, while that has not passed."""
+    waits = invoice["status"] == "open" and invoice["collection_method"] == "send_invoice"
+    day: int | None = invoice["due_date"] if waits and not invoice.get("_overdue") else None
+    return day
+
+
+def falls_overdue(world: World, invoice: Object) -> None:
+    """Its day has passed: nobody is charged, and its subscription is past due.
+    https://docs.stripe.com/api/subscriptions/object#subscription_object-status"""
+    with world.edit(invoice):
+        invoice["_overdue"] = True
+    world.emit("invoice.overdue", invoice)
+    subscription = world.store.get(subscription_of(invoice) or "")
+    if subscription is not None and subscription["status"] == "active":
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["status"] = "past_due"
+
+
 def resume(world: World, invoice: Object) -> None:
     """Stripe collects again by itself (changed by `invoices.update`; not saved here)."""
     now = world.now_for(invoice)

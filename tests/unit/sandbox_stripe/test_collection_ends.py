@@ -129,6 +129,23 @@ def test_other_declines_are_tried_again(stripe: Stripe) -> None:
         assert stripe.get(f"/v1/invoices/{invoice['id']}")["status"] == "paid"
 
 
+def test_a_sent_invoice_that_is_not_paid_by_its_day_is_overdue(stripe: Stripe) -> None:
+    """Once; nobody is charged, and the subscription is past due until it is paid."""
+    customer = stripe.customer("pm_card_visa")
+    made = stripe.subscription(customer, collection_method="send_invoice", days_until_due=7)
+    stripe.events.clear()
+    stripe.post("/sandbox/clock", advance_seconds=6 * 86_400)
+    assert "invoice.overdue" not in stripe.types()
+    stripe.post("/sandbox/clock", advance_seconds=2 * 86_400)
+    stripe.post("/sandbox/clock", advance_seconds=2 * 86_400)
+    assert stripe.types().count("invoice.overdue") == 1
+    assert "charge.failed" not in stripe.types()
+    subscription = stripe.get(f"/v1/subscriptions/{made['id']}")
+    assert subscription["status"] == "past_due"
+    stripe.post(f"/v1/invoices/{subscription['latest_invoice']}/pay", paid_out_of_band=True)
+    assert stripe.get(f"/v1/subscriptions/{made['id']}")["status"] == "active"
+
+
 def test_without_any_payment_method_no_charge_is_made(stripe: Stripe) -> None:
     """The failure has no charge and no error to it."""
     customer = stripe.customer("pm_card_visa")
