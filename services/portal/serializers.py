@@ -22,8 +22,8 @@ def business(row: BusinessRow, observes: bool) -> host_api.Business:
     """A business, for its host; `observes` as in `business_contact`."""
     return host_api.Business.of(
         row,
-        **_wishes(row),
-        **_mode(row.mode, row.live_since, observes),
+        reminder_policy=_policy(row.reminder_policy),
+        observed=observes or row.mode == OBSERVE,
         stripe_account=row.account or None,
         on_behalf_of=row.on_behalf_of or None,
     )
@@ -39,18 +39,8 @@ def payment_state(found: Snapshot, now: dt.datetime) -> host_api.PaymentState:
     return host_api.PaymentState.of(snapshot(found, now))
 
 
-def _wishes(row: BusinessRow | ContactDetails) -> dict[str, Any]:
-    """What a business says of its customers' emails."""
-    policy = row.reminder_policy
-    return {
-        "reminder_policy": msgspec.convert(policy, contract.ReminderPolicy) if policy else None,
-        "sender_email": row.sender_email,
-    }
-
-
-def _mode(mode: str, live_since: dt.datetime | None, observes: bool) -> dict[str, Any]:
-    """Whether a business observes, by itself or with the installation, and its line."""
-    return {"observed": observes or mode == OBSERVE, "live_since": live_since}
+def _policy(stored: dict[str, Any] | None) -> contract.ReminderPolicy | None:
+    return msgspec.convert(stored, contract.ReminderPolicy) if stored else None
 
 
 def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
@@ -84,7 +74,9 @@ def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
 def business_contact(row: BusinessRow, platform: str, observes: bool) -> contract.BusinessContact:
     """The answer of `business_contact`; where the installation `observes`, whatever the business does."""
     about = contract.ContactBusiness.of(
-        row, **_wishes(row), **_mode(row.mode, row.live_since, observes)
+        row,
+        reminder_policy=_policy(row.reminder_policy),
+        observed=observes or row.mode == OBSERVE,
     )
     return contract.BusinessContact(platform=platform, business=about)
 
@@ -100,8 +92,10 @@ def contact(
         platform=platform,
         business=contract.ContactBusiness.of(
             person.business,
-            **_wishes(person),
-            **_mode(person.business.mode, person.live_since, observes),
+            reminder_policy=_policy(person.reminder_policy),
+            sender_email=person.sender_email,
+            observed=observes or person.business.mode == OBSERVE,
+            live_since=person.live_since,
         ),
     )
 
