@@ -19,7 +19,7 @@ from eventlet import greenio
 from shared.nameko_ext.http_answers import Reply, answer_bytes, json_error
 from shared.nameko_ext.http_bodies import BodyBudget, Held, NoRoom, Room
 from shared.nameko_ext.http_requests import HttpRequest, RequestReader
-from shared.nameko_ext.http_turns import Line
+from shared.nameko_ext.http_turns import Line, OutOfLine
 from shared.nameko_ext.readable import Readable
 from shared.telemetry import get_logger
 
@@ -70,6 +70,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_cut",
         "_held",
         "_readable",
         "_reader",
@@ -88,8 +89,10 @@ class Connection:
         self._held: Held | None = None
         self._turn_ends = 0.0
         self._stage = IDLE_SECONDS
+        self._cut = False
         self.since = self.ends = NEVER
-        """From when to when its client may take its time, on the monotonic clock; NEVER while a request is worked on."""
+        """From when to when its client may take its time, on the monotonic clock; NEVER while a request is worked on, and once it is cut.
+        While a request waits for its turn there is no such end, though others may still take its place."""
         self._allow(IDLE_SECONDS)
 
     @property
@@ -114,8 +117,11 @@ class Connection:
         return unread
 
     def cut(self) -> None:
-        """End it; whoever waits for it wakes and finds its end."""
+        """End it, without what was asked beside; whoever waits for it, or in line, wakes and finds its end."""
+        self._cut = True
+        self.since = self.ends = NEVER
         greenio.shutdown_safe(self._sock)
+        self._server.line.send_away(self)
 
     def run(self) -> None:
         """Answer until it ends, and close it."""
@@ -123,6 +129,8 @@ class Connection:
             try:
                 if self._serve() or self.has_unread():
                     self._linger()
+            except OutOfLine:
+                pass  # the client may still read what it was answered
             except (OSError, NoRoom):  # nobody takes it: without this the system would go on trying
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         finally:
@@ -132,12 +140,6 @@ class Connection:
             self._readable.forget()
             self._sock.close()
 
-    def _give_way(self) -> None:
-        """End it, without what was asked beside; it may wait for its turn for a while yet."""
-        if self._reader is not None:
-            self._reader.requests.clear()
-        self.cut()
-
     def _hold(self, size: int) -> None:
         """Count so many bytes as in hand, and no longer those of before. Raises NoRoom."""
         if self._held is not None and not size:
@@ -145,7 +147,7 @@ class Connection:
             self._held = None
         elif size:
             if self._held is None:
-                self._held = Held(self._server.bodies, self._give_way)
+                self._held = Held(self._server.bodies, self.cut)
             self._held.hold(size)
 
     def _serve(self) -> bool:
@@ -173,9 +175,11 @@ class Connection:
                 return False
 
     def _take_turn(self) -> None:
-        """Go on while the turn lasts, then wait for the next one."""
+        """Go on while the turn lasts, then wait for the next one. Raises OutOfLine when it is cut."""
+        if self._cut:
+            raise OutOfLine
         if time.monotonic() > self._turn_ends:
-            self._server.line.wait()
+            self._server.line.wait(self)
             self._turn_ends = time.monotonic() + TURN_SECONDS
 
     def _wait_for(self, stage: int) -> None:
@@ -200,11 +204,12 @@ class Connection:
     def _answer(self, request: HttpRequest) -> bool:
         """Answer one request; whether the connection goes on. Raises OSError."""
         self._stage = 0
-        self.since = self.ends = NEVER
+        self.ends = NEVER
         if self._turn_ends or request.path not in PROBES:
             self._take_turn()
         else:
             self._turn_ends = time.monotonic()
+        self.since = NEVER
         request.connection = self
         bodiless = request.method == "HEAD"
         try:

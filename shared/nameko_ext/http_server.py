@@ -214,8 +214,7 @@ class HttpServer(ProviderCollector, SharedExtension):
                 log.warning("connection not accepted", error=error_text(error))
                 eventlet.sleep(0.2)
                 continue
-            while len(self._connections) >= self._most and not self._make_room():
-                eventlet.sleep(ROOM_SECONDS)  # others wait with the system, in their order
+            self._wait_for_room()  # others wait with the system, in their order
             self._take(sock)
 
     def _take(self, sock: Any) -> None:
@@ -233,16 +232,22 @@ class HttpServer(ProviderCollector, SharedExtension):
         finally:
             self._connections.discard(connection)
 
-    def _make_room(self) -> bool:
-        """End those that wait for their clients for longest, idle or in the middle of a request, and for PATIENCE_SECONDS at least; whether
-        there were any. More than one, as looking for one costs as much."""
+    def _wait_for_room(self) -> None:
+        """Return when there are fewer connections than there may be. Those that gave way count until they are gone."""
+        leaving: list[Connection] = []
+        while len(self._connections) >= self._most:
+            leaving = [one for one in leaving if one in self._connections] or self._make_room()
+            eventlet.sleep(0 if leaving else ROOM_SECONDS)
+
+    def _make_room(self) -> list[Connection]:
+        """End those that wait for their clients, or for a turn, for longest, idle or in the middle of a request, and for PATIENCE_SECONDS at
+        least; which they are. More than one, as looking for one costs as much."""
         before = time.monotonic() - PATIENCE_SECONDS
         waiting = (one for one in self._connections if one.since < before)
         longest = heapq.nsmallest(self._most // 100 + 1, waiting, key=attrgetter("since"))
         for connection in longest:
-            self._connections.discard(connection)
             connection.cut()
-        return bool(longest)
+        return longest
 
     def _sweep(self) -> None:
         """End the connections whose time is over: one look at each a second costs less than a timer a request."""

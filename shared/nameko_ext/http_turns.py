@@ -8,7 +8,8 @@ them go on as `PASS_SECONDS` allows.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Any, Final
 
 import eventlet
@@ -17,27 +18,35 @@ from eventlet import hubs
 PASS_SECONDS: Final = 0.005
 
 
+class OutOfLine(ConnectionError):
+    """Whoever stood in the line was sent away."""
+
+
 class Line:
-    """The green threads that wait for their turn, in order."""
+    """The green threads that wait for their turn, in order, by whom they wait for."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Any] = deque()
+        self._waiting: OrderedDict[Hashable, Any] = OrderedDict()
         self._ends = 0.0
         self._planned = False
 
-    def wait(self) -> None:
-        """Return when it is this green thread's turn: at once, where nobody waits and the pass has time left."""
+    def wait(self, who: Hashable) -> None:
+        """Return when it is this green thread's turn: at once, where nobody waits and the pass has time left. Raises OutOfLine."""
         if not self._waiting and time.monotonic() < self._ends:
             return
-        here = eventlet.getcurrent()
-        self._waiting.append(here)
+        self._waiting[who] = eventlet.getcurrent()
         self._plan()
         try:
             hubs.get_hub().switch()
         except BaseException:  # ended, or a time-out: nobody is to wake it here later
-            if here in self._waiting:
-                self._waiting.remove(here)
+            self._waiting.pop(who, None)
             raise
+
+    def send_away(self, who: Hashable) -> None:
+        """Have whoever waits here for `who` go on at once, with OutOfLine: in a long line its turn may be seconds away."""
+        waiting = self._waiting.pop(who, None)
+        if waiting is not None:
+            hubs.get_hub().schedule_call_global(0, waiting.throw, OutOfLine())
 
     def _plan(self) -> None:
         if not self._planned:
@@ -48,7 +57,7 @@ class Line:
         self._ends = time.monotonic() + PASS_SECONDS
         try:
             while self._waiting and time.monotonic() < self._ends:
-                self._waiting.popleft().switch()
+                self._waiting.popitem(last=False)[1].switch()
         finally:
             self._planned = False
             if self._waiting:

@@ -505,12 +505,12 @@ FEW = 300
 """The connections that a service holds when it may open FEW_FILES."""
 
 
-@pytest.fixture
-def modest(system: System) -> Iterator[tuple[int, Path]]:
-    """The port and the log of another billing, which may open FEW_FILES."""
+@contextlib.contextmanager
+def billing_with(system: System, files: int) -> Iterator[tuple[int, Path, Child]]:
+    """The port, the log and the process of another billing, which may open so many files."""
     port, log = free_port(), system.stack.folder / "modest.log"
     child = Child(
-        ["sh", "-c", f"ulimit -n {FEW_FILES} && exec {sys.executable} -m services.billing"],
+        ["sh", "-c", f"ulimit -n {files} && exec {sys.executable} -m services.billing"],
         env={
             **system.stack.processes("billing")[0].env,
             "HTTP_ADDRESS": f"127.0.0.1:{port}",
@@ -519,8 +519,15 @@ def modest(system: System) -> Iterator[tuple[int, Path]]:
         cwd=REPOSITORY,
     )
     child.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), name="modest", within=30)
-    yield port, log
+    yield port, log, child
     child.stop(within=30)
+
+
+@pytest.fixture
+def modest(system: System) -> Iterator[tuple[int, Path]]:
+    """The port and the log of another billing, which may open FEW_FILES."""
+    with billing_with(system, FEW_FILES) as (port, log, _):
+        yield port, log
 
 
 def test_over_its_connections_a_service_ends_those_idle_for_longest(
@@ -553,3 +560,32 @@ def test_nor_do_requests_that_do_not_get_on_keep_others_out(
             one.sendall(begun)
         time.sleep(1)  # all are read: none is idle
         assert all(answers(f"http://127.0.0.1:{port}/healthz") for _ in range(20))
+
+
+@pytest.mark.alone
+def test_who_gave_way_is_gone_before_another_comes(system: System) -> None:
+    """Twice as many as it holds ask on and on, so that all stand in line for their turn: it never has more connections than it may,
+    and newcomers are answered, soon at once."""
+    asking = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 400
+    most = 1200
+    with billing_with(system, most + 500) as (port, log, child), contextlib.ExitStack() as stack:
+        files, at_once = Path(f"/proc/{child.pid}/fd"), []
+        allow_files(2 * most)
+        for _ in range(2 * most):
+            one = stack.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.settimeout(0.5)
+            with contextlib.suppress(OSError):
+                one.connect(("127.0.0.1", port))
+                one.setblocking(False)
+                one.send(asking)
+
+        def is_answered() -> bool:
+            """a newcomer is answered"""
+            at_once.append(len(list(files.iterdir())))
+            return answers(f"http://127.0.0.1:{port}/healthz")
+
+        system.wait(is_answered, 45)
+        assert all(is_answered() for _ in range(20))
+    assert max(at_once) < most + 100, at_once
+    assert "connection not accepted" not in log.read_text()

@@ -8,7 +8,7 @@ from collections import Counter
 import eventlet
 import pytest
 
-from shared.nameko_ext.http_turns import PASS_SECONDS, Line
+from shared.nameko_ext.http_turns import PASS_SECONDS, Line, OutOfLine
 
 MOMENT = PASS_SECONDS / 5
 
@@ -30,12 +30,12 @@ def test_who_is_alone_goes_on_at_once() -> None:
             eventlet.sleep(0)
 
     eventlet.spawn(look)
-    line.wait()
+    line.wait(0)
     before = len(seen)
-    line.wait()
+    line.wait(0)
     assert len(seen) == before
     work(PASS_SECONDS)
-    line.wait()
+    line.wait(0)
     assert len(seen) > before
 
 
@@ -48,7 +48,7 @@ def test_all_take_turns_and_others_run_between() -> None:
 
     def greedy(number: int) -> None:
         while time.perf_counter() < end:
-            line.wait()
+            line.wait(number)
             turns[number] += 1
             work(MOMENT)
             time.sleep(0)
@@ -75,18 +75,18 @@ def test_who_leaves_the_line_is_not_woken(end: str) -> None:
 
     def leaves() -> None:
         with eventlet.Timeout(0.001 if end == "time-out" else None, False):
-            line.wait()
+            line.wait("leaves")
             woken.append("in its turn")
             return
         woken.append("timed out")
         eventlet.sleep(0.05)
         woken.append("slept on")
 
-    def holds_up() -> None:
-        line.wait()
+    def holds_up(number: int) -> None:
+        line.wait(number)
         work(2 * PASS_SECONDS)
 
-    others = [eventlet.spawn(holds_up) for _ in range(3)]
+    others = [eventlet.spawn(holds_up, number) for number in range(3)]
     leaving = eventlet.spawn(leaves)
     eventlet.sleep(0)
     if end == "kill":
@@ -98,7 +98,33 @@ def test_who_leaves_the_line_is_not_woken(end: str) -> None:
         assert woken == ["timed out", "slept on"]
     else:
         assert woken == []
-    line.wait()
+    line.wait(0)
+
+
+def test_who_is_sent_away_goes_at_once() -> None:
+    """Before those who stand in front of it; and who doesn't stand in line is not disturbed."""
+    line, told = Line(), list[str]()
+
+    def holds_up(number: int) -> None:
+        line.wait(number)
+        work(2 * PASS_SECONDS)
+        told.append("in its turn")
+
+    def waits() -> None:
+        try:
+            line.wait("sent away")
+        except OutOfLine:
+            told.append("sent away")
+
+    threads = [*(eventlet.spawn(holds_up, number) for number in range(3)), eventlet.spawn(waits)]
+    eventlet.sleep(0)
+    line.send_away("sent away")
+    line.send_away("sent away")
+    line.send_away("nobody")
+    for thread in threads:
+        thread.wait()
+    assert told.index("sent away") < 2
+    assert told.count("in its turn") == 3
 
 
 def test_a_failure_in_a_turn_ends_nobody_elses() -> None:
@@ -106,11 +132,11 @@ def test_a_failure_in_a_turn_ends_nobody_elses() -> None:
     line, done = Line(), list[bool]()
 
     def fails() -> None:
-        line.wait()
+        line.wait("fails")
         raise ValueError
 
     def goes_on() -> None:
-        line.wait()
+        line.wait("goes on")
         done.append(True)
 
     failing, other = eventlet.spawn(fails), eventlet.spawn(goes_on)
