@@ -19,7 +19,7 @@ from eventlet import greenio
 from shared.nameko_ext.http_answers import Reply, answer_bytes, json_error
 from shared.nameko_ext.http_bodies import BodyBudget, Held, NoRoom, Room
 from shared.nameko_ext.http_requests import HttpRequest, RequestReader
-from shared.nameko_ext.http_turns import Line, OutOfLine
+from shared.nameko_ext.http_turns import Line
 from shared.nameko_ext.readable import Readable
 from shared.telemetry import get_logger
 
@@ -60,6 +60,10 @@ class Server(Protocol):
     def unreadable(self, status: int) -> Reply:
         """The answer to what can't be read as a request."""
         ...
+
+
+class _Cut(ConnectionError):
+    """The connection was ended while its green thread stood in line, or was about to."""
 
 
 class Connection:
@@ -121,7 +125,7 @@ class Connection:
         self._cut = True
         self.since = self.ends = NEVER
         greenio.shutdown_safe(self._sock)
-        self._server.line.send_away(self)
+        self._server.line.call_up(self)
 
     def run(self) -> None:
         """Answer until it ends, and close it."""
@@ -129,7 +133,7 @@ class Connection:
             try:
                 if self._serve() or self.has_unread():
                     self._linger()
-            except OutOfLine:
+            except _Cut:
                 pass  # the client may still read what it was answered
             except (OSError, NoRoom):  # nobody takes it: without this the system would go on trying
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -175,12 +179,12 @@ class Connection:
                 return False
 
     def _take_turn(self) -> None:
-        """Go on while the turn lasts, then wait for the next one. Raises OutOfLine when it is cut."""
-        if self._cut:
-            raise OutOfLine
-        if time.monotonic() > self._turn_ends:
+        """Go on while the turn lasts, then wait for the next one. Raises _Cut."""
+        if time.monotonic() > self._turn_ends and not self._cut:
             self._server.line.wait(self)
             self._turn_ends = time.monotonic() + TURN_SECONDS
+        if self._cut:
+            raise _Cut
 
     def _wait_for(self, stage: int) -> None:
         if stage != self._stage:

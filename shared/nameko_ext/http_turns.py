@@ -18,10 +18,6 @@ from eventlet import hubs
 PASS_SECONDS: Final = 0.005
 
 
-class OutOfLine(ConnectionError):
-    """Whoever stood in the line was sent away."""
-
-
 class Line:
     """The green threads that wait for their turn, in order, by whom they wait for."""
 
@@ -31,7 +27,7 @@ class Line:
         self._planned = False
 
     def wait(self, who: Hashable) -> None:
-        """Return when it is this green thread's turn: at once, where nobody waits and the pass has time left. Raises OutOfLine."""
+        """Return when it is this green thread's turn: at once, where nobody waits and the pass has time left."""
         if not self._waiting and time.monotonic() < self._ends:
             return
         self._waiting[who] = eventlet.getcurrent()
@@ -42,11 +38,10 @@ class Line:
             self._waiting.pop(who, None)
             raise
 
-    def send_away(self, who: Hashable) -> None:
-        """Have whoever waits here for `who` go on at once, with OutOfLine: in a long line its turn may be seconds away."""
-        waiting = self._waiting.pop(who, None)
-        if waiting is not None:
-            hubs.get_hub().schedule_call_global(0, waiting.throw, OutOfLine())
+    def call_up(self, who: Hashable) -> None:
+        """Have whoever waits here for `who`, if anybody does, be the next: in a long line its turn may be seconds away."""
+        if who in self._waiting:
+            self._waiting.move_to_end(who, last=False)
 
     def _plan(self) -> None:
         if not self._planned:

@@ -8,7 +8,7 @@ from collections import Counter
 import eventlet
 import pytest
 
-from shared.nameko_ext.http_turns import PASS_SECONDS, Line, OutOfLine
+from shared.nameko_ext.http_turns import PASS_SECONDS, Line
 
 MOMENT = PASS_SECONDS / 5
 
@@ -101,30 +101,22 @@ def test_who_leaves_the_line_is_not_woken(end: str) -> None:
     line.wait(0)
 
 
-def test_who_is_sent_away_goes_at_once() -> None:
+def test_who_is_called_up_is_the_next() -> None:
     """Before those who stand in front of it; and who doesn't stand in line is not disturbed."""
     line, told = Line(), list[str]()
 
-    def holds_up(number: int) -> None:
-        line.wait(number)
+    def waits(who: str) -> None:
+        line.wait(who)
+        told.append(who)
         work(2 * PASS_SECONDS)
-        told.append("in its turn")
 
-    def waits() -> None:
-        try:
-            line.wait("sent away")
-        except OutOfLine:
-            told.append("sent away")
-
-    threads = [*(eventlet.spawn(holds_up, number) for number in range(3)), eventlet.spawn(waits)]
+    threads = [eventlet.spawn(waits, who) for who in "abcd"]
     eventlet.sleep(0)
-    line.send_away("sent away")
-    line.send_away("sent away")
-    line.send_away("nobody")
+    line.call_up("d")
+    line.call_up("nobody")
     for thread in threads:
         thread.wait()
-    assert told.index("sent away") < 2
-    assert told.count("in its turn") == 3
+    assert told in (["d", "a", "b", "c"], ["a", "d", "b", "c"])
 
 
 def test_a_failure_in_a_turn_ends_nobody_elses() -> None:
