@@ -62,6 +62,10 @@ RECONCILED_AT = Gauge(
 )
 OUTBOX_AGE = Gauge("portico_outbox_oldest_age_seconds", "How long the oldest of them has waited")
 
+WEBHOOKS_GATHER_SECONDS: Final = 0.1
+"""For which webhooks gather behind others that are being stored. That takes some milliseconds; what takes longer (it waits for a process that
+stores the same) holds up others no longer than this."""
+
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -126,7 +130,7 @@ class BillingService(
     wake_accounts = Waker("refresh_accounts")
     recovering = Turns("resume_recovery")
     reconciled = Turns("reconcile_account")
-    store = Batched("webhooks", store_batch)
+    store = Batched("webhooks", store_batch, gathers=WEBHOOKS_GATHER_SECONDS)
 
     @loop(poll=1.0)
     def relay(self) -> bool:

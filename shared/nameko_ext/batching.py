@@ -50,9 +50,6 @@ Result = TypeVar("Result")
 WORKERS: Final = 2
 MOST: Final = 128
 WAITING: Final = 1024
-PASS_SECONDS: Final = 0.002
-"""For waking the callers of a batcher that `gathers` before the hub looks who else is ready: what they go on to do is done meanwhile, and the
-next batch's questions are not sent. Callers of others are woken all at once: what they ask next then shares a batch again."""
 SPARE: Final = 4
 """Workers beside those that a batcher has, for groups of which no batch is under way."""
 
@@ -154,6 +151,7 @@ class Batcher(Generic[Item, Result]):
         waiting: int = WAITING,
         gathers: float = 0.0,
         rests: float = 0.0,
+        wakes_for: float = math.inf,
         fails_all: tuple[type[Exception], ...] = (),
         apart: Callable[[Item], Hashable] | None = None,
         span: bool = True,
@@ -164,7 +162,9 @@ class Batcher(Generic[Item, Result]):
         `name` is the label of the metric `batch_size`. `gathers`: for how many seconds items gather while one worker has a batch,
         before a second one takes them. Two at a time halve the batches, which costs more than it gives where a batch is done
         soon; and one that is not done soon should hold up nobody. `rests`: for how many seconds a batch gathers before it begins, if the one
-        before it had several: for work that nobody waits for, whose items come one soon after the other. Raises ValueError for a bound below one.
+        before it had several: for work that nobody waits for, whose items come one soon after the other. `wakes_for`: for how many seconds a
+        batch's callers are woken before the hub looks who else is ready, where they go on to do much: the next batch's questions are sent
+        meanwhile. Those who are woken all at once share a batch again with what they ask next. Raises ValueError for a bound below one.
         """
         if min(workers, most, waiting) < 1:
             raise ValueError("workers, most and waiting are at least 1")
@@ -172,6 +172,7 @@ class Batcher(Generic[Item, Result]):
         self._workers, self._most, self._waiting = workers, most, waiting
         self._gathers, self._is_planned = gathers, False
         self._rests, self._had_several = rests, False
+        self._wakes_for = wakes_for
         self._fails_all = fails_all
         self._apart = apart
         self._has_span = span
@@ -249,9 +250,7 @@ class Batcher(Generic[Item, Result]):
                     tracing.batch(self._name, calls) if self._has_span else tracing.NOTHING,
                     structlog.contextvars.bound_contextvars(**{KEY: new_correlation_id()}),
                 ):
-                    _Wakes(
-                        calls, self._outcomes(calls), PASS_SECONDS if self._gathers else math.inf
-                    )
+                    _Wakes(calls, self._outcomes(calls), self._wakes_for)
                     calls = []
                 if self._gathers and self._busy > 1:
                     self._plan()
@@ -314,13 +313,20 @@ class Batched(DependencyProvider):
         workers: int = WORKERS,
         gathers: float = 0.0,
         rests: float = 0.0,
+        wakes_for: float = math.inf,
         reads: bool = False,
     ) -> None:
-        """One worker makes the largest batches, and suits work that nobody waits for at a screen. `gathers`, `rests`: see `Batcher`. `reads`:
-        the work writes nothing and locks nothing (`Transactions.reading`)."""
+        """One worker makes the largest batches, and suits work that nobody waits for at a screen. `gathers`, `rests`, `wakes_for`: see
+        `Batcher`. `reads`: the work writes nothing and locks nothing (`Transactions.reading`)."""
         self.label = name
         self.work = work
-        self.kind: Any = {"workers": workers, "gathers": gathers, "rests": rests, "reads": reads}
+        self.kind: Any = {
+            "workers": workers,
+            "gathers": gathers,
+            "rests": rests,
+            "wakes_for": wakes_for,
+            "reads": reads,
+        }
 
     def start(self) -> None:
         database = next(each for each in self.container.dependencies if isinstance(each, Database))
@@ -338,6 +344,7 @@ def batch_transactions(
     workers: int = WORKERS,
     gathers: float = 0.0,
     rests: float = 0.0,
+    wakes_for: float = math.inf,
     reads: bool = False,
 ) -> Batcher[Item, Result]:
     """A batcher that does each batch in one transaction; one that only `reads`, without BEGIN and COMMIT."""
@@ -353,5 +360,6 @@ def batch_transactions(
         workers=workers,
         gathers=gathers,
         rests=rests,
+        wakes_for=wakes_for,
         fails_all=(DatabaseUnavailable,),
     )

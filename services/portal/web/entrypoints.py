@@ -42,6 +42,8 @@ a customer who is gone."""
 RETRY_AFTER_SECONDS: Final = 30
 LOOKS_GATHER_SECONDS: Final = 0.005
 """For which looks gather behind others that are under way. A batch takes one to three milliseconds."""
+LOOKS_WAKE_SECONDS: Final = 0.002
+"""For which the callers of a batch of looks are woken, and draw a page each, before anybody else has a turn."""
 
 Result = TypeVar("Result")
 Service = TypeVar("Service", bound="PortalEntrypoints")
@@ -65,7 +67,9 @@ class PortalEntrypoints:
     """Base of the portal's entrypoints."""
 
     db = Database(info=lambda settings: {LISTED: settings.api_address is not None})
-    look = Batched("looks", _look, gathers=LOOKS_GATHER_SECONDS, reads=True)
+    look = Batched(
+        "looks", _look, gathers=LOOKS_GATHER_SECONDS, wakes_for=LOOKS_WAKE_SECONDS, reads=True
+    )
     looks = OfProcess(lambda settings: ActivityBuffer())
     """What this process remembers of the pages that it has shown, until it is written."""
     wiring = OfProcess(Components)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -409,6 +411,25 @@ def test_what_gathers_is_done_together_and_held_up_for_a_moment_alone() -> None:
     assert ends(threads) == [2 * item for item in range(8)]
     assert (work.batches[2:], work.most_at_once) == ([[6, 7]], 2)
     assert ends(start(batcher, range(8, 9))) == [16]
+
+
+@pytest.mark.parametrize(("wakes_for", "shared"), [(math.inf, True), (0.0005, False)])
+def test_who_is_woken_together_shares_the_next_batch_unless_waking_has_a_bound(
+    wakes_for: float, shared: bool
+) -> None:
+    """Callers of a batch go on one after the other. What they ask next shares a batch, but where waking ends after a moment: then those who
+    were woken so far are served meanwhile."""
+    work = Doubler()
+    batcher = Batcher("test", work, gathers=0.1, wakes_for=wakes_for)
+
+    def twice(item: int) -> int:
+        doubled = batcher(item)
+        time.sleep(0.002)  # what it goes on to do
+        return batcher(doubled)
+
+    assert ends(start(twice, range(4))) == [4 * item for item in range(4)]
+    assert work.batches[0] == [0, 1, 2, 3]
+    assert (work.batches[1:] == [[0, 2, 4, 6]]) is shared
 
 
 def test_after_a_batch_of_several_the_next_one_gathers_for_a_moment() -> None:
