@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from babel import Locale
+from msgspec.structs import replace as rewritten
 
 from scripts.mails_page import RENDERER
 from services.notifier.domain.kinds import KINDS
@@ -320,18 +321,18 @@ def emails() -> dict[str, Drawn]:
     letters = {f"email-{kind.value.replace('_', '-')}": sample_letter(kind) for kind in KINDS}
     failed = letters["email-payment-failed"]
     letters |= {
-        "email-payment-failed-account": replace(
+        "email-payment-failed-account": rewritten(
             failed, method=ACCOUNT, decline=Decline.INSUFFICIENT_FUNDS
         ),
-        "email-payment-failed-missing": replace(
+        "email-payment-failed-missing": rewritten(
             failed, method=None, decline=Decline.NO_PAYMENT_METHOD
         ),
     }
     ended = letters["email-collection-ended"]
     letters |= {
-        "email-collection-ended-unpaid": replace(ended, ending=Ending.SUBSCRIPTION_UNPAID),
-        "email-collection-ended-stopped": replace(ended, ending=Ending.TURNED_OFF),
-        "email-collection-ended-several": replace(ended, lines=LINES, amount=14900),
+        "email-collection-ended-unpaid": rewritten(ended, ending=Ending.SUBSCRIPTION_UNPAID),
+        "email-collection-ended-stopped": rewritten(ended, ending=Ending.TURNED_OFF),
+        "email-collection-ended-several": rewritten(ended, lines=LINES, amount=14900),
     }
     html = {"Content-Type": "text/html; charset=utf-8"}
     return {name: Drawn(RENDERER.render(letter).html, html) for name, letter in letters.items()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Final
+
+import msgspec
 
 from services.notifier.domain.kinds import KINDS, Kind
 from services.notifier.emails.rendering import Letter, Renderer
@@ -28,13 +29,15 @@ def samples(language: str) -> Iterator[tuple[str, Letter]]:
         letter = sample_letter(kind, language)
         yield kind.value, letter
         if kind is Kind.PAYMENT_FAILED:
-            missing = dataclasses.replace(letter, decline=Decline.NO_PAYMENT_METHOD, method=None)
+            missing = msgspec.structs.replace(
+                letter, decline=Decline.NO_PAYMENT_METHOD, method=None
+            )
             yield f"{kind.value}, nothing to charge", missing
         if kind is Kind.PAYMENT_LAST_ATTEMPT:
-            ended = dataclasses.replace(letter, ended_unpaid=True)
+            ended = msgspec.structs.replace(letter, ended_unpaid=True)
             yield f"{kind.value}, subscription ended", ended
         if kind is Kind.SUBSCRIPTION_ENDING:
-            yield f"{kind.value}, ended already", dataclasses.replace(letter, ended=True)
+            yield f"{kind.value}, ended already", msgspec.structs.replace(letter, ended=True)
 
 
 def subjects(language: str) -> list[tuple[str, str]]:
@@ -58,7 +61,7 @@ def _syllables(word: str) -> int:
 
 def prose(letter: Letter) -> str:
     """What an email says in sentences: without its box of facts, addresses and signature."""
-    text = RENDERER.render(dataclasses.replace(letter, note=None)).text.partition("\n--\n")[0]
+    text = RENDERER.render(msgspec.structs.replace(letter, note=None)).text.partition("\n--\n")[0]
     lines = [line for line in text.splitlines() if re.search(r"[.!?]$", line)]
     return "\n".join(lines)
 

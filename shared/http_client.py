@@ -31,6 +31,8 @@ CERTIFICATES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
 ESTABLISHED: Final = 1
 """What its first byte says of a connection that neither side has ended (`TCP_ESTABLISHED` in linux/tcp_states.h)."""
+ONCE: Final = urllib3.Retry.from_int(False, redirect=False)
+"""Nothing is repeated, and nothing followed."""
 MOST_BYTES: Final = 32 << 20
 """The longest answer that is read: a page of a hundred of Stripe's objects is a few MiB, and more where they have much metadata."""
 
@@ -261,7 +263,7 @@ class HttpPool:
             body=body,
             headers=headers,
             timeout=timeout,
-            retries=False,
+            retries=ONCE,
             redirect=False,
         )
 

@@ -294,7 +294,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
     def _desk(self) -> sending.SendContext:
         return sending.SendContext(
             db=self.db,
-            contacts=PortalContacts(self.portal, self.fetch_contact),
+            contacts=PortalContacts(self.portal, self.fetch_contact.ask),
             invoices=BillingInvoices(self.billing, self.fetch_invoice),
             mailer=TimeLimitedMailer(self.sendgrid.mailer),
             renderer=self.renderer,

@@ -30,6 +30,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import eventlet
@@ -52,6 +53,8 @@ MOST: Final = 128
 WAITING: Final = 1024
 SPARE: Final = 4
 """Workers beside those that a batcher has, for groups of which no batch is under way."""
+
+NONE_YET: Final = object()
 
 BATCH_SIZE: Final = Histogram(
     "portico_batch_size",
@@ -104,12 +107,13 @@ def in_halves(
 class _Call(Generic[Item]):
     """One caller's item, and the green thread that waits for its result."""
 
-    __slots__ = ("item", "traceparent", "waiting")
+    __slots__ = ("item", "outcome", "traceparent", "waiting")
 
     def __init__(self, item: Item) -> None:
         self.item = item
-        self.waiting: Any = eventlet.getcurrent()
-        """None: it has gone on, or was ended."""
+        self.waiting: Any = None
+        """None: nobody waits yet, or it has gone on, or was ended."""
+        self.outcome: Any = NONE_YET
         self.traceparent = tracing.here()
 
 
@@ -130,9 +134,10 @@ class _Wakes:
         try:
             while self._left and time.monotonic() < ends:
                 call, outcome = self._left.popleft()
+                call.outcome = outcome
                 if (caller := call.waiting) is not None:
                     call.waiting = None
-                    caller.switch(outcome)
+                    caller.switch()
         finally:
             if self._left:
                 hubs.get_hub().schedule_call_global(0, self._wake)
@@ -184,20 +189,31 @@ class Batcher(Generic[Item, Result]):
 
     def __call__(self, item: Item) -> Result:
         """The item's result. Raises what the work raised for it, or Overloaded."""
-        if len(self._pending) >= self._waiting:
-            raise Overloaded(f"{self._waiting} calls wait already")
+        return self.begin(item)()
+
+    def begin(self, item: Item) -> Callable[[], Result]:
+        """Have it done, and go on: what to call for the result, which waits for it, and raises as above. No two green threads may."""
         call = _Call(item)
+        if len(self._pending) >= self._waiting:
+            call.outcome = Failed(Overloaded(f"{self._waiting} calls wait already"))
+            return partial(self._wait, call)
         self._pending.append(call)
         if self._busy and self._gathers:
             self._plan()
         elif self._busy < self._workers or self._is_spared(item):
-            self._begin()
-        try:
-            outcome: Result | Failed = hubs.get_hub().switch()
-        except BaseException:
-            call.waiting = None
-            self._withdraw(call)
-            raise
+            self._start()
+        return partial(self._wait, call)
+
+    def _wait(self, call: _Call[Item]) -> Result:
+        if call.outcome is NONE_YET:
+            call.waiting = eventlet.getcurrent()
+            try:
+                hubs.get_hub().switch()
+            except BaseException:
+                call.waiting = None
+                self._withdraw(call)
+                raise
+        outcome: Result | Failed = call.outcome
         if isinstance(outcome, Failed):
             raise outcome.error
         return outcome
@@ -213,7 +229,7 @@ class Batcher(Generic[Item, Result]):
             return False
         return self._apart(item) not in self._under_way
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._busy += 1
         if self._rests and self._had_several:
             eventlet.spawn_after(self._rests, self._run)
@@ -230,7 +246,7 @@ class Batcher(Generic[Item, Result]):
     def _join_in(self) -> None:
         self._is_planned = False
         if self._pending and self._busy < self._workers:
-            self._begin()
+            self._start()
 
     def _withdraw(self, call: _Call[Item]) -> None:
         try:
@@ -262,7 +278,7 @@ class Batcher(Generic[Item, Result]):
         finally:
             self._busy -= 1
             if self._pending and not self._busy:
-                self._begin()
+                self._start()
 
     def _take(self) -> tuple[Hashable, list[_Call[Item]]] | None:
         """The next batch, and its group; None: there is none for a spare worker."""

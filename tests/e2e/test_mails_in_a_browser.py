@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -36,8 +37,8 @@ def screen(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
 def letters(kind: Kind) -> list[Letter]:
     """The sample, in German with a pale colour and a logo that never loads, and with long amounts and names that strangers chose."""
     sample = sample_letter(kind)
-    german = dataclasses.replace(sample_letter(kind, "de"), note=sample.note)
-    pale = dataclasses.replace(
+    german = msgspec.structs.replace(sample_letter(kind, "de"), note=sample.note)
+    pale = msgspec.structs.replace(
         german.business,
         color="#fde68a",
         logo_url="https://127.0.0.1:9/logo.png",
@@ -47,8 +48,8 @@ def letters(kind: Kind) -> list[Letter]:
     stranger = Business(name=LONG, email="a@b.example", website="https://x.example/" + "y" * 200)
     return [
         sample,
-        dataclasses.replace(german, business=pale),
-        dataclasses.replace(
+        msgspec.structs.replace(german, business=pale),
+        msgspec.structs.replace(
             sample,
             customer_name=NASTY,
             description=NASTY if sample.description else None,

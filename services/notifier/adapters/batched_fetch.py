@@ -14,7 +14,6 @@ from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
 from shared.nameko_ext.batching import Batcher
 from shared.nameko_ext.rpc import RpcClient, RpcTimeout, RpcUnavailable
-from shared.nameko_ext.side_by_side import run_concurrently
 
 EARLY_SECONDS: Final = 1.0
 """How old an answer may be that was asked for early. It would be looked at in a moment, and is not kept beyond."""
@@ -24,7 +23,7 @@ class EarlyFetch:
     """Asks about one thing, together with others: when it is called, or before that, while something else has to be waited for."""
 
     def __init__(
-        self, fetch: Callable[[Any], Any], clock: Callable[[], float] = time.monotonic
+        self, fetch: Batcher[Any, Any], clock: Callable[[], float] = time.monotonic
     ) -> None:
         """`fetch` does it for one thing, together with others."""
         self._fetch, self._clock = fetch, clock
@@ -38,14 +37,18 @@ class EarlyFetch:
         self._early.pop(name, None)
         for old in [one for one, (at, _) in self._early.items() if now - at > EARLY_SECONDS]:
             del self._early[old]
-        self._early[name] = now, run_concurrently(lambda: self._fetch(name))
+        self._early[name] = now, self._fetch.begin(name)
+
+    def ask(self, name: Any) -> Callable[[], Any]:
+        """Ask, if that was not begun before, and go on: what to call for the answer, which waits for it, and raises what the question raised."""
+        began, answer = self._early.pop(name, (-math.inf, None))
+        if answer is None or self._clock() - began > EARLY_SECONDS:
+            return self._fetch.begin(name)
+        return answer
 
     def __call__(self, name: Any) -> Any:
         """The answer. Raises what the question raised."""
-        began, answer = self._early.pop(name, (-math.inf, None))
-        if answer is None or self._clock() - began > EARLY_SECONDS:
-            return self._fetch(name)
-        return answer()
+        return self.ask(name)()
 
 
 class Fetch(DependencyProvider):

@@ -47,7 +47,7 @@ class PortalModes:
 
     def __init__(self, portal: Any, known: KnownModes) -> None:
         self._portal = portal
-        self._contacts = PortalContacts(portal, lambda one: None)
+        self._contacts = PortalContacts(portal, lambda one: lambda: None)
         self._known = known
 
     def of_business(self, business_id: str) -> Mode:

@@ -114,24 +114,32 @@ def _owner(wire: contracts.portal.Contact) -> Owner:
 class PortalContacts:
     """`Contacts` over RPC to the portal; those asked for at the same time share a call."""
 
-    def __init__(self, portal: Portal, fetch: Callable[[StripeCustomer], Any]) -> None:
-        """`fetch` does `fetch_contacts` for one question, together with others."""
+    def __init__(
+        self,
+        portal: Portal,
+        ask: Callable[[StripeCustomer], Callable[[], contracts.portal.Contact | None]],
+    ) -> None:
+        """`ask` begins `fetch_contacts` for one question, together with others (`EarlyFetch.ask`)."""
         self._portal = portal
-        self._fetch = fetch
+        self._ask = ask
 
-    def contact(
-        self, *, stripe_customer: StripeCustomer | None = None, customer_id: str | None = None
-    ) -> Contact:
+    def ask(self, stripe_customer: StripeCustomer) -> Callable[[], Contact]:
+        """See `Contacts.ask`."""
+        asked = self._ask(stripe_customer)
+
+        def told() -> Contact:
+            with _portals_faults(UnknownCustomer, errors.UnknownCustomer, errors.NotFound):
+                answer = asked()
+                if answer is None:
+                    raise UnknownCustomer
+                return _read_contact(answer)
+
+        return told
+
+    def contact(self, customer_id: str) -> Contact:
         """See `Contacts.contact`."""
         with _portals_faults(UnknownCustomer, errors.UnknownCustomer, errors.NotFound):
-            if customer_id:
-                answer = contracts.portal.CONTACT.call(self._portal, customer_id=customer_id)
-            elif stripe_customer is None:
-                raise UnknownCustomer
-            else:
-                answer = self._fetch(stripe_customer)
-            if answer is None:
-                raise UnknownCustomer
+            answer = contracts.portal.CONTACT.call(self._portal, customer_id=customer_id)
             return _read_contact(answer)
 
     def business(self, business_id: str) -> Contact:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import ABOUT_PAYMENT, TO_BUSINESS, Kind
 from services.notifier.domain.notification_rules import InvoiceNow, as_it_stands, how_it_ended
-from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
+from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport, Unshown
 from shared.contracts.invoices import Ending, InvoiceStatus, Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Price
@@ -30,8 +30,7 @@ class Line:
     purpose_more: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Letter:
+class Letter(Unshown, frozen=True, kw_only=True):
     """Everything that one email may say. Unknown things are None and are not mentioned."""
 
     kind: Kind
@@ -101,8 +100,7 @@ class Letter:
     """The customer's page shows payments, too."""
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class LetterData:
+class LetterData(Unshown, frozen=True, kw_only=True):
     """What is known when an email is written."""
 
     contact: Contact
@@ -112,7 +110,7 @@ class LetterData:
     report: InvoiceReport | None = None
     """The same invoice as billing has just read it: comes before what events told."""
     planned: Retry = Retry.UNKNOWN
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """What was said when the email was asked for (`contracts.rpc.notifier.RequestContext`, as JSON types)."""
     links: CancellationLinks | None = None
     others: Sequence[Incident] = ()

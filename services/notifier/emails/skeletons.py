@@ -85,7 +85,12 @@ class Skeleton:
 
     def filled(self, texts: Mapping[str, str], written: Callable[[str], str] | None) -> str:
         """The email with these texts, each `written` as it has to stand there; None: as it is."""
-        said = texts if written is None else {name: written(texts[name]) for name in self._texts}
+        said = texts
+        if written is not None:
+            said = {
+                name: text if type(text := texts[name]) is Markup else written(text)
+                for name in self._texts
+            }
         if self._of_json:
             said = {**said, **{f":{name}": within_json(texts[name]) for name in self._of_json}}
         pieces = self._pieces.copy()

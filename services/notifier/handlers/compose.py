@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Kind

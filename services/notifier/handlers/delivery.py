@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.addresses import AddressHash
@@ -59,8 +60,7 @@ HID_OTHERS: Final = (Reason.UNDER_WAY, Reason.SAME_ATTEMPT)
 """Why failures became no email of their own, while another one about their invoice was to go out."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SendRequest:
+class SendRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A finished email that wants to go out, and what is needed to say whether it may."""
 
     leased: Leased
@@ -73,7 +73,7 @@ class SendRequest:
     """Why it does not go out though nothing else speaks against it: its business observes, or has drawn its line since."""
     invoice: InvoiceNow | None
     """The invoice as it was just read; None where it could not be."""
-    others: Mapping[StripeId, InvoiceNow | None] = field(default_factory=dict)
+    others: Mapping[StripeId, InvoiceNow | None] = msgspec.field(default_factory=dict)
     """Other invoices that the email tells of too, as they were just read."""
 
     @property

@@ -6,12 +6,12 @@ what would be decided for it alone.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
@@ -115,7 +115,7 @@ def failed(
     added = notifications.add_notifications(session, rows.values())
     # The key of the attempt may be another event's: this one gets a row of its own.
     again = {
-        event_id: dataclasses.replace(
+        event_id: msgspec.structs.replace(
             row,
             dedupe_key=failure_key(
                 StripeId(row.account, row.invoice_id or ""), seen[event_id], event_id

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+from msgspec.structs import replace
 from sqlalchemy import (
     ColumnElement,
     Integer,
@@ -40,7 +42,7 @@ from shared.contracts.accounts import (
     stripe_id,
 )
 from shared.postgresql import WITH_NEXT
-from shared.statements import is_among, table_of
+from shared.statements import Kept, is_among, table_of
 
 MOST_OF_OTHERS: Final = 1000
 """Among so many that are due longest of accounts without their share turns are given. An account that has more than these gets its share by
@@ -117,8 +119,7 @@ def release_gathered(session: Session, notification_id: str, now: dt.datetime) -
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Leased:
+class Leased(msgspec.Struct, frozen=True, kw_only=True):
     """A notification that this sender, and nobody else, may work on until its lease ends."""
 
     notification_id: str
@@ -143,7 +144,7 @@ class Leased:
     """Times that the portal did not know the customer."""
     gathers: bool = False
     """It has waited for other failures of its customer, and tells of them too."""
-    context: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def span_facts(self) -> dict[str, str]:
         """What the span of one try to send it tells."""
@@ -260,8 +261,9 @@ _ALL_DUE: Final = (
     .with_for_update(skip_locked=True)
 )
 _IS_WELCOME: Final = _TABLE.c.kind == Kind.WELCOME.value
-_DUE: Final = _ALL_DUE.where(~_IS_WELCOME)
-_WELCOMES_DUE: Final = _ALL_DUE.where(_IS_WELCOME)
+_EMAILS_DUE: Final = _ALL_DUE.where(~_IS_WELCOME)
+_DUE: Final = Kept(_EMAILS_DUE)
+_WELCOMES_DUE: Final = Kept(_ALL_DUE.where(_IS_WELCOME))
 _OLDEST_OF_OTHERS: Final = (
     select(_TABLE.c.notification_id, _TABLE.c.account, _TABLE.c.due_at)
     .where(*_IS_DUE, ~_IS_WELCOME, ~is_among(_TABLE.c.account, "accounts"))
@@ -278,12 +280,16 @@ _OTHERS: Final = select(
     )
     .label("turn"),
 ).subquery()
-_DUE_OF_OTHERS: Final = _DUE.where(
-    _TABLE.c.notification_id.in_(
-        select(_OTHERS.c.notification_id).where(_OTHERS.c.turn <= bindparam("each", type_=Integer))
+_DUE_OF_OTHERS: Final = Kept(
+    _EMAILS_DUE.where(
+        _TABLE.c.notification_id.in_(
+            select(_OTHERS.c.notification_id).where(
+                _OTHERS.c.turn <= bindparam("each", type_=Integer)
+            )
+        )
     )
 )
-_TAKING: Final = (
+_TAKING: Final = Kept(
     update(_TABLE)
     .where(is_among(_TABLE.c.notification_id, "ids"))
     .values(
@@ -291,7 +297,8 @@ _TAKING: Final = (
         lease_token=bindparam("token"),
         lease_until=bindparam("until"),
         due_at=bindparam("until"),
-    )
+    ),
+    WITH_NEXT,
 )
 
 
@@ -310,10 +317,10 @@ def lease_due(
     """
     wanted: dict[str, Any] = {"now": now, "most": limit}
     if beside is None:
-        rows = session.execute(_DUE, wanted).all()
+        rows = _DUE.run(session, wanted).all()
     else:
         wanted |= {"accounts": sorted(beside.accounts), "each": beside.each}
-        rows = session.execute(_DUE_OF_OTHERS, wanted).all()
+        rows = _DUE_OF_OTHERS.run(session, wanted).all()
     return _take(session, rows, now, policy)
 
 
@@ -321,7 +328,7 @@ def lease_welcomes(
     session: Session, now: dt.datetime, limit: int, policy: SendingPolicy
 ) -> list[Leased]:
     """The same of welcomes alone: they come in thousands, and stand in front of nothing."""
-    found = session.execute(_WELCOMES_DUE, {"now": now, "most": limit})
+    found = _WELCOMES_DUE.run(session, {"now": now, "most": limit})
     return _take(session, found.all(), now, policy)
 
 
@@ -331,14 +338,13 @@ def _take(
     if not rows:
         return []
     lease = Lease(new_token(), now + policy.lease)
-    session.execute(
-        _TAKING,
+    _TAKING.run(
+        session,
         {
             "ids": [row.notification_id for row in rows],
             "token": lease.token,
             "until": lease.until,
         },
-        execution_options=WITH_NEXT,
     )
     invoices = [stripe_id(row.account, row.invoice_id) for row in rows]
     incidents = read_incidents(session, [one for one in invoices if one is not None])

@@ -25,6 +25,7 @@ from shared import tracing
 from shared.contracts.accounts import Account, StripeCustomer, StripeId, stripe_customer, stripe_id
 from shared.json_documents import Documents, as_text, json_list, json_object
 from shared.statements import (
+    Kept,
     among_named,
     among_objects,
     insert_new_rows,
@@ -45,8 +46,7 @@ class Lease:
     until: dt.datetime
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewNotification:
+class NewNotification(msgspec.Struct, frozen=True, kw_only=True):
     """A notification to be written down: pending, or suppressed from the start when `reason` is given."""
 
     account: Account
@@ -71,11 +71,11 @@ class NewNotification:
     """The work that asked for it; empty: what is under way here."""
     lease: Lease | None = None
     """Whose it is from the start; None: whoever leases it first."""
-    notification_id: str = field(default_factory=lambda: f"ntf_{secrets.token_urlsafe(16)}")
+    notification_id: str = msgspec.field(default_factory=lambda: f"ntf_{secrets.token_urlsafe(16)}")
 
 
 _TABLE: Final = table_of(Notification)
-_ATTEMPTS: Final = select(_TABLE.c.attempt_key).where(is_among(_TABLE.c.attempt_key, "keys"))
+_ATTEMPTS: Final = Kept(select(_TABLE.c.attempt_key).where(is_among(_TABLE.c.attempt_key, "keys")))
 
 
 def add_notification(session: Session, new: NewNotification) -> bool:
@@ -147,7 +147,7 @@ def attempts_told(session: Session, attempt_keys: Collection[str]) -> set[str]:
     """Those of these attempts about which an email exists."""
     if not attempt_keys:
         return set()
-    found = session.scalars(_ATTEMPTS, {"keys": list(attempt_keys)})
+    found = _ATTEMPTS.run(session, {"keys": list(attempt_keys)}).scalars()
     return {key for key in found if key is not None}
 
 
@@ -190,7 +190,7 @@ def mails_under_way(session: Session, invoices: Collection[StripeId]) -> set[Str
     if not invoices:
         return set()
     accounts, names = named_objects(invoices)
-    found = session.execute(_under_way(accounts), names)
+    found = _under_way(accounts).run(session, names)
     return {
         StripeId(Account(account), invoice_id)
         for account, invoice_id in found
@@ -199,11 +199,13 @@ def mails_under_way(session: Session, invoices: Collection[StripeId]) -> set[Str
 
 
 @lru_cache
-def _under_way(accounts: int) -> Select[Any]:
-    return select(_TABLE.c.account, _TABLE.c.invoice_id).where(
-        among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts),
-        _TABLE.c.kind.in_([kind.value for kind in DUNNING]),
-        _TABLE.c.status.in_([status.value for status in ACTIVE]),
+def _under_way(accounts: int) -> Kept:
+    return Kept(
+        select(_TABLE.c.account, _TABLE.c.invoice_id).where(
+            among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts),
+            _TABLE.c.kind.in_([kind.value for kind in DUNNING]),
+            _TABLE.c.status.in_([status.value for status in ACTIVE]),
+        )
     )
 
 

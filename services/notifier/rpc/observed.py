@@ -59,7 +59,7 @@ class Observed(NotifierEntrypoints):
         """
         accepted = observing.accept(
             self.db,
-            PortalContacts(self.portal, self.fetch_contact),
+            PortalContacts(self.portal, self.fetch_contact.ask),
             notification_ids,
             utc_now(),
             observes=self.observes,

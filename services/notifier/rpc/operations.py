@@ -153,7 +153,7 @@ class Operations(NotifierEntrypoints):
         about = None
         if business_id is not None:
             try:
-                about = PortalContacts(self.portal, self.fetch_contact).business(business_id)
+                about = PortalContacts(self.portal, self.fetch_contact.ask).business(business_id)
             except UnknownCustomer:
                 raise NotFound("business_id: no such business") from None
             except PortalUnavailable as error:

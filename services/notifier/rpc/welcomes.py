@@ -98,7 +98,7 @@ class Welcomes(NotifierEntrypoints):
     def _welcome_desk(self) -> welcoming.WelcomeContext:
         return welcoming.WelcomeContext(
             db=self.db,
-            contacts=PortalContacts(self.portal, self.fetch_contact),
+            contacts=PortalContacts(self.portal, self.fetch_contact.ask),
             hasher=self.hasher,
             now=utc_now,
             observes=self.observes,

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
+import msgspec
+from msgspec.structs import replace
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.addresses import AddressHasher
@@ -72,8 +73,7 @@ class RunConcurrently(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class SendContext:
+class SendContext(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that sending needs: the database, the three other systems, and the clock and the jitter source."""
 
     db: Transactions
@@ -94,7 +94,7 @@ class SendContext:
     run_concurrently: RunConcurrently
     observes: bool = False
     """Whether the whole installation observes."""
-    policy: SendingPolicy = field(default_factory=SendingPolicy)
+    policy: SendingPolicy = SendingPolicy()
 
 
 def lease(desk: SendContext, limit: int, beside: Beside | None = None) -> list[Leased]:
@@ -111,7 +111,7 @@ def lease_welcomes(desk: SendContext, limit: int) -> list[Leased]:
 
 def send_one(desk: SendContext, leased: Leased) -> Result:
     """Send one leased notification, or record why not. Other systems are called outside any transaction."""
-    reached = desk.run_concurrently(lambda: _reach(desk, leased))
+    reached = _reach(desk, leased)
     if leased.lookups and _is_unknown(reached):
         return _unknown_customer(desk, leased)  # Stripe is asked when there is somebody to write to
     report = desk.invoices.report(leased.invoice) if leased.invoice else None
@@ -273,14 +273,27 @@ def _is_unknown(reached: Callable[[], object]) -> bool:
     return False
 
 
-def _reach(desk: SendContext, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
-    """What the portal tells: whom to write to, and the links that a mail of this kind needs."""
+def _reach(
+    desk: SendContext, leased: Leased
+) -> Callable[[], tuple[Contact, CancellationLinks | None]]:
+    """What to call for what the portal tells: whom to write to, and the links that a mail of this kind needs. It is asked meanwhile; of
+    those whom Stripe named, together with others."""
+    customer, decides = leased.stripe_customer, KINDS[leased.kind].action is Action.DECIDE
+    if customer is None or leased.customer_id or decides:
+        return desk.run_concurrently(lambda: _reach_alone(desk, leased))
+    asked = desk.contacts.ask(customer)
+    return lambda: (asked(), None)
+
+
+def _reach_alone(desk: SendContext, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
     if leased.kind is Kind.WEBHOOKS_STOPPED:
         return desk.contacts.business(str(leased.context.get("business_id", ""))), None
-    contact = desk.contacts.contact(
-        stripe_customer=None if leased.customer_id else leased.stripe_customer,
-        customer_id=leased.customer_id,
-    )
+    if leased.customer_id:
+        contact = desk.contacts.contact(leased.customer_id)
+    elif leased.stripe_customer is not None:
+        contact = desk.contacts.ask(leased.stripe_customer)()
+    else:
+        raise UnknownCustomer
     if KINDS[leased.kind].action is not Action.DECIDE:
         return contact, None
     request_id = str(leased.context.get("request_id", ""))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.sending import Accepted, MaybeSent, Outcome
@@ -66,23 +68,25 @@ class FakePortal:
     requests: dict[str, CancellationLinks] = field(default_factory=dict)
     down: bool = False
 
-    def contact(
-        self, *, stripe_customer: StripeCustomer | None = None, customer_id: str | None = None
-    ) -> Contact:
+    def ask(self, stripe_customer: StripeCustomer) -> Callable[[], Contact]:
+        key: str | tuple[str, str] = stripe_customer.id
+        if stripe_customer.on_behalf_of:
+            key = (stripe_customer.id, stripe_customer.on_behalf_of)
+        return partial(self._told, key)
+
+    def contact(self, customer_id: str) -> Contact:
+        return self._told(customer_id)
+
+    def business(self, business_id: str) -> Contact:
+        return self._told(business_id)
+
+    def _told(self, key: str | tuple[str, str]) -> Contact:
         if self.down:
             raise PortalUnavailable("the portal does not answer")
-        key: str | tuple[str, str] = customer_id or ""
-        if stripe_customer is not None:
-            key = stripe_customer.id
-            if stripe_customer.on_behalf_of:
-                key = (stripe_customer.id, stripe_customer.on_behalf_of)
         try:
             return self.people[key]
         except KeyError:
             raise UnknownCustomer from None
-
-    def business(self, business_id: str) -> Contact:
-        return self.contact(customer_id=business_id)
 
     def cancellation_links(self, request_id: str) -> CancellationLinks:
         if self.down:

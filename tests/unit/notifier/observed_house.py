@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+
+from msgspec.structs import replace
 
 from services.notifier.domain.reminders import QuietHours, ReminderPolicy
 from services.notifier.models import Notification

@@ -12,6 +12,7 @@ from eventlet.event import Event
 from services.notifier.adapters.batched_fetch import EARLY_SECONDS, EarlyFetch
 from services.notifier.service import NotifierService
 from shared.events import InvoicePaymentActionRequired
+from shared.nameko_ext.batching import Batcher
 from tests.unit.notifier.conftest import House, event, failed, paid
 
 
@@ -22,9 +23,10 @@ class Asked:
         self.names: list[str] = []
         self.answers = Event()
         self.time = 0.0
-        self.fetch = EarlyFetch(self, clock=lambda: self.time)
+        together = Batcher[str, str]("asked", lambda names: [self.answer(one) for one in names])
+        self.fetch = EarlyFetch(together, clock=lambda: self.time)
 
-    def __call__(self, name: str) -> str:
+    def answer(self, name: str) -> str:
         self.names.append(name)
         self.answers.wait()
         if name == "unknown":

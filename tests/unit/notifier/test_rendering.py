@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from bs4 import BeautifulSoup
 
@@ -30,7 +30,7 @@ TO_CUSTOMERS = pytest.mark.parametrize("kind", [kind for kind in Kind if kind no
 
 
 def rendered(kind: Kind = Kind.PAYMENT_FAILED, **changes: Any) -> Rendered:
-    return RENDERER.render(dataclasses.replace(sample_letter(kind), **changes))
+    return RENDERER.render(msgspec.structs.replace(sample_letter(kind), **changes))
 
 
 @TO_CUSTOMERS
@@ -332,7 +332,7 @@ NASTY = 'Zoë <script>alert(1)</script> & "Söhne"\r\nBcc: victim@example.com\x0
 @EVERY_KIND
 def test_names_from_strangers_are_harmless(kind: Kind) -> None:
     """HTML, quotes, line breaks, control characters and direction overrides: readable, without effect."""
-    business = dataclasses.replace(BUSINESS, name=NASTY)
+    business = msgspec.structs.replace(BUSINESS, name=NASTY)
     result = rendered(kind, customer_name=NASTY, business=business)
     page = BeautifulSoup(result.html, "html.parser")
     assert len(page.find_all("script")) == 1
@@ -370,7 +370,7 @@ def test_a_name_in_the_other_direction_stays_in_its_place() -> None:
 
 def test_a_very_long_name_is_cut() -> None:
     """200 characters of name don't push the amount off the screen."""
-    business = dataclasses.replace(BUSINESS, name="Sehr lang " * 20)
+    business = msgspec.structs.replace(BUSINESS, name="Sehr lang " * 20)
     assert len(rendered(business=business).subject) < 130
 
 
@@ -394,7 +394,7 @@ def test_no_period_is_called_paid_with_its_date(kind: Kind) -> None:
 )
 def test_only_web_addresses_become_links(url: str) -> None:
     """A business's website or logo with another scheme is left out."""
-    business = dataclasses.replace(BUSINESS, website=url, logo_url=url)
+    business = msgspec.structs.replace(BUSINESS, website=url, logo_url=url)
     page = BeautifulSoup(rendered(business=business).html, "html.parser")
     assert page.find("img") is None
     schemes = {str(link["href"]).split(":")[0] for link in page.find_all("a")}
@@ -403,7 +403,7 @@ def test_only_web_addresses_become_links(url: str) -> None:
 
 def test_the_name_stands_beside_the_logo() -> None:
     """With images off nothing is lost: the logo is decoration, the name is text."""
-    business = dataclasses.replace(BUSINESS, logo_url="https://cdn.example/logo.png")
+    business = msgspec.structs.replace(BUSINESS, logo_url="https://cdn.example/logo.png")
     page = BeautifulSoup(rendered(business=business).html, "html.parser")
     assert page.img is not None
     assert page.img["alt"] == ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from typing import Any
 
 import eventlet
+import msgspec
 import pytest
 
 from services.notifier import senders
@@ -102,7 +102,7 @@ def test_a_single_email_goes_at_once_and_asks_for_nothing_more(office: Office) -
 def test_each_log_line_of_an_email_says_whose_it_is(office: Office) -> None:
     """What asked for it, and its Stripe account where that isn't the installation's own."""
     office.places.take(EMAIL)
-    office.places.take(dataclasses.replace(EMAIL, account=Account("acct_1")))
+    office.places.take(msgspec.structs.replace(EMAIL, account=Account("acct_1")))
     assert office.container.contexts == [
         {"correlation_id": "evt_1"},
         {"correlation_id": "evt_1", "stripe_account": "acct_1"},
@@ -182,7 +182,7 @@ def test_places_that_were_kept_and_given_back_are_free(office: Office) -> None:
 
 
 QUICK = dt.timedelta(milliseconds=1)
-OF_OTHER = dataclasses.replace(EMAIL, account=Account("acct_1"))
+OF_OTHER = msgspec.structs.replace(EMAIL, account=Account("acct_1"))
 
 
 def busy_with_two_accounts() -> Office:

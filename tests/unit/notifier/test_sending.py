@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -350,7 +350,7 @@ def test_a_sender_that_dies_after_the_202_is_maybe_sent(house: House) -> None:
             house.mailer.inbox.append(mail)  # type: ignore[arg-type]
             raise Died
 
-    desk = sending.SendContext(**{**vars(house.desk), "mailer": DyingMailer()})
+    desk = msgspec.structs.replace(house.desk, mailer=DyingMailer())
     (leased,) = sending.lease(desk, 1)
     with pytest.raises(Died):
         sending.send_one(desk, leased)
@@ -390,7 +390,7 @@ def test_a_payment_while_the_email_is_on_its_way_is_announced(house: House) -> N
             house.hear(paid())
             return Accepted("msg-slow")
 
-    desk = sending.SendContext(**{**vars(house.desk), "mailer": SlowMailer()})
+    desk = msgspec.structs.replace(house.desk, mailer=SlowMailer())
     assert sending.send_one(desk, leased).outcome == "sent"
     house.work()
     assert house.mailed_to("dana@example.com") == ["payment_recovered"]
@@ -576,7 +576,7 @@ def test_a_database_that_goes_away_in_the_middle_costs_no_try(house: House) -> N
         raise DatabaseUnavailable("the database takes no writes")
 
     house.hear(failed())
-    desk = dataclasses.replace(house.desk, begin=away)
+    desk = msgspec.structs.replace(house.desk, begin=away)
     (leased,) = sending.lease(desk, 1)
     ended: list[object] = []
     NotifierService.send_one(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 from jinja2 import Environment, nodes
 
@@ -47,7 +47,7 @@ def test_an_email_is_the_same_whoever_was_written_to_before(
         service_note=f"Bring {HOSTILE}",
         timezone="Asia/Tokyo",
     )
-    other = dataclasses.replace(
+    other = msgspec.structs.replace(
         first,
         customer_name=HOSTILE,
         business=strange,
@@ -64,7 +64,7 @@ def test_an_email_is_the_same_whoever_was_written_to_before(
 def test_what_others_have_written_is_escaped_where_it_stands() -> None:
     """In HTML as HTML has it, in its JSON as JSON in HTML has it; and nobody can name a hole."""
     business = Business(name=HOSTILE, email=None)
-    letter = dataclasses.replace(sample_letter(Kind.PAYMENT_FAILED), business=business)
+    letter = msgspec.structs.replace(sample_letter(Kind.PAYMENT_FAILED), business=business)
     html = Renderer().render(letter).html
     (said,) = re.findall(r'<script type="application/ld\+json">\n(.*?)\n</script>', html, re.DOTALL)
     assert json.loads(said)["publisher"]["name"] == HOSTILE.replace("\u202e", "").replace("  ", " ")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import html
 import itertools
 import re
 
+import msgspec
 import pytest
 from babel import Locale
 
@@ -30,11 +30,11 @@ EVERY_LANGUAGE = pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", list(Kind))
 def test_every_email_exists_in_every_language(language: str, kind: Kind) -> None:
     """Whatever the decline, nothing is left in English and nothing is left to fill in."""
-    sample = dataclasses.replace(sample_letter(kind, language), note=None)
-    own = dataclasses.replace(sample.business, locale=language, service_note=None)
-    sample = dataclasses.replace(sample, business=own)
+    sample = msgspec.structs.replace(sample_letter(kind, language), note=None)
+    own = msgspec.structs.replace(sample.business, locale=language, service_note=None)
+    sample = msgspec.structs.replace(sample, business=own)
     for decline in (None, *Decline):
-        said = RENDERER.render(dataclasses.replace(sample, decline=decline))
+        said = RENDERER.render(msgspec.structs.replace(sample, decline=decline))
         assert f'<html lang="{language.replace("_", "-")}"' in said.html
         for part in (said.subject, said.text):
             assert "%(" not in part
@@ -60,10 +60,10 @@ def test_what_is_no_card_is_never_called_one(language: str, method: PaymentMetho
     never_asked = translations(Locale.parse(language)).gettext(NEVER_ASKED)
     plans = itertools.islice(itertools.cycle(Retry), LANGUAGES.index(language), None)
     for kind, decline in itertools.product(DUNNING, Decline):
-        letter = dataclasses.replace(
+        letter = msgspec.structs.replace(
             sample_letter(kind, language), method=method, decline=decline, planned=next(plans)
         )
-        said = RENDERER.render(dataclasses.replace(letter, business=Business(name="Acme")))
+        said = RENDERER.render(msgspec.structs.replace(letter, business=Business(name="Acme")))
         for part in (said.subject, said.text, UNSEEN.sub("", said.html)):
             rest = part.replace(never_asked, "")
             assert grammar(language).style.card not in rest.lower(), part
@@ -76,7 +76,7 @@ def test_numbers_decline_as_the_language_wants() -> None:
     """One, a few, many: Polish has three forms, and one is told in a word everywhere."""
 
     def tries(language: str, number: int) -> str:
-        letter = dataclasses.replace(
+        letter = msgspec.structs.replace(
             sample_letter(Kind.PAYMENT_LAST_ATTEMPT, language), tries=number
         )
         return RENDERER.render(letter).text
@@ -93,7 +93,7 @@ def test_amounts_and_dates_follow_the_customers_place() -> None:
     due = dt.datetime(2026, 11, 27, 15, tzinfo=dt.UTC)
 
     def text(locale: str) -> str:
-        letter = dataclasses.replace(
+        letter = msgspec.structs.replace(
             sample_letter(Kind.PAYMENT_REMINDER, locale), currency="eur", next_attempt=due
         )
         return RENDERER.render(letter).text
@@ -134,8 +134,8 @@ def test_a_welcome_names_what_the_customers_page_has(
 ) -> None:
     """No payments where there are none, and no appointments where none is planned."""
     letter = sample_letter(Kind.WELCOME, language)
-    own = dataclasses.replace(letter.business, locale=language)
-    letter = dataclasses.replace(
+    own = msgspec.structs.replace(letter.business, locale=language)
+    letter = msgspec.structs.replace(
         letter,
         business=own,
         has_payments=has_payments,

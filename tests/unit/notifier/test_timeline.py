@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
@@ -113,12 +113,12 @@ def test_a_held_email_says_by_what_and_until_when(house: House) -> None:
     """Quiet hours, in the customer's zone; an error of a try before it is not the reason."""
     quiet = ReminderPolicy(quiet_hours=QuietHours(dt.time(5), dt.time(8)))
     contact = a_contact()
-    business = dataclasses.replace(contact.business, reminders=quiet)
+    business = msgspec.structs.replace(contact.business, reminders=quiet)
     house.portal.down = True
     house.hear(failed())
     house.work()
     house.portal.down = False
-    house.portal.people["cus_1"] = dataclasses.replace(contact, business=business)
+    house.portal.people["cus_1"] = msgspec.structs.replace(contact, business=business)
     house.clock.forward(seconds=5)
     assert house.work() == ["held"]
     held = story(house)[-1]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from bs4 import BeautifulSoup
 
@@ -30,7 +30,7 @@ TO_CUSTOMERS = pytest.mark.parametrize("kind", [kind for kind in Kind if kind no
 
 
 def rendered(kind: Kind = Kind.PAYMENT_FAILED, **changes: Any) -> Rendered:
-    return RENDERER.render(dataclasses.replace(sample_letter(kind), **changes))
+    return RENDERER.render(msgspec.structs.replace(sample_letter(kind), **changes))
 
 
 def seen(html: str) -> str:

@@ -131,6 +131,32 @@ def test_what_is_nobodys_own_fault_fails_all_at_once() -> None:
     assert tries == [40]
 
 
+def test_what_is_begun_is_done_while_its_caller_goes_on() -> None:
+    """Together with others; its result may be called for before it is there or after, and as often as wanted, and a result that nobody
+    calls for disturbs nobody."""
+    work = Doubler(4)
+    batcher = Batcher("test", work, workers=1)
+    early, _nobodys, late, poisoned = [batcher.begin(item) for item in (1, 2, 3, 4)]
+    with eventlet.Timeout(5):
+        assert early() == 2
+        assert late() == 6
+        for _ in range(2):
+            with pytest.raises(ValueError, match="poison among 1"):
+                poisoned()
+    assert work.batches[0] == [1, 2, 3, 4]
+    assert early() == 2
+
+
+def test_a_full_queue_is_told_where_the_result_is_called_for() -> None:
+    """Whoever begins something early need not be ready for a refusal yet."""
+    batcher = Batcher("test", Doubler(), waiting=1)
+    first, second = batcher.begin(1), batcher.begin(2)
+    with eventlet.Timeout(5):
+        with pytest.raises(Overloaded):
+            second()
+        assert first() == 2
+
+
 def test_a_full_queue_refuses_at_once() -> None:
     """Beyond the bound a call is refused without waiting, and those before it are answered."""
     work = Doubler()

@@ -233,7 +233,7 @@ class House:
         self.portal = tables.empty(portal_models.Base.metadata)
         self.notifier = Notifier(tables.empty(notifier_models.Base.metadata), clock=self.now)
         self.notifier.portal = PortalContacts(
-            PortalRpc(self), lambda one: fetch_contacts(PortalRpc(self), [one])[0]
+            PortalRpc(self), lambda one: lambda: fetch_contacts(PortalRpc(self), [one])[0]
         )
         self.notifier.billing = BillingInvoices(
             BillingRpc(self), lambda one: fetch_invoices(BillingRpc(self), [one])[0]

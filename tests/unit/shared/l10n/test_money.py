@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import re
 
+import msgspec
 import pytest
 from babel import Locale
 
@@ -90,7 +90,7 @@ def shown_in_mail(amounts: list[tuple[int, str]], locale: Locale) -> set[str]:
     """The same of an email."""
     lines = tuple(Line(minor, currency, number=None) for minor, currency in amounts)
     letter = sample_letter(Kind.PAYMENTS_FAILED, str(locale))
-    return between_tags(RENDERER.render(dataclasses.replace(letter, lines=lines)).html)
+    return between_tags(RENDERER.render(msgspec.structs.replace(letter, lines=lines)).html)
 
 
 def between_tags(document: str) -> set[str]:

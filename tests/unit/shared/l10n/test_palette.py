@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 from babel import Locale
 from hypothesis import example, given
@@ -56,8 +55,8 @@ def test_page_and_mail_have_the_same_colours(color: str | None) -> None:
     view = views.MeView(drawn, Notice(Tone.WELL), TOKEN, Locale("en"), NOW)
     page = views.me(view, session_origins=()).html
     letter = sample_letter(Kind.PAYMENT_FAILED)
-    branded = dataclasses.replace(letter.business, color=color)
-    mail = RENDERER.render(dataclasses.replace(letter, business=branded)).html
+    branded = msgspec.structs.replace(letter.business, color=color)
+    mail = RENDERER.render(msgspec.structs.replace(letter, business=branded)).html
     for shades in (found.light, found.dark):
         assert f"--button:{shades.button};--on-button:{shades.on_button}" in page
         assert f"background-color:{shades.button}" in mail.replace(": ", ":")
