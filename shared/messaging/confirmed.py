@@ -6,7 +6,7 @@ confirms are collected; each message's own fate is told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -40,11 +40,21 @@ class Publication:
     mandatory: bool = False
 
 
+Binding = tuple[str, str, str]
+"""A queue, the exchange to which it is bound, and the routing key of what it is to get."""
+
+
 class Publications(Protocol):
     """A connection that publishes."""
 
-    def publish(self, batch: Mapping[int, Publication], outcomes: list[Outcome]) -> None:
-        """Publish all; what becomes of each is written to its place in `outcomes` as soon as it is known.
+    def publish(
+        self,
+        batch: Mapping[int, Publication],
+        outcomes: list[Outcome],
+        bindings: Iterable[Binding] = (),
+    ) -> None:
+        """Publish all, once the broker has made the bindings, whose answers nobody waits for; what becomes of each is written to its place in
+        `outcomes` as soon as it is known.
 
         Raises one of BROKER_ERRORS: then the connection is to be dropped, and what has no outcome of its own yet may have arrived.
         """
@@ -77,7 +87,12 @@ class ConfirmedChannel:
         self._index_by_id: dict[str, int] = {}
         self._outcomes: list[Outcome] = []
 
-    def publish(self, batch: Mapping[int, Publication], outcomes: list[Outcome]) -> None:
+    def publish(
+        self,
+        batch: Mapping[int, Publication],
+        outcomes: list[Outcome],
+        bindings: Iterable[Binding] = (),
+    ) -> None:
         """As `Publications`."""
         with suppress(TimeoutError):  # whether the broker has said meanwhile that it takes nothing
             self._wire.drain_events(timeout=0)
@@ -87,6 +102,8 @@ class ConfirmedChannel:
             one.properties["message_id"]: index for index, one in batch.items() if one.mandatory
         }
         with self._wire.one_write():
+            for queue, exchange, routing_key in bindings:
+                self.channel.queue_bind(queue, exchange, routing_key, nowait=True)
             for index, one in batch.items():
                 self._last_tag += 1
                 self._waiting[self._last_tag] = index
@@ -132,8 +149,13 @@ class EmbeddedChannel:
         self.channel: Any = self.connection.channel()
         self._producer = Producer(self.channel)
 
-    def publish(self, batch: Mapping[int, Publication], outcomes: list[Outcome]) -> None:
-        """As `Publications`."""
+    def publish(
+        self,
+        batch: Mapping[int, Publication],
+        outcomes: list[Outcome],
+        bindings: Iterable[Binding] = (),
+    ) -> None:
+        """As `Publications`, without the bindings: `EventSession` makes them each time it looks."""
         for index, one in batch.items():
             properties = dict(one.properties)
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import eventlet
@@ -13,7 +13,7 @@ from nameko.extensions import DependencyProvider
 from shared import events, tracing
 from shared.messaging import topology
 from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, Unroutable, is_embedded
-from shared.messaging.confirmed import Outcome, Publication, open_channel
+from shared.messaging.confirmed import Binding, Outcome, Publication, open_channel
 
 BATCH_SECONDS: Final = 10
 
@@ -45,9 +45,9 @@ class EventSession:
     def _look(self) -> None:
         self._without_queue = topology.bind_consumers(self._opened.connection.channel, self._source)
 
-    def _bind(self, types: Collection[str]) -> None:
-        """Bind the consumers' queues once more for these types of events, on the channel that publishes them next, and without
-        waiting for an answer.
+    def _bindings(self, types: Collection[str]) -> Iterator[Binding]:
+        """Those of the consumers' queues for these types of events, to be made once more on the channel that publishes them next, and in the
+        same write.
 
         An exchange or a queue that was deleted and made anew since has not all its bindings yet, and what goes through it meanwhile
         passes some consumers by without a word. A queue that is gone closes the channel, before it takes any of the batch; the
@@ -57,24 +57,23 @@ class EventSession:
         for queue in self._queues:
             for each in queue.bindings:
                 if each.routing_key in types:
-                    queue(self._opened.channel).bind_to(
-                        each.exchange, each.routing_key, nowait=True
-                    )
+                    yield queue.name, each.exchange.name, each.routing_key
 
     def publish(
         self, batch: Sequence[events.Event], outcomes: list[Outcome], queue: str | None
     ) -> None:
         if self._without_queue or self._is_embedded:
             self._look()
+        heard: set[str] = set()
         if queue is None and not self._is_embedded:
-            self._bind({event.type for event in batch} - self._without_queue.keys())
+            heard = {event.type for event in batch} - self._without_queue.keys()
         wanted: dict[int, Publication] = {}
         for index, event in enumerate(batch):
             if queue is None and event.type in self._without_queue:
                 outcomes[index] = _no_queue(self._without_queue[event.type])
             else:
                 wanted[index] = _publication(self._exchange, event, queue)
-        self._opened.publish(wanted, outcomes)
+        self._opened.publish(wanted, outcomes, self._bindings(heard))
 
     def drop(self) -> None:
         self._opened.drop()
