@@ -1,18 +1,22 @@
-"""An incident comes back from the database as it was written: PostgreSQL and SQLite make the same document of it, whatever is in its
-fields, and whatever the session's time zone."""
+"""An incident comes back from the database as it was written, and so does an email that is to go out: PostgreSQL and SQLite make the same
+document of it, whatever is in its fields, and whatever the session's time zone."""
 
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, text, update
 
 from local.servers import PostgreSQL
 from services.notifier.domain.incidents import Incident
-from services.notifier.models import Base, IncidentRow
-from services.notifier.queries import incidents
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.vocabulary import Reason
+from services.notifier.models import Base, IncidentRow, Notification
+from services.notifier.queries import incidents, notifications
 from shared.contracts.accounts import OWN, Account, StripeId
 from shared.database import Transactions, make_engine
 
@@ -105,3 +109,83 @@ def test_an_amount_that_an_earlier_release_left_out_is_nothing(database: Transac
         session.execute(update(IncidentRow).values(amount_remaining=None))
         found = incidents.read_incidents(session, [WHOLE.name])
         assert found == {WHOLE.name: WHOLE.with_changes(amount_remaining=0)}
+
+
+def notify(transactions: Transactions, notification_id: str, **about: object) -> None:
+    """Write an email down, about BLANK's invoice."""
+    new = notifications.NewNotification(
+        account=BLANK.account,
+        dedupe_key=f"{notification_id}/{ODD}",
+        kind=Kind.PAYMENT_FAILED,
+        now=MOMENT,
+        invoice_id=BLANK.invoice_id,
+        notification_id=notification_id,
+        **about,  # type: ignore[arg-type]
+    )
+    with transactions.transaction() as session:
+        assert notifications.add_notification(session, new)
+
+
+def test_an_email_comes_back_as_it_was_written(database: Transactions) -> None:
+    """Each field of it as SQLAlchemy reads it, with and without what may be missing; and the incident beside it."""
+    context = {"a": [1, 1.5, None, True], "odd": ODD}
+    notify(database, "ntf_1")
+    notify(
+        database,
+        "ntf_2",
+        reason=Reason.PAID,
+        attempt=2**31 - 1,
+        next_payment_attempt=MOMENT,
+        stripe_customer_id=ODD,
+        on_behalf_of="acct_2",
+        correlation_id=ODD,
+        occurred_at=LONG_AGO,
+        context=context,
+    )
+    ids = ["ntf_2", "ntf_1", "ntf_0"]
+    with database.transaction() as session:
+        found, rows = notifications.lock_to_send(session, ids, {WHOLE.name}, {BLANK.customer})
+        assert found == {BLANK.name: BLANK, WHOLE.name: WHOLE}
+        assert list(rows) == ["ntf_1", "ntf_2"]
+        for one in session.scalars(select(Notification)):
+            row = rows[one.notification_id]
+            for name in row.__struct_fields__:
+                assert name == "stored" or getattr(row, name) == getattr(one, name)
+        assert rows["ntf_2"].context == context
+        assert notifications.lock_to_send(session, [], ()) == ({}, {})
+
+
+def test_an_incident_is_locked_before_its_email_and_both_are_the_newest(
+    postgres: PostgreSQL,
+) -> None:
+    """Whoever has the incident may go on to its email while another waits for both, who then finds what became of them."""
+    engine = make_engine(postgres.create_database("locking"), pool_size=2, max_overflow=0)
+    try:
+        Base.metadata.create_all(engine)
+        database = Transactions(engine)
+        with database.transaction() as session:
+            incidents.add_incidents(session, [BLANK])
+        notify(database, "ntf_1")
+        with ThreadPoolExecutor(1) as pool:
+            with database.transaction() as session:
+                incidents.lock_incidents(session, [BLANK.name])
+
+                def lock() -> tuple[bool, str]:
+                    with database.transaction() as other:
+                        found, rows = notifications.lock_to_send(other, ["ntf_1"], [BLANK.name])
+                        return found[BLANK.name].end_noted, rows["ntf_1"].status
+
+                waiting = pool.submit(lock)
+                end = time.monotonic() + 10
+                waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                while not session.scalar(waits) and time.monotonic() < end:
+                    time.sleep(0.01)
+                assert not waiting.done()
+                incidents.store_incidents(session, [BLANK.with_changes(end_noted=True)])
+                rows = notifications.lock_to_send(session, ["ntf_1"], ())[1]
+                rows["ntf_1"].status = "suppressed"
+                notifications.store_sent(session, rows.values())
+            assert waiting.result(10) == (True, "suppressed")
+    finally:
+        engine.dispose()
+        postgres.drop_database("locking")
