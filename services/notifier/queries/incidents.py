@@ -94,10 +94,6 @@ def _naming(accounts: int) -> Select[Any]:
     return _select().where(among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts))
 
 
-def _by_name(documents: Iterable[str]) -> dict[StripeId, Incident]:
-    return {one.name: one for one in map(_decode, documents)}
-
-
 def lock_open_incidents(
     session: Session, invoices: Collection[StripeId], customers: Collection[StripeCustomer]
 ) -> dict[StripeId, Incident]:
