@@ -93,7 +93,7 @@ def test_a_bank_account_is_told_as_one_from_the_first_debit_to_the_last(
     ada.is_charged()
     ada.hears_from_the_bank()
     told = ada.mail(3)["text"]
-    assert "not enough money in your bank account at STRIPE TEST BANK ending in 2227" in told
+    assert "wasn’t enough money in your bank account at STRIPE TEST BANK ending in 2227" in told
     assert "card" not in told.replace(NEVER_ASKED, "")
     account = page.get_by_text("STRIPE TEST BANK •••• 2227")
     eventually(

@@ -479,7 +479,7 @@ def test_where_there_was_nothing_to_charge_no_day_of_a_try_is_told(decline: Decl
     )
     result = RENDERER.render(letter(Kind.COLLECTION_ENDED, data))
     assert ("The last try was on" in result.text) == (decline is not Decline.NO_PAYMENT_METHOD)
-    assert "We have tried" not in result.text
+    assert "We’ve tried" not in result.text
     assert all(one.get_text(strip=True) for one in BeautifulSoup(result.html, "html.parser")("p"))
 
 
