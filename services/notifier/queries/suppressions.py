@@ -17,7 +17,7 @@ from services.notifier.models import DeletedCustomer, SuppressedAddress
 from shared.contracts.accounts import Account, StripeId
 from shared.json_documents import Documents, as_text, json_list, json_object
 from shared.prepared import prepared
-from shared.statements import among_named, insert_new, is_among, named_objects, table_of
+from shared.statements import Kept, among_named, insert_new, is_among, named_objects, table_of
 
 _DELETED: Final = table_of(DeletedCustomer)
 _SUPPRESSED: Final = table_of(SuppressedAddress)
@@ -69,7 +69,17 @@ def customer_deleted(session: Session, stripe_customer: StripeId) -> bool:
 
 def deleted_customers(session: Session, stripe_customers: Collection[StripeId]) -> set[StripeId]:
     """Those of the Stripe customers that are known to be gone."""
-    return written_no_more(session, stripe_customers, ())[0] if stripe_customers else set()
+    if not stripe_customers:
+        return set()
+    accounts, names = named_objects(stripe_customers)
+    found = _deleted(accounts).run(session, names)
+    return {StripeId(Account(account), id) for account, id in found}
+
+
+@lru_cache
+def _deleted(accounts: int) -> Kept:
+    whose = _DELETED.c.account, _DELETED.c.stripe_customer_id
+    return Kept(select(*whose).where(among_named(*whose, accounts)))
 
 
 def suppress_address(
