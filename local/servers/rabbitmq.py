@@ -20,6 +20,10 @@ NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 # Where packages put the real programs. Debian's scripts of the same names in /usr/sbin insist on the user `rabbitmq`.
 SCRIPT_FOLDERS = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/usr/local/sbin")
 
+START_SECONDS = 240.0
+"""Three on an idle machine. On one where thirty others want a processor it was more than a minute, and all tests of a run failed at once; a
+node that ends while it starts is told of at once in any case."""
+
 # RabbitMQ stops accepting publishes above this much memory; small, since a laptop has other things to do.
 MEMORY_LIMIT = "1GB"
 
@@ -115,7 +119,7 @@ class RabbitMQ:
         path = "/" if vhost == "/" else f"/{vhost}"
         return f"amqp://portico:{self.password}@127.0.0.1:{self.port}{path}"
 
-    def start(self, within: float = 60.0) -> None:
+    def start(self, within: float = START_SECONDS) -> None:
         """Start the node and wait until it takes connections. Raises StartError with the end of its log."""
         self.launch()
         self.wait(within)
@@ -135,7 +139,7 @@ class RabbitMQ:
             cwd=self.folder,
         )
 
-    def wait(self, within: float = 60.0) -> None:
+    def wait(self, within: float = START_SECONDS) -> None:
         """Wait until a launched node takes connections. Raises StartError with the end of its log."""
         if self._child is None:
             raise StartError("RabbitMQ was not launched")
