@@ -13,7 +13,7 @@ from tests.faults.plan import make_plan
 from tests.faults.run import Run, run
 from tests.faults.stories import Findings, look
 
-EVENTS, ACCOUNTS, SEED, STEPS = 250, 20, 8, 9
+EVENTS, ACCOUNTS, SEED, STEPS = 400, 20, 8, 9
 
 
 @pytest.fixture(scope="module")
