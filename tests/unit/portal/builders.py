@@ -71,6 +71,12 @@ def add_customer(session: Session, external_id: str = "c1", **changes: Any) -> U
     )
 
 
+def add_first(session: Session) -> str:
+    """Portico's id of a customer of Sunrise, whom the host calls c1 and Stripe cus_1."""
+    add_business(session)
+    return add_customer(session, platform_stripe_customer_id="cus_1").customer_id
+
+
 def event(data: events.Data, at: dt.datetime = NOW, event_id: str | None = None) -> events.Event:
     return events.Event(
         id=event_id or f"evt_{next(_numbers)}/{data.type}",

@@ -40,6 +40,7 @@ from services.portal.service import PortalService
 from shared import events
 from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
+from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,
     add_business,
@@ -119,6 +120,10 @@ class Neighbours:
 @pytest.fixture
 def customer_id(session: Session) -> str:
     """A customer on autopay whose business decides about cancelling."""
+    return tables.filled(session.get_bind().engine, add_deciding, session)
+
+
+def add_deciding(session: Session) -> str:
     add_business(session, email="hello@sunrise.example", locale="de")
     made = add_customer(session, platform_stripe_customer_id="cus_1")
     session.flush()

@@ -18,6 +18,7 @@ from shared import events
 from shared.contracts.accounts import OWN, Account, Merchant, StripeId
 from shared.contracts.rpc.errors import RemoteFault
 from shared.l10n.locales import SOURCE, languages
+from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,
     add_business,
@@ -41,6 +42,10 @@ def told(state: str, at: dt.datetime = NOW) -> events.Event:
 @pytest.fixture
 def maria(session: Session) -> str:
     """A customer of a business with an account of its own, who owes something."""
+    return tables.filled(session.get_bind().engine, add_maria, session)
+
+
+def add_maria(session: Session) -> str:
     add_business(session)
     row = session.query(BusinessRow).one()
     row.account = THEIRS

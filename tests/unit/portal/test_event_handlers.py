@@ -29,10 +29,12 @@ from services.portal.retention import RULES
 from shared import events
 from shared.contracts.accounts import OWN
 from shared.retention import RETENTION, prune_batch
+from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,
     add_business,
     add_customer,
+    add_first,
     ago,
     ahead,
     event,
@@ -63,8 +65,7 @@ def tone(session: Session, customer_id: str) -> Tone:
 
 @pytest.fixture
 def customer_id(session: Session) -> str:
-    add_business(session)
-    return add_customer(session, platform_stripe_customer_id="cus_1").customer_id
+    return tables.filled(session.get_bind().engine, add_first, session)
 
 
 def test_every_event_of_the_contract_has_a_handler() -> None:

@@ -100,6 +100,11 @@ class FakeBilling:
 
 @pytest.fixture
 def customer_id(database: Transactions) -> str:
+    return tables.filled(database.engine, owing, database)
+
+
+def owing(database: Transactions) -> str:
+    """A customer whose charge failed."""
     with database.transaction() as session:
         add_business(session)
         made = add_customer(session, platform_stripe_customer_id="cus_1")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit import tables
 from tests.unit.portal.api_host import ApiHost
 
 BUSINESS = {"business_id": "sunrise", "name": "Sunrise", "color": "#c2410c"}
@@ -20,8 +21,14 @@ VISIT = {
 
 @pytest.fixture
 def key(host: ApiHost) -> str:
+    return tables.filled(host.db.engine, with_key, host)
+
+
+def with_key(host: ApiHost) -> str:
+    """The key of a host that has told of its businesses."""
     made = host.key()
     host.ok("POST", "/businesses", made, BUSINESS)
+    host.woken.clear()
     return made
 
 

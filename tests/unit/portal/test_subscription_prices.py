@@ -63,6 +63,10 @@ def database() -> Transactions:
 
 @pytest.fixture
 def customer_id(database: Transactions) -> str:
+    return tables.filled(database.engine, one_customer, database)
+
+
+def one_customer(database: Transactions) -> str:
     with database.transaction() as session:
         add_business(session)
         made = add_customer(session, platform_stripe_customer_id="cus_1", timezone="UTC")

@@ -16,10 +16,12 @@ from services.portal.models import ActivityRow, CancellationRequestRow
 from services.portal.ports import PlannedEnd
 from shared import events
 from shared.contracts.accounts import OWN, StripeId
+from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,
     add_business,
     add_customer,
+    add_first,
     ago,
     ahead,
     checkout,
@@ -35,8 +37,7 @@ from tests.unit.wire import on_the_wire
 @pytest.fixture
 def vera(session: Session) -> str:
     """A customer of Sunrise, whom the host calls c1 and Stripe cus_1."""
-    add_business(session)
-    return add_customer(session, platform_stripe_customer_id="cus_1").customer_id
+    return tables.filled(session.get_bind().engine, add_first, session)
 
 
 def story(session: Session, now: dt.datetime = NOW, **subject: str) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from services.portal.queries import customers as people
 from shared import events
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId
 from shared.database import Transactions
+from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,
     add_business,
@@ -47,6 +48,10 @@ OF_STRIPE = StripeCustomer(OWN, "cus_1", BEHALF)
 @pytest.fixture
 def dana(session: Session) -> str:
     """A customer of a business that names no behalf, who is charged on one."""
+    return tables.filled(session.get_bind().engine, add_dana, session)
+
+
+def add_dana(session: Session) -> str:
     add_business(session, "alder", name="alder")
     return add_customer(
         session, business_id="alder", platform_stripe_customer_id="cus_1"
