@@ -330,10 +330,10 @@ def _fill_once(table: str, column: str, value: str, key: str) -> bool:
         return bool(bind.scalar(left))
 
 
-def wait_for_database(url: str, *, seconds: float = WAIT_SECONDS) -> bool:
-    """Wait until the database at `url` takes connections; False after `seconds`. What migrates on a volume that is still being made
+def wait_for_database(url: str) -> bool:
+    """Wait until the database at `url` takes connections; False after `WAIT_SECONDS`. What migrates on a volume that is still being made
     waits so, instead of using up its tries."""
-    return _wait(url, lambda connection: None, seconds)
+    return _wait(url, lambda connection: None, WAIT_SECONDS)
 
 
 def wait_migrated(service: str, url: str, *, seconds: float = WAIT_SECONDS) -> bool:

@@ -321,27 +321,25 @@ def among_objects(account: Column, id: Column, wanted: Iterable[StripeId]) -> Co
     return or_(false(), *terms)
 
 
-def among_named(
-    account: Column, id: Column, accounts: int, name: str = "object"
-) -> ColumnElement[bool]:
+def among_named(account: Column, id: Column, accounts: int) -> ColumnElement[bool]:
     """`among_objects` for a statement that is made once and kept, not built and keyed anew, nor
     spelled anew for each number of ids: of so many accounts, its parameters are those of `named_objects`."""
     terms = (
         and_(
-            account == bindparam(f"{name}_account_{number}"),
-            is_among(id, f"{name}_ids_{number}"),
+            account == bindparam(f"object_account_{number}"),
+            is_among(id, f"object_ids_{number}"),
         )
         for number in range(accounts)
     )
     return or_(false(), *terms)
 
 
-def named_objects(wanted: Iterable[StripeId], name: str = "object") -> tuple[int, dict[str, Any]]:
+def named_objects(wanted: Iterable[StripeId]) -> tuple[int, dict[str, Any]]:
     """How many accounts these are of, and the parameters of `among_named`."""
     found = by_account(wanted)
     parameters: dict[str, Any] = {}
     for number, (account, ids) in enumerate(found.items()):
-        parameters |= {f"{name}_account_{number}": account, f"{name}_ids_{number}": ids}
+        parameters |= {f"object_account_{number}": account, f"object_ids_{number}": ids}
     return len(found), parameters
 
 

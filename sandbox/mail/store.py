@@ -46,7 +46,7 @@ class Store:
         self._db.execute(
             "DELETE FROM mail_messages WHERE number <= ?", ((cursor.lastrowid or 0) - keep,)
         )
-        self._write("accepted", str(accepted).encode())
+        self.keep_value("accepted", str(accepted).encode())
         self._db.execute("COMMIT")
 
     def update(self, mail_id: str, document: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ class Store:
         """Forget all mails and count from zero; the signing key stays."""
         self._db.execute("BEGIN")
         self._db.execute("DELETE FROM mail_messages")
-        self._write("accepted", b"0")
+        self.keep_value("accepted", b"0")
         self._db.execute("COMMIT")
 
     def value(self, name: str) -> bytes | None:
@@ -67,15 +67,12 @@ class Store:
         row = self._db.execute("SELECT value FROM mail_values WHERE name = ?", (name,)).fetchone()
         return bytes(row[0]) if row else None
 
-    def keep_value(self, name: str, value: bytes) -> None:
-        """Store ``value`` under ``name``."""
-        self._write(name, value)
-
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    def _write(self, name: str, value: bytes) -> None:
+    def keep_value(self, name: str, value: bytes) -> None:
+        """Store ``value`` under ``name``."""
         self._db.execute(
             "INSERT INTO mail_values VALUES (?, ?) "
             "ON CONFLICT (name) DO UPDATE SET value = excluded.value",

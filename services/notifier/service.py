@@ -172,7 +172,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
     @consume_batched
     def on_events(self, batch: list[Event]) -> Outcomes:
         """Act on billing's events; each is committed before it is acked, those about invoices together."""
-        outcomes = act(batch, events.is_about_invoice, self._hear, self._hear_alone)
+        outcomes = act(batch, events.is_about_invoice, self._hear, self._handle)
         return [_permanent(outcome) for outcome in outcomes]
 
     def _hear(self, batch: list[Event[InvoiceData]]) -> list[str]:
@@ -208,9 +208,6 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
         customer = stripe_customer(data.account, data.stripe_customer_id, data.on_behalf_of)
         if customer is not None:
             self.fetch_contact.begin(customer)
-
-    def _hear_alone(self, event: Event) -> str:
-        return self._handle(event)
 
     @consume_from("portal")
     def on_portal_event(self, event: Event) -> str:

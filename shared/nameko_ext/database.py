@@ -62,8 +62,7 @@ class Database(DependencyProvider):
     def stop(self) -> None:
         self.transactions.engine.dispose()
 
-    def kill(self) -> None:
-        self.transactions.engine.dispose()
+    kill = stop
 
     def get_dependency(self, worker_ctx: Any) -> Transactions:
         return self.transactions

@@ -137,7 +137,7 @@ class Subscription:
     @property
     def over(self) -> bool:
         """Whether it has ended: nothing can be changed about it any more."""
-        return self.status in ("canceled", "incomplete_expired")
+        return SubscriptionState(self.status).ended
 
     @property
     def own_default(self) -> str | None:

@@ -53,15 +53,12 @@ def reads_of(session: Session, accounts: Sequence[Account], today: dt.date) -> d
     return {Account(account): int(reads) for account, reads in counted}
 
 
-def most_read(
-    session: Session, today: dt.date, limit: int, *, own_key: bool = False
-) -> dict[Account, int]:
-    """The accounts that were read most in the last `WINDOW_DAYS`, the most first, with their reads: with the platform's key, or
-    with keys of their own."""
+def most_read(session: Session, today: dt.date, limit: int) -> dict[Account, int]:
+    """The accounts that were read most with the platform's key in the last `WINDOW_DAYS`, the most first, with their reads."""
     reads = func.sum(StripeRead.reads)
     counted = session.execute(
         select(StripeRead.account, reads)
-        .where(StripeRead.day > _before(today), StripeRead.own_key.is_(own_key))
+        .where(StripeRead.day > _before(today), StripeRead.own_key.is_(False))
         .group_by(StripeRead.account)
         .order_by(reads.desc(), StripeRead.account)
         .limit(limit)

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.portal.domain.activity import PageActivity, click
+from services.portal.domain.activity import click
 from services.portal.domain.notice import Notice, make_notice
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.snapshot import Snapshot
@@ -154,11 +154,6 @@ def opened(session: Session, customer_id: str, now: dt.datetime) -> None:
     """Remember the way to Stripe's page, so that the page knows who may just be coming back."""
     people.note_billing_opened(session, customer_id, now)
     log.note(session, [click(customer_id, "billing_session", now)])
-
-
-def note(session: Session, looks: Sequence[PageActivity]) -> None:
-    """Write down what customers did."""
-    log.note(session, looks)
 
 
 def forget_old(session: Session, now: dt.datetime, limit: int = 1000) -> bool:

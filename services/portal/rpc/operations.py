@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from services.portal.handlers import idempotency, importing, resolved_links, timeline
+from services.portal.queries import activity
 from services.portal.retention import RULES
 from services.portal.web.entrypoints import PortalEntrypoints
 from shared.clock import utc_now
@@ -115,7 +116,7 @@ class Operations(PortalEntrypoints):
         waiting = self.looks.take()
         if waiting:
             with self.db.transaction() as session:
-                resolved_links.note(session, waiting)
+                activity.note(session, waiting)
         return False
 
     @loop(poll=3600)

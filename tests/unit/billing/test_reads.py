@@ -121,7 +121,6 @@ def test_reads_are_added_up_by_account_and_day(database: Transactions) -> None:
         assert reads.pool_of(session, POOL, TODAY) == ReadPool(POOL, used=24, today=14)
         assert reads.reads_of(session, [ONE, KEYED, TWO], TODAY) == {ONE: 16, KEYED: 100}
         assert list(reads.most_read(session, TODAY, 5).items()) == [(ONE, 16), (OWN, 8)]
-        assert reads.most_read(session, TODAY, 5, own_key=True) == {KEYED: 100}
         assert len(session.scalars(select(StripeRead)).all()) == 5
 
 
