@@ -25,7 +25,7 @@ def test_an_import_that_is_killed_three_times_is_whole(
     )
     made.stack.migrated = migrated
     with made as site:
-        found = importing.run(site, 1000, every=0.7)
+        found = importing.run(site, 1500, every=0.7)
     assert found.complaints == []
     assert found.killed == list(importing.KILLS)
     assert found.webhooks["answered"] > 0
