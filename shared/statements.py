@@ -55,6 +55,7 @@ class Kept:
 
     def run(self, session: Session, parameters: Mapping[str, Any]) -> Result[Any]:
         """What the database answers, its moments in UTC as the parameters' are. On PostgreSQL values are as psycopg2 has them."""
+        session.flush()  # what it was told and has not written yet may be asked for
         connection = session.connection()
         if connection.dialect.name != "postgresql":
             return session.execute(self.statement, parameters)

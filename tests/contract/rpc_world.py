@@ -135,7 +135,7 @@ class World:
         notifier.wake = notifier.wake_relay = notifier.wake_hosts = notifier.wake_hooks = lambda: (
             None
         )
-        notifier.observes, notifier.fetch_contact = False, None
+        notifier.observes, notifier.fetch_contact = False, SimpleNamespace(ask=None)
         notifier.hasher, notifier.wake_welcomes = self.house.notifier.hasher, lambda: None
         notifier.sendgrid = SimpleNamespace(mailer=FakeMailer())
         notifier.portal = SimpleNamespace(

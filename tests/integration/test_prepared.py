@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from local.servers import PostgreSQL
-from shared.database import Transactions, UnstorableValue, make_engine
+from shared.database import Transactions, UnstorableValue, UtcDateTime, make_engine
 from shared.postgresql import WITH_NEXT, Connection
 from shared.prepared import MOST, OPTION, begin, prepare_on, prepared
+from shared.statements import Kept, is_among, table_of
 
 MOMENT = dt.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=dt.UTC)
 ODD = 'it\'s “100%(s)s” \\ \n\t{"a"} $1 ذهب 👩‍👩‍👧'
@@ -64,6 +66,35 @@ def test_values_come_as_they_were_given(database: Transactions) -> None:
     assert note(database, "b") == ("b", None)
     assert find(database, ODD) == [(ODD, MOMENT)]
     assert find(database, "a", "c", *"xyz", "b") == [("b", MOMENT)]
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Note(Base):
+    __tablename__ = "notes"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    said_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+def test_a_statement_kept_as_text_tells_what_sqlalchemys_own_way_tells(
+    database: Transactions,
+) -> None:
+    """Lists of constants and of parameters, percent signs, moments; and what the session was told a moment ago, and has not written yet."""
+    notes = table_of(Note)
+    statement = select(notes.c.name, notes.c.said_at).where(
+        notes.c.name.in_(["b", ODD]), is_among(notes.c.name, "names"), notes.c.name.like("%")
+    )
+    kept = Kept(statement.order_by(notes.c.name))
+    for name in ("b", ODD, "c"):
+        with database.transaction() as session:
+            session.add(Note(name=name, said_at=MOMENT))
+            asked = {"names": ["c", name]}
+            told = kept.run(session, asked).tuples().all()
+            assert told == session.execute(statement, asked).tuples().all()
+            assert told == ([] if name == "c" else [(name, MOMENT)])
 
 
 def test_a_statement_is_planned_once_a_connection(database: Transactions) -> None:

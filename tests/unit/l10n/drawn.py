@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+import msgspec
 from babel import Locale
 
 from services.notifier.domain.kinds import Kind
@@ -59,14 +60,14 @@ def all_mails(language: str) -> tuple[str, ...]:
     samples = [sample_letter(kind, language) for kind in Kind]
     failed = sample_letter(Kind.PAYMENT_FAILED, language)
     samples += [
-        dataclasses.replace(failed, decline=decline, planned=planned)
+        msgspec.structs.replace(failed, decline=decline, planned=planned)
         for decline, planned in [
             *itertools.product(Decline, (Retry.OVER,)),
             *((None, one) for one in Retry),
         ]
     ]
     samples += [
-        dataclasses.replace(
+        msgspec.structs.replace(
             failed,
             method=BANK,
             decline=Decline.INSUFFICIENT_FUNDS,
@@ -75,14 +76,14 @@ def all_mails(language: str) -> tuple[str, ...]:
         for month in range(1, 13)
     ]
     samples += [
-        dataclasses.replace(one, amount=None, lines=(), ends_at=None)
+        msgspec.structs.replace(one, amount=None, lines=(), ends_at=None)
         for one in samples[: len(Kind)]
     ]
-    samples += [dataclasses.replace(failed, business=Business(name="Acme", locale=language))]
+    samples += [msgspec.structs.replace(failed, business=Business(name="Acme", locale=language))]
     return tuple(
         NOT_OURS.sub("", text)
         for one in samples
-        for mail in [RENDERER.render(dataclasses.replace(one, note=None))]
+        for mail in [RENDERER.render(msgspec.structs.replace(one, note=None))]
         for text in (mail.subject, mail.text, seen(mail.html))
     )
 

@@ -43,7 +43,7 @@ def service(house: House, ask: Any = None) -> Operations:
     made = Operations()
     made.db, made.renderer = house.db, RENDERER
     made.portal = SimpleNamespace(business_contact=ask or business)
-    made.fetch_contact = None
+    made.fetch_contact = SimpleNamespace(ask=None)
     made.sendgrid = SimpleNamespace(mailer=house.mailer)
     return made
 
