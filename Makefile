@@ -61,7 +61,7 @@ test-unit: $(FOR_TEST) ## Rules and handlers, without network, in seconds (all o
 
 # Two processes, each with rooms of its own that take about the same time: a test that is handed to a worker costs twice of what most
 # take, and each worker reads all tests. A file that is marked as a whole is not even read.
-UNIT_ROOMS := tests/unit/portal tests/unit/notifier
+UNIT_ROOMS := tests/unit/portal tests/unit/notifier tests/unit/sandbox_mail
 UNIT_LEFT_OUT = tests/unit/deploy tests/unit/stories $(shell grep -rl --include='test_*.py' '^pytestmark = pytest.mark.whole' tests/unit)
 UNIT = $(PYTEST) -q -p no:xdist -p no:rerunfailures -m "not whole" $(addprefix --ignore=,$(UNIT_LEFT_OUT))
 
