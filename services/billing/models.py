@@ -105,6 +105,8 @@ class StripeAccount(Base):
     livemode: Mapped[bool] = mapped_column(Boolean)
     changed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     """When its state last changed."""
+    said_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    """When that happened, by Stripe's clock, where a webhook of Stripe's told it; NULL where we changed it ourselves."""
     watched_until: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     """Until then a payment that failed there may be open, so that it is worth a read what its webhooks did not bring."""
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain.accounts import ACCOUNT, AccountState, KnownAccount, Way
@@ -71,7 +71,7 @@ def disconnect(
     Stripe told us so. False: it was not connected, or has let us in again since."""
     was_in = StripeAccount.state != AccountState.DISCONNECTED
     return _change(
-        session, account, AccountState.DISCONNECTED, now, was_in, *_not_since(happened_at)
+        session, account, AccountState.DISCONNECTED, now, was_in, happened_at=happened_at
     )
 
 
@@ -87,14 +87,30 @@ def restrict(
     before, after = AccountState.RESTRICTED, AccountState.CONNECTED
     if restricted:
         before, after = after, before
-    return _change(
-        session, account, after, now, StripeAccount.state == before, *_not_since(happened_at)
+    was_so = StripeAccount.state == before
+    changed = _change(session, account, after, now, was_so, happened_at=happened_at)
+    if not changed and happened_at is not None:  # what happened before, and comes later, is over
+        session.execute(
+            update(StripeAccount)
+            .where(
+                StripeAccount.account == account,
+                StripeAccount.state == after,
+                _not_since(happened_at),
+            )
+            .values(said_at=happened_at)
+            .execution_options(synchronize_session=False)
+        )
+    return changed
+
+
+def _not_since(happened_at: dt.datetime) -> ColumnElement[bool]:
+    """Stripe repeats a webhook for days, and brings several in any order: what it told of may be over."""
+    return or_(
+        StripeAccount.said_at <= happened_at,
+        and_(
+            StripeAccount.said_at.is_(None), StripeAccount.changed_at <= happened_at + LET_IN_AGAIN
+        ),
     )
-
-
-def _not_since(happened_at: dt.datetime | None) -> tuple[Any, ...]:
-    """Stripe repeats a webhook for days: what it told of may be over."""
-    return () if happened_at is None else (StripeAccount.changed_at <= happened_at + LET_IN_AGAIN,)
 
 
 def all_accounts(session: Session, since: dt.datetime | None = None) -> list[KnownAccount]:
@@ -213,13 +229,16 @@ def _change(
     account: Account,
     state: AccountState,
     now: dt.datetime,
-    *conditions: Any,
+    *conditions: ColumnElement[bool],
+    happened_at: dt.datetime | None = None,
     **values: Any,
 ) -> bool:
+    if happened_at is not None:
+        conditions = *conditions, _not_since(happened_at)
     changed = session.execute(
         update(StripeAccount)
         .where(StripeAccount.account == account, *conditions)
-        .values(state=state.value, changed_at=now, **values)
+        .values(state=state.value, changed_at=now, said_at=happened_at, **values)
         .returning(StripeAccount.livemode)
         .execution_options(synchronize_session=False)
     ).all()

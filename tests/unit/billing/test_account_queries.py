@@ -78,6 +78,32 @@ def test_a_change_is_told_once(database: Transactions) -> None:
         assert (one.account, one.state, one.livemode) == (OTHER, AccountState.CONNECTED, True)
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("ends_restricted", [True, False])
+def test_what_stripe_said_last_counts_however_late_and_in_whatever_order_it_comes(
+    database: Transactions, in_order: bool, ends_restricted: bool
+) -> None:
+    """After hours in which our endpoint was away, all of it comes within a second."""
+    words = [
+        (not ends_restricted, NOW + dt.timedelta(minutes=10)),
+        (ends_restricted, NOW + dt.timedelta(minutes=11)),
+    ]
+    came = NOW + dt.timedelta(hours=3)
+    with database.transaction() as session:
+        accounts.connect(session, OTHER, livemode=False, now=NOW)
+        for restricted, happened_at in words if in_order else words[::-1]:
+            accounts.restrict(session, OTHER, restricted, came, happened_at=happened_at)
+        (one,) = accounts.all_accounts(session, since=NOW)
+        assert (one.state is AccountState.RESTRICTED) is ends_restricted
+        accounts.disconnect(session, OTHER, came)
+        accounts.connect(session, OTHER, livemode=False, now=came + dt.timedelta(minutes=1))
+        late = came + dt.timedelta(minutes=2)
+        for restricted, happened_at in words:
+            accounts.restrict(session, OTHER, restricted, late, happened_at=happened_at)
+        (one,) = accounts.all_accounts(session)
+        assert one.state is AccountState.CONNECTED  # they were let in since
+
+
 def test_what_changed_is_told_by_the_outbox(database: Transactions) -> None:
     """Of each account for itself."""
     with database.transaction() as session:

@@ -115,23 +115,48 @@ def test_one_with_data_stops_before_the_last_step(service: str, url: str) -> Non
     assert seen(service, url) == left
 
 
-def test_a_notifier_whose_last_step_was_another_number_goes_on(url: str) -> None:
+@pytest.mark.parametrize(
+    ("service", "since"),
+    [
+        (
+            "notifier",
+            [
+                "DROP TABLE welcomes",
+                "DROP TABLE welcome_runs",
+                "DROP INDEX ix_notifications_welcomes",
+            ],
+        ),
+        ("billing", ["ALTER TABLE stripe_accounts DROP COLUMN said_at"]),
+    ],
+)
+def test_a_service_whose_last_step_was_another_number_goes_on(
+    service: str, since: list[str], url: str
+) -> None:
     """It ran as 0017 once, and what has come since stands before it: a database that had it gets that, and finds the step done."""
-    upgrade("notifier", url)
+    upgrade(service, url)
+    as_made = _columns(url)
     engine = make_engine(url)
     with engine.begin() as connection:
-        for table in ("welcomes", "welcome_runs"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("DROP INDEX ix_notifications_welcomes")
+        for undo in since:
+            connection.exec_driver_sql(undo)
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0017'")
     engine.dispose()
-    assert seen("notifier", url).standing is Standing.BEHIND
-    found = upgrade("notifier", url).after
+    assert seen(service, url).standing is Standing.BEHIND
+    found = upgrade(service, url).after
     assert (found.standing, found.contracted, found.after_roll) == (Standing.CURRENT, True, None)
-    assert upgrade("notifier", url, after_roll=True).after.revision == revisions("notifier")[-1]
+    assert upgrade(service, url, after_roll=True).after.revision == revisions(service)[-1]
+    assert _columns(url) == as_made
+
+
+def _columns(url: str) -> dict[str, set[str]]:
     engine = make_engine(url)
-    assert {"welcomes", "welcome_runs"} <= set(inspect(engine).get_table_names())
+    tables = inspect(engine)
+    found = {
+        table: {column["name"] for column in tables.get_columns(table)}
+        for table in tables.get_table_names()
+    }
     engine.dispose()
+    return found
 
 
 @services

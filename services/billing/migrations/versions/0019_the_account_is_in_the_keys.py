@@ -3,16 +3,16 @@
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0017
-Revises: 0016
+Revision ID: 0019
+Revises: 0018
 """
 
 from alembic import op
 
 from shared.migrations import fill_nulls, replace_key
 
-revision = "0017"
-down_revision = "0016"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
