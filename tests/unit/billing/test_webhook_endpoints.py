@@ -17,6 +17,7 @@ from werkzeug.wrappers import Request, Response
 from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
 from services.billing.handlers import inbox
 from services.billing.models import InboxEvent, OutboxEvent, StripeAccount
+from services.billing.queries import accounts
 from services.billing.rpc.accounts import Accounts
 from services.billing.service import BillingService
 from services.billing.web import AccountHttp, store_batch
@@ -204,7 +205,7 @@ def test_an_account_that_shuts_us_out_is_disconnected_by_its_event(
         (body,) = session.scalars(select(OutboxEvent.body)).all()
         told = decode(body)
         assert (told.type, told.data.account) == ("stripe_account.changed", CONNECTED)
-        row.state, row.changed_at = "connected", NOW.replace(year=2027)
+        assert accounts.connect(session, CONNECTED, livemode=False, now=NOW.replace(year=2027))
     assert post(billing, "connect", gone, CONNECT).get_json() == {"received": "duplicate"}
     late = json.loads(gone) | {"id": "evt_late"}
     post(billing, "connect", json.dumps(late).encode(), CONNECT)
