@@ -237,13 +237,13 @@ def test_a_statement_that_forgets_the_account_is_seen() -> None:
 
 def test_so_is_one_that_is_written_as_text() -> None:
     """Each condition of it, and each join: PostgreSQL's own statements are no expressions of SQLAlchemy's."""
-    assert without_account(intake._STORE) == set()
-    forgetful = intake._STORE.text.replace(
+    assert without_account(intake._STORE.statement) == set()
+    forgetful = intake._STORE.statement.text.replace(
         "(account, stripe_customer_id) IN", "stripe_customer_id IN"
     )
     assert without_account(text(forgetful)) == {"stripe_customer_id"}
     assert without_account(
-        text(intake._STORE.text.replace("USING (account, id)", "USING (id)"))
+        text(intake._STORE.statement.text.replace("USING (account, id)", "USING (id)"))
     ) == {"id"}
     table = notifier.IncidentRow.__table__
     columns = ("account", "invoice_id", "asked_at")

@@ -107,8 +107,9 @@ def _in_several(
     return {one: named.get(one) in kept for one in fresh}
 
 
-_STORE: Final = prepared(
-    text("""
+_STORE: Final = Kept(
+    prepared(
+        text("""
 WITH arrived AS MATERIALIZED (
     SELECT * FROM ROWS FROM (
         json_to_recordset(CAST(:inbox AS json)) AS (
@@ -164,8 +165,8 @@ SELECT account, id, EXISTS (
     WHERE kept.account = arrived.account AND kept.subscription_id = arrived.subscription_id AND kept.payment_method_id IS NOT NULL
 ) FROM stored JOIN arrived USING (account, id)
 """)
+    )
 )
-_STORING: Final = Kept(_STORE)
 
 
 def _in_one_statement(
@@ -198,7 +199,7 @@ def _in_one_statement(
         }
         for source, one in told
     ]
-    stored = _STORING.run(
+    stored = _STORE.run(
         session,
         {
             "inbox": _json(inbox),
