@@ -276,9 +276,7 @@ class Import:
             batch.problems.append((line, f"{len(row)} cells, expected {self._width}"))
         elif any("\udc80" <= character <= "\udcff" for cell in row for character in cell):
             batch.problems.append((line, "not UTF-8"))
-        elif any(
-            clean(cell) != cell for cell in row
-        ):  # a portal of the release before refuses the batch for it
+        elif any(clean(cell) != cell for cell in row):  # 1.0.0 would refuse the batch for it
             batch.problems.append((line, "a control character"))
         else:
             cells = [None if place is None else unguarded(row[place]) for place in self._places]

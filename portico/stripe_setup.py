@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from services.billing.domain.portal import (
 from services.billing.settings import StripeSettings
 from services.billing.stripe_events.translation import CONNECT_WANTED, WANTED
 from services.billing.workflows import portal
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import PortalConfigurationMissing
 from shared.database import Transactions, make_engine
@@ -88,7 +88,7 @@ def configure_portal(
                 )
             if source is PortalSource.DASHBOARD:
                 source = PortalSource.NEVER_SAVED
-        now = dt.datetime.now(dt.UTC)
+        now = utc_now()
         made = portal.ensure_configuration(database, gateway, key, policy=policy, now=now)
         return portal.InUse(source, made)
 
@@ -141,7 +141,7 @@ def set_up(settings: StripeSettings, url: str, secret_file: Path) -> dict[str, A
         except PortalConfigurationMissing:
             if settings.names_portal_configuration:
                 raise
-            now = dt.datetime.now(dt.UTC)
+            now = utc_now()
             portal.ensure_configuration(database, gateway, configuration_key(None), now=now)
             used = portal.configuration_in_use(
                 database, gateway, None, settings.stripe_portal_configuration

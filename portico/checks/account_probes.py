@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -17,6 +16,7 @@ from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.queries import accounts, reads
 from services.portal.queries import businesses
 from services.portal.queries.businesses import ChargedAs
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import BillingError
 from shared.database import DatabaseUnavailable, Transactions, make_engine
@@ -31,7 +31,7 @@ def look_at_accounts(billing: Any, portal: Any | None, account: str | None) -> I
 
 
 def _all_accounts(billing: Any, portal: Any | None) -> Iterator[Finding]:
-    today = dt.datetime.now(dt.UTC).date()
+    today = utc_now().date()
 
     def customers(named: list[Account]) -> dict[Account, int]:
         if others is None or not named:

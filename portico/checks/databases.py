@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from portico.cli.findings import Finding, ask, finding, ok, unknown
+from shared.clock import utc_now
 from shared.database import DatabaseUnavailable, Transactions, make_engine
 from shared.database_errors import reason_of
 from shared.schema import Standing, look
@@ -61,7 +61,7 @@ def check_database(service: str, url: str) -> Iterator[Finding]:
         if engine.dialect.name == "postgresql":
             with engine.connect() as connection:
                 there = connection.execute(select(func.clock_timestamp())).scalar_one()
-            off = abs((dt.datetime.now(dt.UTC) - there).total_seconds())
+            off = abs((utc_now() - there).total_seconds())
             if off > 5:
                 yield finding(
                     "clock",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from portico.cli.context import ask_once
 from portico.cli.durations import from_now
 from portico.cli.options import AsJson
 from portico.cli.output import as_moment, print_json, print_table
+from shared.clock import utc_now
 from shared.contracts.rpc import portal
 from shared.contracts.rpc.api_keys import SCOPES
 from shared.terminal import complain, say
@@ -61,7 +61,7 @@ def create(
     Example: portico keys create "our CRM" --scope write --business sunrise-cleaning --expires 365d
     """
     scopes = _scopes(scope)
-    until = from_now(expires, dt.datetime.now(dt.UTC), "--expires") if expires else None
+    until = from_now(expires, utc_now(), "--expires") if expires else None
     made = ask_once(
         ctx,
         portal.CREATE_API_KEY,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,6 +16,7 @@ from portico.cli.options import TableAsJson
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Fault, Unavailable, ask, operator, pages
 from portico.cli.waiting import when_free
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, account_argument, in_account, read_name
 from shared.contracts.rpc import billing
 from shared.contracts.rpc.base import plain
@@ -63,7 +63,7 @@ def list_events(
     """
     moment = None
     if before is not None and not read_name(before).id.startswith("evt_"):
-        moment = since(before, dt.datetime.now(dt.UTC), name="--before")
+        moment = since(before, utc_now(), name="--before")
     with context_of(ctx).calling() as call:
         page: dict[str, Any] = {"before": moment.isoformat()} if moment else {}
         if before is not None and moment is None:
@@ -259,7 +259,7 @@ def republish(
 
     Example: portico events republish --queue notifier.billing-events --since 12h
     """
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     wanted = {
         "queue": queue,
         "since": since(since_, now).isoformat(),
@@ -304,7 +304,7 @@ def reconcile(
 
     Example: portico reconcile --since 3d
     """
-    start = since(since_, dt.datetime.now(dt.UTC))
+    start = since(since_, utc_now())
     with context_of(ctx).calling(timeout=600) as call:
         wanted = {"since": start.isoformat(), **account_argument(account)}
         found = when_free(

@@ -17,6 +17,7 @@ from portico.cli.context import FINDING, OK, UNAVAILABLE, context_of
 from portico.cli.findings import Finding, Level, ok, tell, unknown
 from portico.cli.options import OnlyJson
 from portico.cli.output import console, print_json
+from shared.clock import utc_now
 from shared.settings import SettingsError
 
 
@@ -31,7 +32,7 @@ def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
     from services.billing.workflows import portal
     from shared.database import DatabaseUnavailable
 
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     setting = settings.stripe_portal_configuration
     with stripe_and_database(settings) as (gateway, database):
 
@@ -50,7 +51,7 @@ def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
                 StripeAccount(gateway),
                 lambda: portal.configuration_in_use(database, gateway, None, setting),
                 delivered,
-                lambda: dt.datetime.now(dt.UTC),
+                utc_now,
                 refusals=refusals,
                 **wishes,
             )

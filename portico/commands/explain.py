@@ -14,6 +14,7 @@ from portico.cli.options import BusinessOfId
 from portico.cli.output import console, literal, print_json
 from portico.cli.rpc import Caller, Fault, Unavailable, ask
 from portico.standing import headline
+from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, account_argument, in_account, read_name
 from shared.contracts.rpc import billing, notifier, portal
 from shared.contracts.rpc.base import Method, TimelineStep, plain
@@ -273,7 +274,7 @@ def add_dead_letters(story: Story, letters: DeadLetters) -> None:
                 for step in story.steps
                 if step.step == "dead_letter_replayed" and step.event_id == letter.key
             )
-            given_up_at = letter.given_up_at or dt.datetime.now(dt.UTC)
+            given_up_at = letter.given_up_at or utc_now()
             replayed = f", replayed {letter.replays}x" if letter.replays else ""
             story.steps.append(
                 TimelineStep(
@@ -340,7 +341,7 @@ def show(story: Story) -> None:
     if who:
         heading += f" · customer {who.customer_id} (yours: {who.external_id})"
     out.print(f"[bold]{literal(heading)}[/bold]")
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     steps = in_order(story.steps)
     for one in story.in_trouble():
         line = headline(one, steps, now)

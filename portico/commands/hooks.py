@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from portico.cli.durations import since as ago
 from portico.cli.options import AsJson
 from portico.cli.output import as_moment, print_json, print_table
 from portico.cli.rpc import ask
+from shared.clock import utc_now
 from shared.contracts.rpc import notifier, portal
 from shared.contracts.rpc.hooks import ENDPOINT_ID, WebhookEndpoint, WebhookSecret
 from shared.terminal import complain, say
@@ -236,7 +236,7 @@ def replay(
 
     Example: portico hooks replay whe_4mQ9bX2tLr7VwY1zAbCdEf --since 3d --failed
     """
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     given: dict[str, Any] = {"endpoint_id": endpoint_id, "event_id": event, "failed_only": failed}
     if since:
         given["since"] = ago(since, now, "--since").isoformat()

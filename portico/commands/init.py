@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from portico.env_file import (
     write_new,
 )
 from portico.interview import MADE, QUESTIONS, Interview, made_by_machine
+from shared.clock import utc_now
 from shared.settings import Reader, is_loopback
 from shared.terminal import say
 
@@ -213,7 +213,7 @@ def _write(file: Path, values: Mapping[str, str], *, change: bool) -> None:
             write_new(file, HEADING + changed_text("", values))
             say(f"\n{file} is written, readable for you alone.")
         else:
-            kept = keep_copy(file, dt.datetime.now(dt.UTC))
+            kept = keep_copy(file, utc_now())
             replace(file, changed_text(text_of(file), values))
             say(f"\n{file} is changed; what it was before is in {kept}.")
     except BadEnvFile as error:

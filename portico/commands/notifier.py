@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from portico.cli.names import arguments_of
 from portico.cli.options import TableAsJson
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Caller, ask
+from shared.clock import utc_now
 from shared.contracts.accounts import Account, in_account
 from shared.contracts.rpc import notifier
 from shared.terminal import say
@@ -137,7 +137,7 @@ def resend_failed(
     """
     if since_ is None and invoice is None:
         raise typer.BadParameter("say from when on, or which invoice", param_hint="--since")
-    start = since(since_, dt.datetime.now(dt.UTC)).isoformat() if since_ else None
+    start = since(since_, utc_now()).isoformat() if since_ else None
     wanted = {
         "failed_since": start,
         **arguments_of(invoice_id=invoice),

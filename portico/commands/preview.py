@@ -30,6 +30,7 @@ from portico.figures import money, number_of
 from portico.observing.page import Page
 from portico.observing.reading import Charge, Mail, Observed, Reading
 from portico.observing.totals import ENDS, Sums, Totals
+from shared.clock import utc_now
 from shared.contracts.rpc import portal
 from shared.terminal import complain
 
@@ -82,7 +83,7 @@ def preview(
 
     Example: portico preview --since 7d --html preview.html
     """
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     start = since(since_, now)
     check_file(html, "--html")
     with context_of(ctx).calling(timeout=60) as call:

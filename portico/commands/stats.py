@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +22,7 @@ from portico.cli.output import (
 )
 from portico.cli.rpc import ask
 from portico.figures import bar, duration, money
+from shared.clock import utc_now
 from shared.contracts.rpc import notifier, portal
 from shared.contracts.rpc.notifier import Stats
 from shared.terminal import complain
@@ -53,7 +53,7 @@ def stats(
 
     Example: portico stats --since 90d --html report.html
     """
-    start = since(since_, dt.datetime.now(dt.UTC))
+    start = since(since_, utc_now())
     check_file(html, "--html")
     with context_of(ctx).calling(timeout=30) as call:
         whose: dict[str, str] = {}

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from portico.cli.output import as_moment, console, literal, print_json
 from services.notifier.domain.reminders import QuietHours, quiet_for
+from shared.clock import utc_now
 from shared.contracts.rpc import portal, welcomes
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.modes import BusinessMode
@@ -145,7 +146,7 @@ def _held(run: welcomes.WelcomeRun, mode: BusinessMode, quiet: Quiet) -> str | N
     if run.held == "quiet_hours":
         if quiet.hours is None:
             return "quiet hours that the business had when it was last looked at"
-        until = quiet.last_until(dt.datetime.now(dt.UTC))
+        until = quiet.last_until(utc_now())
         return (
             f"quiet hours {until or f'where those are who wait: {quiet.hours} by their own clocks'}"
         )
