@@ -122,9 +122,12 @@ class CorrelatedContainer(ServiceContainer):
                 result, exc_info = self._traced(worker_ctx, handle_result)
             finally:
                 threads.pop(worker_ctx, None)
-        if exc_info is not None and handle_result is None:
-            raise exc_info[1]
-        return result
+        try:
+            if exc_info is not None and handle_result is None:
+                raise exc_info[1]
+            return result
+        finally:
+            exc_info = None  # it holds this frame, which would hold it
 
     def _run_worker(self, worker_ctx: Any, handle_result: Handler | None) -> None:
         self._traced(worker_ctx, handle_result)
@@ -136,7 +139,10 @@ class CorrelatedContainer(ServiceContainer):
             result, exc_info = self._work(worker_ctx, handle_result)
             if exc_info is not None:
                 span.failed(exc_info[0].__name__)
-        return result, exc_info
+        try:
+            return result, exc_info
+        finally:
+            exc_info = None
 
     def _work(self, worker_ctx: Any, handle_result: Handler | None) -> tuple[Any, Any]:
         """nameko's life of a worker: inject, set up, call, hand over the result, tear down."""
@@ -168,6 +174,7 @@ class CorrelatedContainer(ServiceContainer):
                 provider.worker_teardown(worker_ctx)
             return result, exc_info
         finally:
+            exc_info = None
             structlog.contextvars.reset_contextvars(**bound)
 
     @cached_property

@@ -14,7 +14,7 @@ from __future__ import annotations
 import mmap
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import eventlet
 from eventlet import hubs
@@ -36,9 +36,9 @@ class TooLarge(Exception):
 
 
 class Held:
-    """What a connection has in hand while it waits for its client. `end` is called when it has to give way."""
+    """What a connection has in hand while it waits for its client. `end` is called, with this, when it has to give way."""
 
-    def __init__(self, budget: BodyBudget, end: Callable[[], None]) -> None:
+    def __init__(self, budget: BodyBudget, end: Callable[[Any], None]) -> None:
         self._budget, self._end = budget, end
         self._began = budget.clock()
         self.taken = 0
@@ -58,7 +58,7 @@ class Held:
     def give_way(self) -> None:
         """Free it now, and have whoever waits hear so."""
         self.free()
-        self._end()
+        self._end(self)
 
     def free(self) -> None:
         """Nothing any more."""
@@ -74,7 +74,7 @@ class Room(Held):
     """
 
     def __init__(self, budget: BodyBudget, limit: int) -> None:
-        super().__init__(budget, self._begin_interrupting)
+        super().__init__(budget, Room._begin_interrupting)  # bound, it would hold itself
         self._limit = limit
         self._reader = eventlet.getcurrent()
         self._reading = True

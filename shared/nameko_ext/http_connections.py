@@ -140,7 +140,7 @@ class Connection:
         finally:
             self._hold(0)
             if self._reader is not None:
-                self._reader.close()
+                self._reader.close()  # or all of this would wait for the garbage collector
             self._readable.forget()
             self._sock.close()
 
@@ -151,7 +151,7 @@ class Connection:
             self._held = None
         elif size:
             if self._held is None:
-                self._held = Held(self._server.bodies, self.cut)
+                self._held = Held(self._server.bodies, lambda _: self.cut())
             self._held.hold(size)
 
     def _serve(self) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
 import httptools
@@ -146,8 +146,8 @@ class HttpRequest:
         return self._body
 
 
-class _Refusal(Exception):
-    """The request can't be taken; its answer's status."""
+class _Refused(Exception):
+    """The request can't be taken."""
 
 
 class RequestReader:
@@ -163,6 +163,7 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._request: HttpRequest | None = None
         self._closing = False
+        self._refused = 0
         self._target = b""
         self._fields: dict[bytes, bytes] = {}
         self._number = self._size = 0
@@ -187,8 +188,8 @@ class RequestReader:
         return self.in_head and self._number > 0
 
     def close(self) -> None:
-        """Forget the parser, which leads back here."""
-        del self._parser
+        """Forget what leads back here: the parser, and the request, which has its connection."""
+        del self._parser, self._request
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes: `requests` and `error` tell what they were."""
@@ -199,10 +200,9 @@ class RequestReader:
             begun = None
         try:
             self._parse(data)
-        except httptools.HttpParserError as error:
+        except httptools.HttpParserError:  # not named: it holds this frame, which would hold it
             if not self._closing:  # what follows a `Connection: close` is nobody's business
-                reason = error.__context__
-                self.error = reason.args[0] if isinstance(reason, _Refusal) else BAD_REQUEST
+                self.error = self._refused or BAD_REQUEST
         # What no callback has told of is a head that has not ended, or what nobody needs.
         self._noise = max(0, self._noise + len(data) - self._accounted)
         self._accounted = 0
@@ -223,6 +223,10 @@ class RequestReader:
                 data = data[upgrade.args[0] :]
                 self._parser = httptools.HttpRequestParser(self)
 
+    def _refuse(self, status: int) -> NoReturn:
+        self._refused = status
+        raise _Refused
+
     # -- what llhttp calls ---------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -234,23 +238,23 @@ class RequestReader:
         self._target += piece
         self._accounted += len(piece)
         if len(self._target) > TARGET_BYTES:
-            raise _Refusal(TARGET_TOO_LONG)
+            self._refuse(TARGET_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         size = len(name) + len(value)
         self._number += 1
         if not self.in_head:  # a trailer: dropped, or a signature could follow its body
             if self._number > TRAILERS:
-                raise _Refusal(BAD_REQUEST)
+                self._refuse(BAD_REQUEST)
             return
         self._size += size
         self._accounted += size + _FIELD
         if size > FIELD_BYTES or self._size > HEAD_BYTES or self._number > FIELDS:
-            raise _Refusal(HEAD_TOO_LARGE)
+            self._refuse(HEAD_TOO_LARGE)
         name = name.lower()
         if name in self._fields:
             if name == b"host":
-                raise _Refusal(BAD_REQUEST)
+                self._refuse(BAD_REQUEST)
             value = b"%s,%s" % (self._fields[name], value)
         self._fields[name] = value
 
@@ -267,7 +271,7 @@ class RequestReader:
             or (coding is not None and (coding.lower() != b"chunked" or version == "1.0"))
             or method == "CONNECT"
         ):
-            raise _Refusal(BAD_REQUEST)
+            self._refuse(BAD_REQUEST)
         target = self._target
         if not target.startswith((b"/", b"*")):
             target = b"/" + _ORIGIN.sub(b"", target, count=1).removeprefix(b"/")
@@ -279,7 +283,7 @@ class RequestReader:
             keep_alive=parser.should_keep_alive(),
         )
         if parser.should_upgrade() and (request.length or coding):
-            raise _Refusal(BAD_REQUEST)  # httptools would take its body for another request
+            self._refuse(BAD_REQUEST)  # httptools would take its body for another request
         self.in_head = False
         self._number = 0
         self.requests.append(request)

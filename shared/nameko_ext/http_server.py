@@ -35,6 +35,9 @@ OTHER_FILES: Final = 500
 """File descriptors that are none of its clients': of a second server, database, broker, Stripe, SendGrid, Python's own."""
 BACKLOG: Final = 1024
 """Connections not accepted yet. eventlet's 50 overflow in a burst, and who is dropped tries again after a second."""
+UNREAD_BYTES: Final = 64 << 10
+"""What the system is to keep of a client's words until they are read (Linux takes twice as much). It would grow to megabytes for each of
+thousands, which count as the pod's memory, and are freed at the close of one, all at once."""
 DRAIN_SECONDS: Final = 20
 SWEEP_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 1.0
@@ -90,6 +93,7 @@ def listen(address: tuple[str, int], *, shared: bool = False, setting: str = "HT
             f"{setting}: can't listen on {where}: {reason}.\n"
             "Set it to a free host:port of this machine, or end what listens there."
         ) from None
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BYTES)  # of all that it accepts
     sock.settimeout(None)  # as nameko does (https://github.com/celery/kombu/issues/838)
     return sock
 

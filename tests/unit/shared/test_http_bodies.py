@@ -179,13 +179,13 @@ def test_one_that_gave_way_and_has_just_ended_is_not_interrupted(
 def test_heads_and_answers_share_the_budget(budget: BodyBudget, clock: Seconds) -> None:
     """What a connection holds beside bodies counts as they do, with its newest size; the heaviest gives way, whatever it is."""
     ended: list[str] = []
-    head = Held(budget, lambda: ended.append("head"))
+    head = Held(budget, lambda _: ended.append("head"))
     head.hold(300)
     head.hold(900)
     body = Body(budget, 500)
     assert budget.taken == 1400
     clock.now = 1
-    answer = Held(budget, lambda: ended.append("answer"))
+    answer = Held(budget, lambda _: ended.append("answer"))
     answer.hold(600)
     assert (ended, body.outcome, budget.taken) == (["head"], "", 1100)
     answer.hold(100)
@@ -198,7 +198,7 @@ def test_heads_and_answers_share_the_budget(budget: BodyBudget, clock: Seconds) 
 
 def test_who_holds_most_gets_no_more_of_anything(budget: BodyBudget, clock: Seconds) -> None:
     """A head that grows over all others' is refused, and still counts until it is let go."""
-    head = Held(budget, lambda: None)
+    head = Held(budget, lambda _: None)
     head.hold(1000)
     other = Body(budget, 500)
     clock.now = 1
