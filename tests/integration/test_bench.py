@@ -103,10 +103,10 @@ def test_a_failure_alone_becomes_a_mail_beside_its_parts(
 
 def test_a_storm_is_mailed_once_by_both_notifiers(system: System) -> None:
     """Every failure is one mail, and the table has what its targets are made of."""
-    found = storm.whole(system, 40, {"used plainly": (2, 1), "as a fair pool": (4, 2)})
+    found = storm.whole(system, 40, {"used plainly": (2, 1), "as a fair pool": (4, 2)}, SECONDS)
     assert found["mails sent twice"] == 0
     assert sum(value for name, value in found.items() if name.startswith("sent by")) == 100
-    assert len(storm.targets(found)) == 6
+    assert len(storm.targets(found)) == 8
     durable = "SELECT count(*) FROM mails WHERE status = 'sent' AND message_id = 'stub'"
     assert system.row(system.scratch, durable) == (8,)
 
