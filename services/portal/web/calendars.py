@@ -25,6 +25,8 @@ def appointment_file(snapshot: Snapshot, ref: int, now: dt.datetime) -> bytes | 
     event = Event()
     event.add("uid", f"{ref}.{snapshot.business.business_id}@appointments.portico")
     event.add("dtstamp", now)
+    # In minutes: an entry with a sequence that is not greater is old news to some calendars, wherever the visit was moved.
+    event.add("sequence", int(now.timestamp()) // 60)
     event.add("dtstart", found.starts_at)
     event.add("dtend", found.ends_at or found.starts_at + DEFAULT_LENGTH)
     event.add("summary", without_turns(f"{found.title} · {snapshot.business.name}"))

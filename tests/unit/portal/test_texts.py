@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,17 @@ def test_an_appointment_becomes_a_calendar_entry_without_our_link() -> None:
     assert entry["dtend"].dt == ahead(days=2, hours=1)
     assert b"/me/" not in body
     assert appointment_file(found, 8, NOW) is None
+
+
+def test_a_calendar_takes_an_appointment_that_was_moved() -> None:
+    """To Google's and Outlook's it is the same entry as before, and old news, unless its sequence has grown."""
+    files = [
+        appointment_file(snapshot(appointments=(appointment(7),)), 7, NOW + dt.timedelta(days=days))
+        for days in (0, 1)
+    ]
+    before, after = (Calendar.from_ical(body or b"").walk("VEVENT")[0] for body in files)
+    assert before["uid"] == after["uid"]
+    assert 0 < before["sequence"] < after["sequence"] < 2**31
 
 
 class Answering:
