@@ -49,13 +49,16 @@ def zone(name: str | None) -> dt.tzinfo:
 @lru_cache(REMEMBERED)
 def zone_label(name: str, locale: Locale) -> str:
     """What people call a time zone: `Pacific Time`; by its city where CLDR knows no more of it. Zones that are mere offsets have no
-    such name: `UTC`, `UTC−5`."""
+    such name: `UTC`, `UTC−5`. One that does not exist is what `zone` takes for it."""
+    here = zone(name)
+    if here is dt.UTC:
+        return "UTC"
     if "/" not in name or name.startswith("Etc/"):
         return _offset_label(name.removeprefix("Etc/"))
     territory = get_global("zone_territories").get(get_global("zone_aliases").get(name, name))
     if territory in (None, _WORLD):
-        return get_timezone_location(ZoneInfo(name), locale=locale, return_city=True)
-    return get_timezone_name(ZoneInfo(name), locale=locale)
+        return get_timezone_location(here, locale=locale, return_city=True)
+    return get_timezone_name(here, locale=locale)
 
 
 def _offset_label(name: str) -> str:

@@ -149,6 +149,14 @@ def test_a_zone_has_the_name_that_people_use() -> None:
     assert zone_label("Etc/UTC", Locale.parse("de")) == "UTC"
 
 
+@pytest.mark.parametrize("name", ["Europe/Atlantis", "XYZ"])
+def test_a_zone_that_this_machine_does_not_know_is_said_as_what_stands_for_it(name: str) -> None:
+    """Another machine may know it, or did when it was stored; the hours beside the name are UTC's."""
+    locale = Locale.parse("en")
+    noon = dt.datetime(2026, 12, 1, 12, tzinfo=dt.UTC)
+    assert (zone_label(name, locale), Days(locale, name, noon).local(noon).hour) == ("UTC", 12)
+
+
 @pytest.mark.parametrize("name", [f"Etc/GMT{hours:+d}" for hours in range(-14, 13) if hours])
 def test_an_offset_is_said_as_people_count(name: str) -> None:
     """Zones of the name `Etc/GMT+5` are five hours *behind*."""
