@@ -143,6 +143,21 @@ def test_sendgrids_words_end_here(
     assert (found.provider_word, found.address) == (changes["event"], "dana@example.com")
 
 
+@pytest.mark.parametrize("field", ["email", "reason", "response", "type", "sg_message_id"])
+def test_an_event_counts_whatever_it_leaves_empty(field: str) -> None:
+    """What happened, and to which email, is all that it has to say."""
+    found = event_of(**(sg_event() | {"event": "bounce", field: None}))
+    assert found is not None
+    assert (found.notification_id, found.what) == ("ntf_1", Delivery.BOUNCED)
+
+
+def test_a_mail_server_that_asks_for_patience_says_why() -> None:
+    """SendGrid has the words of a server that did not refuse under another name than those of one that did."""
+    found = event_of(**(sg_event() | {"event": "deferred", "response": "451 4.7.1 Greylisting"}))
+    assert found is not None
+    assert found.reason == "451 4.7.1 Greylisting"
+
+
 def test_one_unreadable_event_does_not_cost_the_batch() -> None:
     """Refusing the batch would bring it back for days; the rest of it counts."""
     odd: list[Any] = [

@@ -279,16 +279,19 @@ COMPLAINT_DROPS: Final = ("spam reporting address",)
 
 
 class _Event(msgspec.Struct):
-    """The fields that are read (docs: Event Webhook reference). Custom arguments stand among them."""
+    """The fields that are read (docs: Event Webhook reference). Custom arguments stand among them. What SendGrid does not know is absent
+    or null."""
 
     event: str
     sg_event_id: str = ""
     timestamp: float = 0
-    email: str = ""
+    email: str | None = None
     notification_id: str = ""
     sg_message_id: str | None = None
-    reason: str = ""
-    type: str = ""
+    reason: str | None = None
+    response: str | None = None
+    """The words of a mail server that took it, or may take it later."""
+    type: str | None = None
 
 
 _batch = msgspec.json.Decoder(list[msgspec.Raw])
@@ -371,7 +374,8 @@ def read_event(raw: msgspec.Raw, now: dt.datetime) -> DeliveryEvent | None:
     what, message_id = DELIVERIES.get(event.event), _message_id(event.sg_message_id)
     if what is None or not event.sg_event_id or not (event.notification_id or message_id):
         return None
-    dropped_since = event.reason.strip().lower() if what is Delivery.DROPPED else ""
+    reason = event.reason or event.response or ""
+    dropped_since = reason.strip().lower() if what is Delivery.DROPPED else ""
     complaint = what is Delivery.COMPLAINED or dropped_since in COMPLAINT_DROPS
     refused = what is Delivery.BOUNCED and event.type != BLOCKED
     return DeliveryEvent(
@@ -380,9 +384,9 @@ def read_event(raw: msgspec.Raw, now: dt.datetime) -> DeliveryEvent | None:
         message_id=message_id,
         what=what,
         occurred_at=min(occurred_at, now),
-        address=event.email,
+        address=event.email or "",
         permanent=complaint or refused or dropped_since in HARD_DROPS,
         complaint=complaint,
-        reason=event.reason,
+        reason=reason,
         provider_word=event.event,
     )
