@@ -28,6 +28,7 @@ from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
 from services.notifier.domain.delivery_events import Delivery
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.sending import (
+    OUT_OF_CREDITS,
     Accepted,
     MaybeSent,
     Outcome,
@@ -296,6 +297,7 @@ class Answers:
     delay: float = 0
     connections: set[int] = field(default_factory=set)
     """The clients' ports, one a connection."""
+    complaint: str = "no"
 
 
 @pytest.fixture
@@ -315,7 +317,9 @@ def answering() -> Iterator[Callable[[Answers], str]]:
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
-                body = json.dumps({"errors": [{"message": "no", "field": None}]}).encode()
+                body = json.dumps(
+                    {"errors": [{"message": answers.complaint, "field": None}]}
+                ).encode()
                 self.send_response(answers.status)
                 for name, value in answers.headers.items():
                     self.send_header(name, value)
@@ -377,6 +381,12 @@ def test_429_says_when_to_come_back(answering: Callable[[Answers], str]) -> None
     told = answering(Answers(429, {"X-RateLimit-Reset": str(int(reset.timestamp()))}))
     assert _outcome(told) == RateLimited(reset)
     assert _outcome(answering(Answers(429))) == RateLimited(NOW + dt.timedelta(seconds=60))
+
+
+def test_a_plan_that_is_used_up_takes_mail_again_later(answering: Callable[[Answers], str]) -> None:
+    """Of all refusals with 401 it is the one that ends by itself, with the next day or month: no fault of the key."""
+    base = answering(Answers(401, complaint="Maximum credits exceeded"))
+    assert _outcome(base) == RateLimited(NOW + dt.timedelta(seconds=60), OUT_OF_CREDITS)
 
 
 def test_no_answer_in_time_is_maybe_sent(answering: Callable[[Answers], str]) -> None:

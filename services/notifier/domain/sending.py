@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 from services.notifier.domain.kinds import ABOUT_DEBT, Kind
 from services.notifier.domain.vocabulary import Reason, Status
@@ -16,11 +17,17 @@ class Accepted:
     message_id: str | None
 
 
+RATE_LIMITED: Final = "429: rate limited"
+OUT_OF_CREDITS: Final = "401: SendGrid's plan has no credits left"
+
+
 @dataclass(frozen=True)
 class RateLimited:
-    """429: not taken; nobody should send before `until`."""
+    """Not taken, as there are too many now; nobody should send before `until`."""
 
     until: dt.datetime
+    why: str = RATE_LIMITED
+    """`RATE_LIMITED` or `OUT_OF_CREDITS`."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Unavailable:
 
 @dataclass(frozen=True)
 class Refused:
-    """Not taken and never will be: 400, 401, 403, 413."""
+    """Not taken, and no time will change that: 400, 401, 403, 413."""
 
     why: str
 

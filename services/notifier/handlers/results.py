@@ -9,6 +9,8 @@ from typing import Final
 
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.sending import (
+    OUT_OF_CREDITS,
+    RATE_LIMITED,
     Again,
     MaybeSent,
     Outcome,
@@ -23,7 +25,7 @@ from services.notifier.domain.vocabulary import Status
 from services.notifier.models import Notification
 from services.notifier.queries.notifications import Row
 
-RATE_LIMITED: Final = "429: rate limited"
+HELD: Final = (RATE_LIMITED, OUT_OF_CREDITS)
 """The `last_error` of what SendGrid holds."""
 
 
@@ -65,8 +67,8 @@ def record_failure(
         until = min(outcome.until, now + policy.longest_rate_limit)
         # Spread by up to five seconds: the whole backlog must not come back in one instant.
         spread = dt.timedelta(seconds=5 * jitter)
-        retry(row, Again(due_at=max(until, now) + spread), RATE_LIMITED)
-        return Result(kind, "rate_limited", pause_until=until)
+        retry(row, Again(due_at=max(until, now) + spread), outcome.why)
+        return Result(kind, "rate_limited", outcome.why, pause_until=until)
     if isinstance(outcome, Unavailable):
         return retry_or_give_up(row, kind, "unavailable", outcome.why, now, jitter, policy)
     raise TypeError(f"not an outcome of sending: {outcome!r}")
@@ -95,9 +97,9 @@ def retry_or_give_up(
 
 
 def _begin_day(row: Notification | Row, now: dt.datetime) -> None:
-    """Something else than a 429 came of this try. What SendGrid held by one until then has a day of its own from now on: as long as it was
+    """Something else than that came of this try. What SendGrid held until then has a day of its own from now on: as long as it was
     held it was not refused, and one 5xx after it is no reason to give it up."""
-    if row.last_error == RATE_LIMITED:
+    if row.last_error in HELD:
         row.ready_at = now
 
 

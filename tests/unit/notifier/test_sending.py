@@ -12,6 +12,8 @@ from sqlalchemy import select
 from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
 from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.sending import (
+    OUT_OF_CREDITS,
+    RATE_LIMITED,
     Accepted,
     MaybeSent,
     RateLimited,
@@ -224,6 +226,7 @@ def test_429_gives_up_no_email(house: House) -> None:
     assert [mail.kind.value for mail in house.mailer.inbox] == ["payment_failed"]
 
 
+@pytest.mark.parametrize("held", [RATE_LIMITED, OUT_OF_CREDITS])
 @pytest.mark.parametrize(
     ("after", "outcome"),
     [
@@ -233,13 +236,14 @@ def test_429_gives_up_no_email(house: House) -> None:
     ],
 )
 def test_what_a_429_held_has_a_day_of_its_own_from_then_on(
-    house: House, after: Unavailable | MaybeSent | None, outcome: str
+    house: House, after: Unavailable | MaybeSent | None, outcome: str, held: str
 ) -> None:
     """SendGrid refuses it next, or says nothing, or the portal is away: that is its first try, however long it was held."""
     house.hear(failed())
     for _ in range(3):
-        house.mailer.answers = [RateLimited(house.clock() + dt.timedelta(days=2))]
+        house.mailer.answers = [RateLimited(house.clock() + dt.timedelta(days=2), held)]
         assert house.work() == ["rate_limited"]
+        assert house.row().last_error == held
         house.clock.forward(hours=12)
     house.portal.down = after is None
     house.mailer.answers = [after] if after else []

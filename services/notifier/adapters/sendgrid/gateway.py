@@ -37,6 +37,7 @@ from services.notifier.adapters.sendgrid.library import (
 from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
 from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
 from services.notifier.domain.sending import (
+    OUT_OF_CREDITS,
     Accepted,
     MaybeSent,
     Outcome,
@@ -59,6 +60,9 @@ ANSWER_SECONDS: Final = 10
 PATH: Final = "/v3/mail/send"
 WAIT_WITHOUT_RESET: Final = dt.timedelta(seconds=60)
 """How long a 429 without `X-RateLimit-Reset` makes us wait."""
+NO_CREDITS: Final = "maximum credits exceeded"
+"""In lower case what a 401 says of a plan that is used up for this day or month, where others are about the key
+(https://support.sendgrid.com/hc/en-us/articles/18322114821403-4XX-API-Errors-and-Troubleshooting-Suggestions)."""
 
 _NAME: Final = re.compile(r"[!-~]{8,255}")
 """A message's name: random text. A shorter one could be anybody's."""
@@ -202,6 +206,8 @@ def _outcome_of_answer(answer: Answer, now: dt.datetime) -> Outcome:
         return Accepted(_message_id(answer.headers.get("X-Message-Id")))
     if status == 429:
         return RateLimited(_reset(answer, now))
+    if status == 401 and NO_CREDITS in _complaint(answer).lower():
+        return RateLimited(_reset(answer, now), OUT_OF_CREDITS)
     if status == 504:
         return MaybeSent("504: a gateway gave up waiting for SendGrid")
     if status >= 500 or status == 408 or status < 400:
