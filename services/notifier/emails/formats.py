@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from functools import lru_cache
 from typing import Final
@@ -17,6 +18,8 @@ REMEMBERED: Final = 1024
 
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 _LONGEST_NAME: Final = 80
+_LONGEST_LINE: Final = 150
+"""Characters, each of at most five bytes in HTML, beside a tag: lines of a mail's source may have 998 bytes (RFC 5322, 2.1.1)."""
 
 
 @lru_cache(REMEMBERED)
@@ -60,6 +63,13 @@ def plain_text(text: str, longest: int) -> str:
     lines = [plain_name(line, longest) for line in text.splitlines()]
     joined = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     return joined if len(joined) <= longest else joined[: longest - 1].rstrip() + "…"
+
+
+def short_lines(text: str) -> str:
+    """The text in lines that no mail server on the way breaks."""
+    return "\n".join(
+        textwrap.fill(line, _LONGEST_LINE, break_on_hyphens=False) for line in text.splitlines()
+    )
 
 
 def quoted(text: str) -> str:

@@ -199,7 +199,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     links_until = letter.links.expires_at if letter.links else None
     business, name = letter.business, formats.plain_name(letter.business.name)
     url = button_url(letter.link, letter.kind) if letter.link else ""
-    note = formats.plain_text(letter.note, 2000) if letter.note else ""
+    note = formats.plain_text(formats.short_lines(letter.note), 2000) if letter.note else ""
     last_tried = days.full(letter.last_tried) if letter.last_tried else None
     next_attempt = days.full(letter.next_attempt) if letter.next_attempt else None
     phone = formats.plain_name(business.phone) if business.phone else ""

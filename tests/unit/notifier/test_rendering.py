@@ -79,6 +79,19 @@ def test_words_of_others_are_quoted_and_harmless() -> None:
     assert "\u202e" not in result.html + result.text
 
 
+LONGEST_LINE = 998
+"""Bytes, of a mail's source (RFC 5322, 2.1.1). Servers on the way break what is longer, wherever that is."""
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("note", ["", "😀" * 2000, "<b>&' " * 400])
+def test_no_line_is_so_long_that_servers_break_it(kind: Kind, note: str) -> None:
+    """Nor with the longest words of others: within a link or a sign the break would spoil it."""
+    result = rendered(kind, note=note or sample_letter(kind).note)
+    for part in (result.html, result.text):
+        assert max(len(line.encode()) for line in part.splitlines()) <= LONGEST_LINE
+
+
 def test_the_last_attempt_says_that_it_was_the_last() -> None:
     """How often it was tried, that no further try comes, and no date; an ended subscription is said to have ended."""
     text = rendered(Kind.PAYMENT_LAST_ATTEMPT).text
