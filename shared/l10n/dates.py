@@ -66,8 +66,14 @@ def _offset_label(name: str) -> str:
     found = _WESTWARDS.fullmatch(name)
     if found is None:
         return name
-    sign = "+" if found[1] == "-" else "\N{MINUS SIGN}"
-    return f"UTC{sign}{found[2]}"
+    return _utc(dt.timedelta(hours=-int(found[1] + found[2])))
+
+
+def _utc(offset: dt.timedelta) -> str:
+    """`UTC−7`, `UTC+10:30`."""
+    hours, minutes = divmod(round(abs(offset) / dt.timedelta(minutes=1)), 60)
+    sign = "\N{MINUS SIGN}" if offset < dt.timedelta(0) else "+"
+    return f"UTC{sign}{hours}" + (f":{minutes:02}" if minutes else "")
 
 
 @lru_cache(REMEMBERED)
@@ -175,16 +181,24 @@ class Days:
         return short_month(self.local(moment).date(), self.locale)
 
     def hours(self, start: dt.datetime, end: dt.datetime | None) -> str:
-        """`9:00 AM – 11:00 AM`; with the date of the end when that is another day."""
+        """`9:00 AM – 11:00 AM`; with the date of the end when that is another day. An hour that the day has twice, when summer time ends,
+        says which it is: `1:30 AM (UTC−7)`."""
         begin = self.local(start)
-        text = clock(begin.time(), self.locale)
+        text = self._hour(begin)
         if end is None:
             return text
         finish = self.local(end)
-        closing = clock(finish.time(), self.locale)
+        closing = self._hour(finish)
         if finish.date() != begin.date():
             closing = f"{self.short(end)}, {closing}"
         return f"{text} – {closing}"
+
+    def _hour(self, local: dt.datetime) -> str:
+        text = clock(local.time(), self.locale)
+        offset = local.utcoffset()
+        if offset is None or offset == local.replace(fold=1 - local.fold).utcoffset():
+            return text
+        return f"{text} ({_utc(offset)})"
 
 
 def _pattern(skeleton: str, locale: Locale) -> str:

@@ -143,6 +143,26 @@ def test_hours_name_the_day_of_the_end_where_it_is_another() -> None:
     assert days("de").hours(night, None) == "22:00"
 
 
+@pytest.mark.parametrize(
+    ("zone", "start", "said"),
+    [
+        ("America/Los_Angeles", (11, 1, 8, 30), "1:30 AM (UTC−7) – 1:30 AM (UTC−8)"),
+        ("America/Los_Angeles", (11, 1, 7, 30), "12:30 AM – 1:30 AM (UTC−7)"),
+        ("America/Los_Angeles", (11, 1, 9, 30), "1:30 AM (UTC−8) – 2:30 AM"),
+        ("America/Los_Angeles", (3, 8, 9, 30), "1:30 AM – 3:30 AM"),
+        ("Australia/Lord_Howe", (4, 4, 14, 0), "1:00 AM – 1:30 AM (UTC+10:30)"),
+        ("Asia/Kolkata", (11, 1, 3, 30), "9:00 AM – 10:00 AM"),
+    ],
+)
+def test_an_hour_that_a_day_has_twice_says_which_it_is(
+    zone: str, start: tuple[int, int, int, int], said: str
+) -> None:
+    """When summer time ends, half past one comes again an hour later: a visit of that hour took no time, by the clock alone."""
+    begin = dt.datetime(2026, *start, tzinfo=dt.UTC)
+    hours = days("en", zone).hours(begin, begin + dt.timedelta(hours=1))
+    assert hours.replace("\u202f", " ") == said
+
+
 def test_a_zone_has_the_name_that_people_use() -> None:
     """And a mere offset its own."""
     assert zone_label("America/Los_Angeles", Locale.parse("en")) == "Pacific Time"
