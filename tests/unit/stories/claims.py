@@ -22,6 +22,8 @@ PROMISES_A_CHARGE = re.compile(r"(?:charged to it|To pay sooner)")
 MISSING = "There was no payment method on file"
 CONFIRM = re.compile(r"Your bank wants you to confirm")
 DATE = re.compile(r"try again on (?:\w+, )?([A-Z][a-z]{2})\w* (\d+)")
+OUR_TRIES = re.compile(r"We(?:’ve)? tried (?:(\d+) times|once|again)")
+"""What a text claims of tries that nobody but us, or Stripe for us, made."""
 MONEY = re.compile(r"\$([\d,]+\.\d\d)")
 
 
@@ -62,7 +64,7 @@ def contradictions(drawn: Drawn) -> list[str]:
         if one.was_stopped
     ]
     for sent in drawn.sent:
-        found += _mail_and_page(sent)
+        found += [*_mail_and_page(sent), *_mail_and_schedule(sent, drawn)]
     return [*found, *_receipts(drawn)]
 
 
@@ -158,6 +160,21 @@ def _mail_and_page(sent: Sent) -> Iterator[str]:
         yield f"{said} asks for {amounts(sent.mail.text)}, the page for {due}"
     if not set(amounts(sent.mail.text)) & {due, *asked}:
         yield f"{said} names none of the page's amounts"
+
+
+def _mail_and_schedule(sent: Sent, drawn: Drawn) -> Iterator[str]:
+    """A mail counts as ours no try that the customer made."""
+    claimed = OUR_TRIES.search(sent.mail.text)
+    if claimed is None:
+        return
+    tries = int(claimed[1] or (1 if claimed[0].endswith("once") else 2))
+    made = max(
+        event["data"]["object"]["attempt_count"]
+        for event in drawn.house.stripe_events
+        if event["type"] == "invoice.payment_failed" and event["created"] <= sent.at.timestamp()
+    )
+    if tries > made:
+        yield f"{sent.mail.subject!r} at {sent.at:%b %d} says {claimed[0]!r}, Stripe made {made}"
 
 
 def _receipts(drawn: Drawn) -> Iterator[str]:

@@ -44,6 +44,7 @@ from tests.unit.stories.steps import (
     reschedules,
     stripe_is_busy,
     takes_the_cancelling_back,
+    tries_by_hand,
     tries_it_first,
     until_next_try,
     voids,
@@ -101,6 +102,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             after_last_retry_invoice="uncollectible",
         ),
         row("The second try comes in", OPEN, FAILED, next_try(None)),
+        row("The customer's own try with another card, on Stripe's page, is declined two days later", OPEN, FAILED, wait(days=2), tries_by_hand),
         row("The last try was declined, and the next cycle comes in", *TRIES, next_try(), wait(days=16), after_last_retry="past_due"),
     ),
     "Why a card was declined": (

@@ -243,35 +243,32 @@ pays_outside = _unsettled("/pay", paid_out_of_band=True)
 
 def pays_by_hand(house: House) -> None:
     """Maria pays with another card on Stripe's page, once."""
+    _pay_on_page(house, GOOD_CARD)
+
+
+def tries_by_hand(house: House) -> None:
+    """The same with a card that is declined."""
+    _pay_on_page(house, BAD_CARD)
+
+
+def _pay_on_page(house: House, method: str) -> None:
     invoice = _open(house)
-    card = house.call(f"/v1/payment_methods/{GOOD_CARD}/attach", customer=house.customer_id)["id"]
-    _tried(house, f"/v1/invoices/{invoice['id']}/pay", payment_method=card)
+    card = house.call(f"/v1/payment_methods/{method}/attach", customer=house.customer_id)["id"]
+    _tried(house, f"/v1/invoices/{invoice['id']}/pay", payment_method=card, off_session=False)
 
 
 @named
 def pays_by_debit(method: str) -> Step:
     """Maria has her bank account debited on Stripe's page, once."""
 
-    def step(house: House) -> None:
-        invoice = _open(house)
-        account = house.call(f"/v1/payment_methods/{method}/attach", customer=house.customer_id)
-        path = f"/v1/invoices/{invoice['id']}/pay"
-        _tried(house, path, payment_method=account["id"], off_session=False)
-
-    return step
+    return lambda house: _pay_on_page(house, method)
 
 
 @named
 def pays_at_checkout(method: str) -> Step:
     """Maria is back where she began her subscription, and pays for it with this."""
 
-    def step(house: House) -> None:
-        invoice = _open(house)
-        card = house.call(f"/v1/payment_methods/{method}/attach", customer=house.customer_id)["id"]
-        path = f"/v1/invoices/{invoice['id']}/pay"
-        _tried(house, path, payment_method=card, off_session=False)
-
-    return step
+    return lambda house: _pay_on_page(house, method)
 
 
 def portico_looks_through_unpaid(house: House) -> None:
