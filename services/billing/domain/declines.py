@@ -145,8 +145,7 @@ class PaymentProblem:
     def answers(self, payment_method: str, since: dt.datetime) -> bool:
         """Whether this is what came of trying `payment_method` after `since`.
 
-        Stripe's moments have a resolution of one second; within one second, here as on the customer's page, the
-        failure counts as the earlier one.
+        Stripe's moments have a resolution of one second; within one second the failure counts as the earlier one.
         """
         tried_since = self.tried_at is not None and self.tried_at > since
         return self.payment_method == payment_method and tried_since

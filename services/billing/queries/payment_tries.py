@@ -25,7 +25,9 @@ _TRIES: Final = Kept(
     )
     .order_by(_TABLE.c.started_at, _TABLE.c.number)
 )
-NOT_ASKED: Final = frozenset({PayOutcome.REFUSED, PayOutcome.NOT_ALLOWED, PayOutcome.CAPPED})
+NOT_ASKED: Final = frozenset(
+    {PayOutcome.ALREADY_TRIED, PayOutcome.REFUSED, PayOutcome.NOT_ALLOWED, PayOutcome.CAPPED}
+)
 """After these nothing is under way, and nobody tries again with this card."""
 
 

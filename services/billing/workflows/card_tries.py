@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from services.billing.domain.changes import ONCE_IN, Change, Try, may_try
+from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.errors import KeySpent, StripeKeyRefused
 from services.billing.domain.paying import Invoice, Payment, PaymentTrace, PayOutcome, fate
 from services.billing.ports import PaymentGateway
@@ -17,6 +18,7 @@ from services.billing.queries import payment_tries
 from services.billing.workflows.change_plans import Plan
 from services.billing.workflows.customer_lease import CustomerLease
 from shared.contracts.accounts import StripeId
+from shared.contracts.invoices import MethodChange
 from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable, UnknownInvoice
 from shared.database import Transactions
 
@@ -92,9 +94,7 @@ class CardTries:
         now = self._clock()
         since = max(self._change.set_at, now - ONCE_IN)
         with self._lease.kept() as session:
-            if trace.problem is not None and trace.problem.answers(
-                self._change.payment_method, since
-            ):
+            if self._has_answered(trace.problem, since):
                 outcome = PayOutcome.ALREADY_TRIED
             elif trace.processing:
                 outcome = PayOutcome.PROCESSING
@@ -115,6 +115,16 @@ class CardTries:
                 now=now,
                 would_charge=invoice if outcome is PayOutcome.OBSERVED else None,
             )
+
+    def _has_answered(self, problem: PaymentProblem | None, since: dt.datetime) -> bool:
+        """Whether the bank has declined the card since then.
+
+        A failure of the very second in which somebody chose the card counts: an application may set a card and charge it at once. Of one
+        that the bank renewed behind the same id it may be of the card as it was.
+        """
+        if self._change.came_about is MethodChange.CHOSEN:
+            since -= dt.timedelta(seconds=1)
+        return problem is not None and problem.answers(self._change.payment_method, since)
 
     def _trace(self, invoice_id: str) -> PaymentTrace:
         """What Stripe's own attempt with the card came to, between its setting and us.

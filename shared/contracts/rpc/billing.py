@@ -198,7 +198,7 @@ class SourcedInvoiceState(InvoiceState, frozen=True, kw_only=True):
     `authentication_required` is known."""
     own_try_refused_at: dt.datetime | None = None
     """UTC, when the last try of our own to pay it with a new payment method ended with no bank asked: Stripe would not try, does not let
-    a platform do it, or it was tried too often. null: there was no such try, or a later one came further."""
+    a platform do it, or it was tried just before or too often. null: there was no such try, or a later one came further."""
 
 
 class CollectedInvoice(Answer, frozen=True, kw_only=True):

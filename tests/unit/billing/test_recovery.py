@@ -260,10 +260,11 @@ def test_what_a_bank_answers_is_an_outcome(loop: Loop, card: str, outcome: PayOu
     assert loop.recorded() == {"in_1": outcome}
 
 
-def test_a_card_that_stripe_has_just_tried_is_not_charged_again(loop: Loop) -> None:
-    """The card was set just before Stripe's own attempt, which failed with it: the bank has answered already."""
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_a_card_that_has_just_been_tried_is_not_charged_again(loop: Loop, seconds: int) -> None:
+    """It was set just before Stripe's own attempt, or the host's in the same second, which failed with it: the bank has answered already."""
     declining = loop.new_card(DECLINES)
-    loop.clock.forward(seconds=1)
+    loop.clock.forward(seconds=seconds)
     loop.gateway.declined("in_1", DECLINES)
     loop.clock.forward(seconds=1)
     assert loop.run(declining).payments["in_1"].outcome is PayOutcome.ALREADY_TRIED
@@ -272,15 +273,18 @@ def test_a_card_that_stripe_has_just_tried_is_not_charged_again(loop: Loop) -> N
 
 
 @pytest.mark.parametrize(
-    ("tried", "seconds_after"), [(GOOD, 0), ("pm_old", 1)], ids=["too early", "another card"]
+    ("tried", "ago", "kind"),
+    [(GOOD, 0, RENEWED), (GOOD, 1, CUSTOMER), ("pm_old", -1, CUSTOMER)],
+    ids=["maybe before it was renewed", "too early", "another card"],
 )
 def test_an_attempt_that_says_nothing_of_the_new_card_does_not_hold_it_back(
-    loop: Loop, tried: str, seconds_after: int
+    loop: Loop, tried: str, ago: int, kind: str
 ) -> None:
-    """A card that the bank renewed behind the same id, or another card: the new one is charged."""
-    loop.clock.forward(seconds=seconds_after)
+    """A card that the bank renewed behind the same id, one that was chosen afterwards, or another card: the new one is charged."""
+    loop.clock.forward(seconds=-ago)
     loop.gateway.declined("in_1", tried)
-    assert loop.run().payments["in_1"].outcome is PayOutcome.PAID
+    loop.clock.forward(seconds=ago)
+    assert loop.run(loop.told(kind=kind)).payments["in_1"].outcome is PayOutcome.PAID
 
 
 def test_without_word_of_the_last_attempt_the_card_is_charged(loop: Loop) -> None:

@@ -23,6 +23,7 @@ from tests.unit.stories.steps import (
     disputes,
     gives_it_up,
     goes_live,
+    host_sets_and_charges,
     invoice_by_api,
     invoice_to_be_paid_by_hand,
     loses_the_method,
@@ -146,6 +147,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "The payment method is replaced": (
         row("A good card", OPEN, FAILED, new_method()),
         row("Another card that is declined", OPEN, FAILED, new_method(BAD_CARD)),
+        row("Another card, which the host application charges in the same second: it is declined", OPEN, FAILED, host_sets_and_charges()),
         row("The bank renews the card", OPEN, FAILED, bank_renews_the_card),
         row("The bank renews a card that was saved before there were payment methods", opens_the_old_way, FAILED, bank_renews_the_card),
         row("A good card after the subscription ended unpaid", *TRIES, next_try(), new_method()),

@@ -318,6 +318,17 @@ def new_method(method: str = GOOD_CARD) -> Step:
     return step
 
 
+@named
+def host_sets_and_charges(method: str = BAD_CARD) -> Step:
+    """An application makes a card the default and has it charged in the same second."""
+
+    def step(house: House) -> None:
+        card = house.new_default(method)
+        _tried(house, f"/v1/invoices/{_open(house)['id']}/pay", payment_method=card)
+
+    return step
+
+
 def bank_renews_the_card(house: House) -> None:
     """The network renews the card behind the same id."""
     customer = house.get(f"/v1/customers/{house.customer_id}")
