@@ -140,6 +140,9 @@ class Subscription:
     trial_ends_at: dt.datetime | None = None
     previewed_at: dt.datetime | None = None
     """When Stripe was last asked about its price."""
+    nothing_due: bool = False
+    """The next invoice asked for nothing when Stripe was last asked, however long ago: a discount or the customer's credit left nothing to
+    pay, and no event tells when that is over."""
     method_kept: bool = False
     """It is charged to another payment method than the customer's new one, until the business sets that at Stripe."""
     asked: Asked | None = None

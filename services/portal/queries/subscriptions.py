@@ -131,6 +131,7 @@ def read_subscription(row: Any, now: dt.datetime, asked: Asked | None = None) ->
         collection_resumes_at=row.collection_resumes_at if known else None,
         trial_ends_at=row.trial_ends_at if known else None,
         previewed_at=row.previewed_at,
+        nothing_due=row.next_amount == 0,
         method_kept=bool(row.method_kept),
         asked=asked,
     )

@@ -172,8 +172,8 @@ def _bought(subscription: Subscription, view: MeView, texts: Texts) -> _Bought:
     sure = stands is Standing.RENEWS or (
         stands is Standing.TRIAL and differs and subscription.collection_paused is False
     )
-    # An invoice that asks for nothing is no payment, and a discount may leave nothing: before Stripe was asked, nobody knows.
-    expected = said.amount != 0 if said else not terms.discounted
+    # An invoice that asks for nothing is no payment, and a discount may leave nothing, or a credit: before Stripe was asked, nobody knows.
+    expected = not subscription.nothing_due and (said.amount != 0 if said else not terms.discounted)
     comes = sure and (expected if coming is None else coming != 0)
     currency = terms.currency
     return _Bought(

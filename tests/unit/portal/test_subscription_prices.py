@@ -255,6 +255,22 @@ def test_a_discount_of_the_customers_outlives_the_preview(
     assert "$149.00 every month" in section(found(database, customer_id))
 
 
+def test_a_credit_that_covers_the_next_invoice_is_remembered(
+    database: Transactions, customer_id: str
+) -> None:
+    """No event tells of it: after a renewal no payment is announced before Stripe was asked again, nor once what it told is old."""
+    hear(database)
+    covered = dataclasses.replace(PLAIN, next_invoice=NextInvoice(amount=0, recurring=14900))
+    look(database, customer_id, covered)
+    tomorrow = NOW + PREVIEW_GOOD_FOR
+    assert "Next payment" not in section(found(database, customer_id, tomorrow))
+    hear(database, at=ago(hours=1), current_period_end=ahead(days=30))
+    assert section(found(database, customer_id)).endswith("$149.00 every month")
+    used_up = dataclasses.replace(PLAIN, next_invoice=NextInvoice(amount=14900, recurring=14900))
+    look(database, customer_id, used_up)
+    assert "Next payment on" in section(found(database, customer_id))
+
+
 def test_a_preview_is_asked_when_shown_and_believed_for_a_day(
     database: Transactions, customer_id: str
 ) -> None:
