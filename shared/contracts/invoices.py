@@ -398,13 +398,11 @@ class Settlement:
 def settlement(invoice: Invoice) -> Settlement:
     """What was paid and what was forgiven: two things.
 
-    A credit note for all that is open makes Stripe call the invoice `paid` without any money (Stripe, "Generate credit
-    notes"); marking it paid outside Stripe counts as money. Events of an earlier release don't tell the amounts: then
-    what the invoice asked for counts as paid.
+    A credit note lowers what an open invoice asks for (Stripe, "Create a credit note"); where that comes to nothing, Stripe calls the
+    invoice `paid` without any money. What a paid one still asked for came in, though Stripe may leave out of its amount what was paid
+    outside Stripe.
     """
-    if invoice.status != InvoiceStatus.PAID:
-        return Settlement(invoice.amount_paid, invoice.amount_credited)
-    unknown = invoice.amount_paid == 0 and invoice.amount_credited == 0
-    return Settlement(
-        invoice.amount_due if unknown else invoice.amount_paid, invoice.amount_credited
-    )
+    paid = invoice.amount_paid
+    if invoice.status == InvoiceStatus.PAID:
+        paid = max(paid, invoice.amount_due)
+    return Settlement(paid, invoice.amount_credited)

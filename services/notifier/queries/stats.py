@@ -53,9 +53,7 @@ def _mail(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 _WAIVED: Final = and_(
-    IncidentRow.status == "paid",
-    IncidentRow.amount_paid <= 0,
-    or_(IncidentRow.amount_credited > 0, IncidentRow.amount_due <= 0),
+    IncidentRow.status == "paid", IncidentRow.amount_paid <= 0, IncidentRow.amount_due <= 0
 )
 """Let go: Stripe calls it paid, and no money came in (`contracts.invoices.settlement`)."""
 
@@ -75,10 +73,13 @@ def counts_by_currency(
             mailed,
             delivered,
             IncidentRow.amount_due.label("due"),
-            # What is settled and names no amounts (an earlier release's) was paid: `contracts.invoices.settlement`.
+            # What a paid one still asked for was paid: `contracts.invoices.settlement`.
             case(
                 (
-                    and_(IncidentRow.status == "paid", IncidentRow.amount_paid == 0, not_(_WAIVED)),
+                    and_(
+                        IncidentRow.status == "paid",
+                        IncidentRow.amount_paid < IncidentRow.amount_due,
+                    ),
                     IncidentRow.amount_due,
                 ),
                 else_=IncidentRow.amount_paid,

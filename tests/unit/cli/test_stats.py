@@ -106,7 +106,7 @@ def counted() -> dict[str, Any]:
 
 def test_money_counts_as_the_page_and_the_emails_have_it() -> None:
     """Whatever amounts Stripe names of an invoice that it calls paid: nothing that was let go is recovered."""
-    amounts = list(itertools.product((0, 700), repeat=3))
+    amounts = list(itertools.product((0, 700), (0, 300, 700), (0, 700)))
     for due, paid, credited in amounts:
         database = tables.empty(IncidentRow.metadata)
         known = {"amount_due": due, "amount_paid": paid, "amount_credited": credited}

@@ -282,6 +282,6 @@ def test_the_first_failure_names_the_event_that_told_of_it(house: House) -> None
 def test_what_a_credit_note_settled_was_not_paid(house: House) -> None:
     """Stripe calls it paid."""
     house.hear(failed())
-    house.hear(paid(amount_paid=0, amount_credited=14900))
+    house.hear(paid(amount_due=0, amount_paid=0, amount_credited=14900))
     (closed,) = (one for one in story(house) if one["step"] == "paid")
     assert closed["text"] == "SUN-0042 is paid by a credit note, without any money"

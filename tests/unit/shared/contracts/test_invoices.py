@@ -344,12 +344,15 @@ def test_a_date_is_promised_only_when_a_charge_will_really_happen() -> None:
             Settlement(4900, 10000),
         ),
         ({}, Settlement(14900, 0)),
+        ({"amount_due": 4900, "amount_credited": 10000}, Settlement(4900, 10000)),
+        ({"amount_paid": 5000}, Settlement(14900, 0)),
     ],
 )
 def test_what_was_paid_and_what_was_forgiven_are_two_things(
     changes: dict[str, Any], expected: Settlement
 ) -> None:
-    """A credit note for all of it makes Stripe say `paid` without any money."""
+    """A credit note for all of it makes Stripe say `paid` without any money. What was paid outside Stripe, all or the rest, it may leave out
+    of what was paid."""
     invoice = story(
         seen(), seen(at=NOW + DAY, status="paid", amount_remaining=0, failed=False, **changes)
     )
