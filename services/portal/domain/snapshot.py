@@ -16,6 +16,9 @@ from shared.contracts.payments import other_name
 from shared.contracts.prices import UNKNOWN_TERMS, Terms
 from shared.mode import LIVE, OBSERVE
 
+MOST_UPCOMING: Final = 20
+MOST_PAST: Final = 10
+"""How many appointments of each kind a look brings."""
 LONGEST_NOTE: Final = 200
 LONGEST_STATEMENT: Final = 80
 """How much a business may say about the service while something is owed, in characters: a sentence."""
@@ -69,9 +72,13 @@ class Appointment:
     location: str | None = None
     status: str = "scheduled"
 
+    def past(self, now: dt.datetime) -> bool:
+        """Whether its time has passed."""
+        return (self.ends_at or self.starts_at) < now
+
     def over(self, now: dt.datetime) -> bool:
         """Whether it belongs to the past: done, or its time has passed."""
-        return self.status == "completed" or (self.ends_at or self.starts_at) < now
+        return self.status == "completed" or self.past(now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

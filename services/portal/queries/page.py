@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from services.portal.domain.cancelling import ENDED_SHOWN_FOR
 from services.portal.domain.invoices import THANKS_FOR, Invoice
 from services.portal.domain.people import PROFILE
-from services.portal.domain.snapshot import Business, Snapshot
+from services.portal.domain.snapshot import MOST_PAST, MOST_UPCOMING, Business, Snapshot
 from services.portal.models import (
     AppointmentRow,
     BusinessRow,
@@ -32,10 +32,6 @@ from shared.database import UtcDateTime
 from shared.json_documents import Documents, as_text, json_list, json_object
 from shared.prepared import prepared
 from shared.statements import is_among, table_of
-
-UPCOMING: Final = 20
-PAST: Final = 10
-"""How many appointments of each kind a look brings."""
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
 _invoice, _visit, _change, _subscription = (
@@ -71,7 +67,7 @@ def _visits(*, upcoming: bool) -> Select[Any]:
         select(document.label("document"))
         .where(_visit.c.customer_pk == _customer.c.id, ahead if upcoming else ~ahead)
         .order_by(_visit.c.starts_at if upcoming else _visit.c.starts_at.desc(), _visit.c.id)
-        .limit(UPCOMING if upcoming else PAST)
+        .limit(MOST_UPCOMING if upcoming else MOST_PAST)
         .correlate(_customer)
     )
 

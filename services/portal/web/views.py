@@ -14,7 +14,13 @@ from markupsafe import Markup
 from services.portal.domain.cancelling import may_ask
 from services.portal.domain.notice import Notice, State
 from services.portal.domain.people import mask_email
-from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
+from services.portal.domain.snapshot import (
+    MOST_UPCOMING,
+    Appointment,
+    Business,
+    Snapshot,
+    Subscription,
+)
 from services.portal.domain.subscribed import Standing, next_charge, standing
 from services.portal.settings import PLATFORM
 from services.portal.texts import Texts, texts_in
@@ -136,6 +142,8 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         ),
         upcoming=shown,
         more_upcoming=len(upcoming) - len(shown),
+        uncounted=sum(not one.past(view.now) for one in view.snapshot.appointments)
+        >= MOST_UPCOMING,
         past=_that_fit(past, PAST_SHOWN),
         waits=wish is not None,
         method=lambda method: texts.method(method, view.now.date()),

@@ -12,7 +12,7 @@ import pytest
 from babel import Locale
 
 from services.portal.domain.notice import Line, Notice, State, Tone
-from services.portal.domain.snapshot import Snapshot
+from services.portal.domain.snapshot import MOST_UPCOMING, Snapshot
 from services.portal.texts import texts_in
 from services.portal.web import frame, views
 from shared.contracts.next_steps import NextStep
@@ -313,10 +313,19 @@ def test_done_appointments_are_past() -> None:
     assert "Yesterday" in past
 
 
-def test_the_page_says_how_many_more_appointments_there_are() -> None:
-    """A long list is cut, and says so."""
-    visits = tuple(appointment(ref, starts_at=ahead(days=ref)) for ref in range(1, 13))
-    assert "And 4 more after these." in draw(found=snapshot(appointments=visits)).html
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(12, "And 4 more after these."), (MOST_UPCOMING, "And more after these.")],
+)
+def test_the_page_says_how_many_more_appointments_there_are(number: int, said: str) -> None:
+    """A long list is cut, and says so; of one that a look does not bring whole nobody has counted the rest."""
+    visits = tuple(
+        appointment(ref, starts_at=ahead(days=ref), ends_at=ahead(days=ref, hours=2))
+        for ref in range(1, number + 1)
+    )
+    if number == MOST_UPCOMING:
+        visits = (*visits[1:], appointment(1, status="completed"))
+    assert said in draw(found=snapshot(appointments=visits)).html
 
 
 def test_the_logo_is_the_only_foreign_thing_that_loads() -> None:
