@@ -216,7 +216,7 @@ def expected() -> Snapshot:
         subscriptions=(
             Subscription(
                 ref=2, subscription_id="sub_3", status="active", as_of=at(days=-1), current_period_end=LAST,
-                description=ODD, collection_paused=False, previewed_at=at(minutes=-1),
+                description=ODD, collection_paused=False, previewed_at=at(minutes=-1), nothing_due=True,
                 terms=Terms(
                     pricing=Pricing.FIXED, amount=LARGEST, currency="usd", interval="month", interval_count=1,
                     discounted=True,
