@@ -141,12 +141,13 @@ VISITS = (
     (at(days=1), None),
     (LAST, LAST),
     (LONG_AGO, at(microseconds=1)),  # goes on
-    (at(microseconds=-1), None),
+    (at(hours=-1, microseconds=-1), None),
     (dt.datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC), at(microseconds=-1)),
     # The same moment, written down in another time zone.
     (at(days=-3).astimezone(ELSEWHERE), None),
+    (at(hours=-1), None),  # taken to last an hour
 )
-UPCOMING_THEN_PAST = (3, 1, 2, 4, 6, 5)
+UPCOMING_THEN_PAST = (3, 7, 1, 2, 4, 6, 5)
 
 
 @pytest.fixture(scope="module", params=["sqlite", *ZONES])

@@ -19,6 +19,8 @@ from shared.mode import LIVE, OBSERVE
 MOST_UPCOMING: Final = 20
 MOST_PAST: Final = 10
 """How many appointments of each kind a look brings."""
+TAKEN_TO_LAST: Final = dt.timedelta(hours=1)
+"""How long an appointment is taken to last when its end isn't known."""
 LONGEST_NOTE: Final = 200
 LONGEST_STATEMENT: Final = 80
 """How much a business may say about the service while something is owed, in characters: a sentence."""
@@ -74,7 +76,7 @@ class Appointment:
 
     def past(self, now: dt.datetime) -> bool:
         """Whether its time has passed."""
-        return (self.ends_at or self.starts_at) < now
+        return self.starts_at < now - TAKEN_TO_LAST if self.ends_at is None else self.ends_at < now
 
     def over(self, now: dt.datetime) -> bool:
         """Whether it belongs to the past: done, or its time has passed."""

@@ -15,7 +15,13 @@ from sqlalchemy.orm import Session
 from services.portal.domain.cancelling import ENDED_SHOWN_FOR
 from services.portal.domain.invoices import THANKS_FOR, Invoice
 from services.portal.domain.people import PROFILE
-from services.portal.domain.snapshot import MOST_PAST, MOST_UPCOMING, Business, Snapshot
+from services.portal.domain.snapshot import (
+    MOST_PAST,
+    MOST_UPCOMING,
+    TAKEN_TO_LAST,
+    Business,
+    Snapshot,
+)
 from services.portal.models import (
     AppointmentRow,
     BusinessRow,
@@ -60,7 +66,9 @@ def _columns(table: Table, names: Iterable[str]) -> dict[str, ColumnElement[Any]
 
 
 def _visits(*, upcoming: bool) -> Select[Any]:
-    ahead = func.coalesce(_visit.c.ends_at, _visit.c.starts_at) >= _moment("now")
+    ahead = func.coalesce(
+        _visit.c.ends_at >= _moment("now"), _visit.c.starts_at >= _moment("begun_after")
+    )
     names = ("external_id", "title", "starts_at", "ends_at", "location", "status")
     document = json_object(ref=_visit.c.id, **{name: _visit.c[name] for name in names})
     return (
@@ -167,6 +175,7 @@ def lookup_many(
         {
             "public_ids": list(public_ids),
             "now": now,
+            "begun_after": now - TAKEN_TO_LAST,
             "thanks_after": now - THANKS_FOR,
             "shown_after": now - ENDED_SHOWN_FOR,
         },

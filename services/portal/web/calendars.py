@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from services.portal.domain.snapshot import Snapshot
+from services.portal.domain.snapshot import TAKEN_TO_LAST, Snapshot
 from shared.text import without_turns
-
-DEFAULT_LENGTH = dt.timedelta(hours=1)
-"""How long an appointment is taken to last when its end isn't known."""
 
 
 def appointment_file(snapshot: Snapshot, ref: int, now: dt.datetime) -> bytes | None:
@@ -28,7 +25,7 @@ def appointment_file(snapshot: Snapshot, ref: int, now: dt.datetime) -> bytes | 
     # In minutes: an entry with a sequence that is not greater is old news to some calendars, wherever the visit was moved.
     event.add("sequence", int(now.timestamp()) // 60)
     event.add("dtstart", found.starts_at)
-    event.add("dtend", found.ends_at or found.starts_at + DEFAULT_LENGTH)
+    event.add("dtend", found.ends_at or found.starts_at + TAKEN_TO_LAST)
     event.add("summary", without_turns(f"{found.title} · {snapshot.business.name}"))
     if found.location:
         event.add("location", without_turns(found.location))

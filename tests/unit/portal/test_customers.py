@@ -423,11 +423,15 @@ def test_a_look_takes_one_statement_for_any_number_of_customers(session: Session
 
 
 def test_a_look_brings_the_nearest_appointments(session: Session) -> None:
-    """Of very many appointments the next twenty and the last ten come, each in its order."""
+    """Of very many appointments the next twenty and the last ten come, each in its order; one without an end is ahead for an hour."""
     made = add_customer(session)
     give(
         session,
         made.customer_id,
+        visit("begun", starts_at=ago(minutes=59)),
+        visit("ends", starts_at=ago(hours=5), ends_at=ahead(minutes=1)),
+        visit("gone", starts_at=ago(minutes=61)),
+        visit("ended", starts_at=ago(minutes=59), ends_at=ago(minutes=1)),
         *(visit(f"f{number:02}", starts_at=ahead(days=number + 1)) for number in range(30)),
         *(visit(f"p{number:02}", starts_at=ago(days=number + 1)) for number in range(30)),
     )
@@ -435,8 +439,8 @@ def test_a_look_brings_the_nearest_appointments(session: Session) -> None:
     snapshot = lookup(session, made.customer_id, NOW)
     assert snapshot is not None
     assert [each.external_id for each in snapshot.appointments] == [
-        *(f"f{number:02}" for number in range(20)),
-        *(f"p{number:02}" for number in range(10)),
+        *("ends", "begun", *(f"f{number:02}" for number in range(18))),
+        *("ended", "gone", *(f"p{number:02}" for number in range(8))),
     ]
 
 

@@ -300,15 +300,17 @@ def test_cancelled_appointments_are_shown_as_such() -> None:
 
 
 def test_done_appointments_are_past() -> None:
-    """What is completed or over stands among the past ones."""
+    """What is completed or over stands among the past ones; a visit whose end nobody told is not over as it begins."""
     visits = (
         appointment(1, status="completed", title="Done early"),
         appointment(2, starts_at=ago(days=1), ends_at=None, title="Yesterday"),
         appointment(3, starts_at=ago(hours=1), ends_at=ahead(hours=1), title="Right now"),
+        appointment(4, starts_at=ago(minutes=59), ends_at=None, title="Just begun"),
     )
     words = Elements(draw(found=snapshot(appointments=visits)).html).words
     upcoming, past = words.split("Past appointments")
     assert "Right now" in upcoming
+    assert "Just begun" in upcoming
     assert "Done early" in past
     assert "Yesterday" in past
 
