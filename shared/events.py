@@ -132,7 +132,7 @@ class InvoiceMarkedUncollectible(InvoiceData, frozen=True, kw_only=True):
 
 class InvoiceUpdated(InvoiceData, frozen=True, kw_only=True):
     """Something about an open, attempted invoice changed: usually the date of the next attempt is known now. Or, with
-    `processing`, a payment of it has begun."""
+    `processing`, a payment of it has begun. Or an amount of one that was given up changed: a part was paid, or forgiven."""
 
     type: ClassVar[str] = "invoice.updated"
 

@@ -109,16 +109,13 @@ def invoice_paid(event: StripeEvent) -> Iterator[EventDraft]:
         )
 
 
-RELEVANT_INVOICE_CHANGES: Final = frozenset(
-    {
-        "next_payment_attempt",
-        "status",
-        "amount_remaining",
-        "amount_due",
-        "collection_method",
-        "auto_advance",
-    }
-)
+AMOUNTS: Final = frozenset({"amount_due", "amount_remaining"})
+RELEVANT_INVOICE_CHANGES: Final = AMOUNTS | {
+    "next_payment_attempt",
+    "status",
+    "collection_method",
+    "auto_advance",
+}
 
 
 def invoice_updated(event: StripeEvent) -> Iterator[EventDraft]:
@@ -127,7 +124,9 @@ def invoice_updated(event: StripeEvent) -> Iterator[EventDraft]:
     if RELEVANT_INVOICE_CHANGES.isdisjoint(changed):
         return
     data = invoice_data(event, read_invoice(event), events.InvoiceUpdated)
-    if data.status == "open" and data.attempted:
+    # Of what was given up a part may still be paid, or forgiven.
+    given_up = data.status == "uncollectible" and not AMOUNTS.isdisjoint(changed)
+    if data.attempted and (data.status == "open" or given_up):
         yield EventDraft(data, dedupe_key(data, data.invoice_id, event.id))
 
 

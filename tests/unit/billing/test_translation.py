@@ -162,11 +162,26 @@ def test_a_card_changed_back_is_news_again() -> None:
         lambda event: event["data"].pop("previous_attributes"),
         lambda event: event["data"]["object"].update(status="draft"),
         lambda event: event["data"]["object"].update(attempted=False),
+        lambda event: (
+            event["data"]["object"].update(status="uncollectible"),
+            event["data"].update(previous_attributes={"status": "open"}),
+        ),
     ],
 )
 def test_an_invoice_update_that_changes_nothing_for_the_customer_is_ignored(edit: Edit) -> None:
     """Only open, attempted invoices matter, and only when a date, a state or an amount changed."""
     assert read("invoice.updated", edit).status is Status.IGNORED
+
+
+@pytest.mark.parametrize("amount", ["amount_due", "amount_remaining"])
+def test_what_is_paid_or_forgiven_of_an_invoice_that_was_given_up_is_told(amount: str) -> None:
+    """It stays given up, and less of it is lost."""
+
+    def credited(event: dict[str, Any]) -> None:
+        event["data"]["object"].update(status="uncollectible")
+        event["data"]["previous_attributes"] = {amount: 14900}
+
+    assert only(read("invoice.updated", credited)).status == "uncollectible"
 
 
 def test_an_invoice_without_a_subscription_is_fine() -> None:

@@ -208,6 +208,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("Credited as a whole", OPEN, FAILED, credits()),
         row("Voided", OPEN, FAILED, voids),
         row("Given up as uncollectible", OPEN, FAILED, gives_it_up),
+        row("Given up, then credited in part", OPEN, FAILED, gives_it_up, credits(0.5)),
         row("Given up, then paid by hand", OPEN, FAILED, gives_it_up, pays_by_hand),
         row("Paid outside Stripe", OPEN, FAILED, pays_outside),
         row("Paid by hand", OPEN, FAILED, pays_by_hand),

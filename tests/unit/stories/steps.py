@@ -221,7 +221,7 @@ def credits(part: float = 1.0) -> Step:
     def step(house: House) -> None:
         invoice = _open(house)
         amount = int(invoice["amount_remaining"] * part)
-        if invoice["status"] == "open" and amount > 0:
+        if invoice["status"] in ("open", "uncollectible") and amount > 0:
             house.call("/v1/credit_notes", invoice=invoice["id"], amount=amount)
 
     return step
