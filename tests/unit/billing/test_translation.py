@@ -448,13 +448,19 @@ def test_what_makes_somebody_pay_by_itself_is_told() -> None:
 @pytest.mark.parametrize(
     ("amounts", "pays"),
     [
-        ({"amount_paid": 0, "pre_payment_credit_notes_amount": 8900}, False),
         ({"amount_paid": 0, "pre_payment_credit_notes_amount": 8900, "amount_due": 0}, False),
+        ({"amount_paid": 0, "pre_payment_credit_notes_amount": 4900, "amount_due": 4000}, True),
         ({"amount_paid": 0, "amount_due": 0}, False),
         ({"amount_paid": 4000, "pre_payment_credit_notes_amount": 4900}, True),
         ({"amount_paid": 0, "pre_payment_credit_notes_amount": 0}, True),
     ],
-    ids=["credited", "credited, nothing due", "nothing due", "credited in part", "paid elsewhere"],
+    ids=[
+        "credited",
+        "credited in part, the rest paid elsewhere",
+        "nothing due",
+        "credited in part",
+        "paid elsewhere",
+    ],
 )
 def test_who_was_forgiven_an_invoice_has_not_paid_it(amounts: dict[str, int], pays: bool) -> None:
     """A credit note for all of it makes Stripe call it paid: nobody becomes a customer by that."""
