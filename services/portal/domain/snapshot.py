@@ -19,6 +19,8 @@ from shared.mode import LIVE, OBSERVE
 MOST_UPCOMING: Final = 20
 MOST_PAST: Final = 10
 """How many appointments of each kind a look brings."""
+MOST_SUBSCRIPTIONS: Final = 5
+"""How many the page shows; a look brings one more, if there is one."""
 TAKEN_TO_LAST: Final = dt.timedelta(hours=1)
 """How long an appointment is taken to last when its end isn't known."""
 LONGEST_NOTE: Final = 200
@@ -202,6 +204,11 @@ class Snapshot(CustomerProfile):
     """Open ones and lately paid ones."""
     subscriptions: tuple[Subscription, ...] = ()
     """Those that go on, and those that ended lately."""
+
+    @property
+    def shown_subscriptions(self) -> tuple[Subscription, ...]:
+        """As many as the page shows."""
+        return self.subscriptions[:MOST_SUBSCRIPTIONS]
 
     @property
     def stripe_customer(self) -> StripeCustomer | None:

@@ -77,7 +77,7 @@ def to_ask_about(snapshot: Snapshot, now: dt.datetime) -> list[Subscription]:
     """Whose price, of all that a page shows, Stripe should be asked about."""
     return [
         each
-        for each in snapshot.subscriptions
+        for each in snapshot.shown_subscriptions
         if not each.over
         and (asks_stripe(each.terms) or each.collection_paused is None)
         and (each.previewed_at is None or now - each.previewed_at > PREVIEW_EVERY)

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, literal_column, or_, se
 from sqlalchemy.orm import Session
 
 from services.portal.domain.cancelling import LIVING
-from services.portal.domain.snapshot import Asked, Subscription
+from services.portal.domain.snapshot import MOST_SUBSCRIPTIONS, Asked, Subscription
 from services.portal.models import CancellationRequestRow, SubscriptionRow
 from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
@@ -32,8 +32,6 @@ from shared.statements import (
     update_rows,
 )
 
-MOST_SHOWN: Final = 5
-"""How many subscriptions of one customer a look brings."""
 NOT_TOLD: Final = "unknown"
 """The status of a subscription of which only that is known which payment method it keeps: none of `LIVING`, so no page shows it."""
 LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -108,7 +106,7 @@ def documents_of(
             ),
         )
         .order_by(_subscription.c.status == "canceled", _subscription.c.id)
-        .limit(MOST_SHOWN)
+        .limit(MOST_SUBSCRIPTIONS + 1)
         .correlate_except(_subscription)
     )
 

@@ -107,7 +107,7 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
     shown = _that_fit(upcoming, UPCOMING_SHOWN)
     wish = view.notice.refresh_seconds
     totals = view.notice.totals if len(asking) > 1 else {}
-    bought = [_bought(each, view, texts) for each in view.snapshot.subscriptions]
+    bought = [_bought(each, view, texts) for each in view.snapshot.shown_subscriptions]
     states = {one.state for one in asking}
     return draw(
         "me.html",
@@ -151,6 +151,7 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         session_host=host_of(session_origins, 0),
         invoice_host=host_of(session_origins, 1),
         bought=bought,
+        not_all_bought=len(bought) < len(view.snapshot.subscriptions),
         kept=any(each.method_kept for each in bought),
     )
 

@@ -203,6 +203,20 @@ def test_the_page_says_what_is_so(
         assert "Next payment" not in text
 
 
+@pytest.mark.parametrize(("number", "all_shown"), [(5, True), (7, False)])
+def test_the_page_says_where_it_does_not_show_all(
+    database: Transactions, customer_id: str, number: int, all_shown: bool
+) -> None:
+    """Nobody takes the first five for all that they pay for."""
+    for one in range(number):
+        hear(database, subscription_id=f"sub_{one}")
+    snapshot = found(database, customer_id)
+    html = draw(resolved_links.notice_for(snapshot, NOW), snapshot).html
+    assert html.count('<h3 id="s') == 5
+    assert ("These aren’t all of your subscriptions." in html) is not all_shown
+    assert len(to_ask_about(snapshot, NOW)) == 5
+
+
 def test_what_an_older_release_told_is_not_taken_for_plain(
     database: Transactions, customer_id: str
 ) -> None:
