@@ -7,7 +7,7 @@ the pattern; the same text twice as long may take twice the steps, and not four 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
@@ -40,6 +40,11 @@ class Steps:
         self.taken = 0
         self._match(self._tree, 0, text, 0, lambda end: end if end == len(text) else None)
         return self.taken
+
+    @property
+    def letters(self) -> set[str]:
+        """The characters that it names one by one."""
+        return {chr(one) for one in _literals(self._tree)}
 
     @property
     def unbounded(self) -> bool:
@@ -151,6 +156,15 @@ def _is_unbounded(part: Any) -> bool:
     return inside and any(_is_unbounded(one) for one in part)
 
 
+def _literals(part: Any) -> Iterator[int]:
+    match part:
+        case (op.LITERAL | op.NOT_LITERAL, int(one)):
+            yield one
+        case tuple() | list() | parser.SubPattern():
+            for one in part:
+                yield from _literals(one)
+
+
 ALPHABET = 'a0_.@/: \n"'
 SIZE = 16
 
@@ -158,13 +172,13 @@ SIZE = 16
 def worst_growth(
     pattern: re.Pattern[Any], starts: Sequence[str] = ("",), *, whole: bool = False
 ) -> float:
-    """How much dearer the worst text becomes when it is twice as long: texts are one or two characters over and over, after
-    one of `starts`. Two is in proportion, four is the square. `whole`: as `fullmatch` does it."""
+    """How much dearer the worst text becomes when it is twice as long: texts are one or two characters over and over, common ones and those
+    that the pattern names, after one of `starts`. Two is in proportion, four is the square. `whole`: as `fullmatch` does it."""
     counting = Steps(pattern)
     if not counting.unbounded:
         return 1.0
     count = counting.match_whole if whole else counting.search_all
-    pumps = ["".join(pump) for length in (1, 2) for pump in product(ALPHABET, repeat=length)]
+    pumps = [*{*ALPHABET, *counting.letters}, *map("".join, product(ALPHABET, repeat=2))]
     return max(
         count(start + pump * (2 * SIZE // len(pump)))
         / max(SIZE, count(start + pump * (SIZE // len(pump))))

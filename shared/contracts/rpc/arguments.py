@@ -18,6 +18,10 @@ Given = TypeVar("Given", bound=msgspec.Struct)
 
 UNKNOWN: Final = "unknown argument"
 """How the text begins where a caller gives what this release does not know."""
+LONGEST_TOLD: Final = 500
+"""Characters of a place, or of what is wrong there: both quote the caller, whose names may be as long as a body."""
+_STEP: Final = re.compile(r"\w+|\[[^][]*\]")
+"""A step of a place, as msgspec writes it."""
 
 
 def read_arguments(given: Mapping[str, Any], struct: type[Given], *, strict: bool = True) -> Given:
@@ -40,7 +44,8 @@ def _read(
     """The struct of these values by their names; `value` is them as they came, where that is no object."""
     try:
         for name, one in given.items():
-            for place in _unclean(one, name):
+            if (place := _unclean(one)) is not None:
+                place = f"{name}{place}"[:LONGEST_TOLD]
                 raise InvalidArgument(f"{place}: expected text without control characters")
         checked = msgspec.convert(given if value is None else value, struct, strict=strict)
     except msgspec.ValidationError as error:
@@ -100,18 +105,23 @@ def _has_moments(struct: type[msgspec.Struct]) -> bool:
     return "DateTimeType" in repr(msgspec.inspect.type_info(struct))
 
 
-def _unclean(value: Any, place: str) -> Iterator[str]:
-    """Where in it a text is not one that a database, a log line and a mail can take: JSON can say NUL and half characters."""
-    if isinstance(value, str):
-        if clean(value) != value:
-            yield place
-    elif isinstance(value, dict):
+def _unclean(value: Any) -> str | None:
+    """Where in it a text is not one that a database, a log line and a mail can take, since JSON can say NUL and half characters; None: nowhere.
+    The place is told on the way back: a name in it may be as long as all the rest, and most values have nothing to tell."""
+    kind = type(value)
+    if kind is str:
+        return None if clean(value) == value else ""
+    if kind is dict:
         for name, one in value.items():
-            yield from _unclean(name, f"{place} (a name in it)")
-            yield from _unclean(one, f"{place}.{name}")
-    elif isinstance(value, list | tuple):
+            if clean(name) != name:
+                return " (a name in it)"
+            if (place := _unclean(one)) is not None:
+                return f".{name}{place}"
+    elif kind is list or kind is tuple:
         for number, one in enumerate(value):
-            yield from _unclean(one, f"{place}[{number}]")
+            if (place := _unclean(one)) is not None:
+                return f"[{number}]{place}"
+    return None
 
 
 def _beyond_utc(value: Any, place: str) -> Iterator[str]:
@@ -133,9 +143,10 @@ def _name_the_field(text: str, struct: type[msgspec.Struct]) -> str:
     """``Expected `str`, got `int` - at `$.a.b` `` becomes ``a.b: expected str, got int``, of an enumeration the words that it
     has, of a spelling what it is called. What is given as an array has the names of its places."""
     message, _, path = text.replace("`", "").partition(" - at $")
+    message, path = message[:LONGEST_TOLD], path[:LONGEST_TOLD]
     if struct.__struct_config__.array_like and (place := re.match(r"\[(\d+)]", path)):
         path = struct.__struct_fields__[int(place[1])] + path[place.end() :]
-    parts = _parts_at(struct, re.findall(r"\w+|\[[^]]*\]", path))
+    parts = _parts_at(struct, _STEP.findall(path))
     if message.startswith("Invalid enum value"):
         literals = (part for part in parts if get_origin(part) is Literal)
         message = (

@@ -224,6 +224,54 @@ def test_text_that_no_table_or_log_takes_is_a_wrong_argument(value, place):
     assert check((), {"thing": "fine \U0001f600"}) == {"thing": "fine \U0001f600"}
 
 
+class Told(str):
+    """A name that counts how often a place is made of it."""
+
+    __slots__ = ()
+    times = 0
+
+    def __format__(self, spec: str) -> str:
+        Told.times += 1
+        return str(self)
+
+
+def test_a_place_is_made_once_and_only_where_something_is_wrong():
+    """A name may be as long as half a body, and stand above as many values: made for each of them it took minutes, in which the whole
+    process answered nobody."""
+
+    def method(self, thing: Any) -> None: ...
+
+    check = argument_checker(method)
+    many = {Told("long"): [[0] * 100, {"a": ["fine"] * 100}]}
+    check((), {"thing": many})
+    assert Told.times == 0
+    many[Told("long")].append("\x00")
+    with pytest.raises(InvalidArgument, match=r"^thing\.long\[2\]: expected text"):
+        check((), {"thing": many})
+    assert Told.times == 1
+
+
+@pytest.mark.parametrize("given", [{"x - at $[[[a": 0}, {"word": "x - at $[[[a"}])
+def test_a_name_or_word_that_looks_like_a_place_is_told_like_any_other(given):
+    """msgspec quotes both before it says where they stand."""
+
+    def method(self, word: Literal["a", "b"]) -> None: ...
+
+    with pytest.raises(InvalidArgument):
+        argument_checker(method)((), given)
+
+
+@pytest.mark.parametrize("given", [{"x" * 100_000: 0}, {"x" * 100_000: "\x00"}])
+def test_a_name_without_end_is_not_told_whole(given):
+    """It would come back in the answer, twice."""
+
+    def method(self, word: str) -> None: ...
+
+    with pytest.raises(InvalidArgument) as told:
+        argument_checker(method)((), given)
+    assert len(str(told.value)) < 600
+
+
 def test_arguments_nested_too_deeply_are_wrong_arguments():
     """Deeper than we can walk is said by name, like any other wrong argument."""
     nested: Any = "x"
