@@ -17,6 +17,8 @@ REPLACEMENT: Final = "\ufffd"
 """Stands where a character can't: visible, and unlike nothing at all it never makes a new word of two halves."""
 DEEPEST: Final = 64
 """Levels of lists and objects that are read. Stripe's events have about ten."""
+LONGEST_DEEP: Final = 64 << 10
+"""Bytes of a document that is nested so deeply that it can't be read as it is: finding where that begins and ends takes long."""
 
 EMAIL: Final = re.compile(
     r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}"
@@ -35,12 +37,13 @@ _RAW: Final = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0xC2])
 than a regular expression."""
 _ESCAPED: Final = re.compile(rb"\\(?:[bf]|u(?:00(?:[0189]|7[fF])|[dD][89a-fA-F]))")
 """This, or one of `_RAW`, is in every JSON document with an unwanted character, and in few others."""
-_CHARACTER: Final = re.compile(
-    rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]|"
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]")
+_ESCAPE: Final = re.compile(
+    rb"(?:[^\\]++|\\(?:[\"\\/nrt]|u(?!00(?:[0189]|7[fF])|[dD][89a-fA-F])[0-9a-fA-F]{4}))++|"
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)",
     re.DOTALL,
 )
-"""A raw control character, or a whole escape: of a pair both halves, of an escaped backslash both backslashes."""
+"""All up to the next escape that is not wanted, or may not be; or that one, of a pair both halves."""
 _STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
 """A string, which may hold brackets, or a bracket."""
 
@@ -85,7 +88,7 @@ def without_turns(text: str) -> str:
 
 
 def decode_json(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> Decoded:
-    """Decode JSON from outside: its texts cleaned, null for what is nested deeper than `DEEPEST`.
+    """Decode JSON from outside: its texts cleaned, null for what is nested deeper than `DEEPEST` in a document of `LONGEST_DEEP` at most.
 
     Raises msgspec.MsgspecError, or UnicodeDecodeError for what is not UTF-8, and nothing else.
     """
@@ -93,6 +96,8 @@ def decode_json(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> De
     try:
         return decoder.decode(raw)
     except RecursionError:
+        if len(raw) > LONGEST_DEEP:
+            raise msgspec.DecodeError("a long document that is nested too deeply") from None
         return decoder.decode(_shallow(raw))
 
 
@@ -105,16 +110,15 @@ def _utf8(text: str) -> bytes:
 
 def _clean_json(body: bytes) -> bytes:
     """The same document, whose texts are what `clean` makes of them."""
-    suspicious = not _is_clean(body) or (b"\\" in body and _ESCAPED.search(body))
-    return _CHARACTER.sub(_character, body) if suspicious else body
+    if not _is_clean(body):
+        body = _CONTROL.sub(REPLACEMENT.encode(), body)
+    return _ESCAPE.sub(_escape, body) if b"\\" in body and _ESCAPED.search(body) else body
 
 
-def _character(found: re.Match[bytes]) -> bytes:
+def _escape(found: re.Match[bytes]) -> bytes:
     token = found[0]
-    if not token.startswith(b"\\"):
-        return REPLACEMENT.encode()
     unwanted = token in (rb"\b", rb"\f") or (
-        len(token) == 6 and _UNWANTED.match(chr(int(token[2:], 16)))
+        len(token) == 6 and token.startswith(rb"\u") and _UNWANTED.match(chr(int(token[2:], 16)))
     )
     return rb"\ufffd" if unwanted else token
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shared.text import (
     DEEPEST,
+    LONGEST_DEEP,
     REPLACEMENT,
     _shallow,
     can_be_mailed,
@@ -121,9 +122,9 @@ def test_no_bytes_raise_anything_else(body: bytes) -> None:
 @pytest.mark.whole
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_what_is_nested_too_deeply_is_null_and_the_rest_is_read(opening: str) -> None:
-    """A hundred thousand levels cost the reader nothing but themselves."""
+    """Ten thousand levels cost the reader nothing but themselves."""
     closing = "]" if opening == "[" else "}"
-    deep = opening * 100_000 + "1" + closing * 100_000
+    deep = opening * 10_000 + "1" + closing * 10_000
     found = decode_json(ANY, '{"before": 1, "deep": ' + deep + ', "after": "]}"}')
     assert (found["before"], found["after"]) == (1, "]}")
     inner, levels = found["deep"], 0
@@ -132,9 +133,18 @@ def test_what_is_nested_too_deeply_is_null_and_the_rest_is_read(opening: str) ->
     assert levels == DEEPEST - 1
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":[' * 50_000, b"[" * 100_000 + b'"'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 50_000,
+        b'{"a":[' * 10_000,
+        b"[" * 50_000 + b'"',
+        b"[" * LONGEST_DEEP + b"]" * LONGEST_DEEP,
+        b"[" * 10_000 + b"]" * 10_000 + b" " * LONGEST_DEEP,
+    ],
+)
 def test_what_is_deep_and_never_ends_is_no_json(body: bytes) -> None:
-    """It is refused like anything else that is cut off."""
+    """It is refused like anything else that is cut off; and so is what ends, and is long."""
     with pytest.raises(msgspec.MsgspecError):
         decode_json(ANY, body)
 
