@@ -41,7 +41,7 @@ SECRETS: Final = (
     (re.compile(r"(?:/|%2F)me(?:\\?/|%2F)[A-Za-z0-9_.\-]+", re.IGNORECASE), "/me/***"),
     (re.compile(r"(?:/|%2F)requests(?:\\?/|%2F)[A-Za-z0-9_.\-]+", re.IGNORECASE), "/requests/***"),
     # The link by which a business connects its Stripe account; Stripe's own way back has no secret in its path.
-    (re.compile(r"(?:/|%2F)connect(?:\\?/|%2F)[A-Za-z0-9_\-]{43}", re.IGNORECASE), "/connect/***"),
+    (re.compile(r"(?:/|%2F)connect(?:\\?/|%2F)[A-Za-z0-9_\-]{43,}", re.IGNORECASE), "/connect/***"),
     (re.compile(r"/p/session/[A-Za-z0-9_\-]+"), "/p/session/***"),
     (re.compile(r"(invoice\.stripe\.com|//127\.0\.0\.1:\d+)/i/\S+"), r"\1/i/***"),
     # Of a Checkout session, a receipt, a hosted instruction: whoever has the address sees, and pays, what is there.

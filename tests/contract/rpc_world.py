@@ -32,6 +32,7 @@ from services.portal.handlers import customers, enrolling, evidence, resolved_li
 from services.portal.handlers.cancelling import ask
 from services.portal.models import BusinessRow, CancellationRequestRow, CustomerRow
 from services.portal.service import PortalService
+from services.portal.tokens.connecting import LINK_SALT, SignedSecrets
 from services.portal.tokens.links import Links
 from services.portal.tokens.request_links import RequestLinks
 from services.portal.web.connect_page import ConnectPage
@@ -103,6 +104,7 @@ class World:
             api_mode="test",
             known_keys=KnownKeys(),
             connect_page=ConnectPage("https://portal.example", "ca_1", "https://stripe.example"),
+            connect_links=SignedSecrets([KEY], LINK_SALT),
         )
         portal.wake_rights = portal.wake_relay = portal.wake_requests = lambda: None
         portal.look = lambda one: self._read(resolved_links.look_many, [one])[0]

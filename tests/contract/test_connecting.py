@@ -113,6 +113,28 @@ def test_a_state_swapped_for_another_business_s_is_refused(here: Installation, t
     assert here.wire.calls == []
 
 
+class Untouched:
+    """A database that nobody may ask."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+
+@pytest.mark.parametrize("made_up", ["x" * 65, "x" * 43, "", "a link's", "\x00"], ids=repr)
+def test_what_nobody_signed_is_refused_without_the_database(
+    here: Installation, made_up: str
+) -> None:
+    """A state, or a link's secret: whoever makes them up by the thousand costs no connection to it."""
+    browser, link = Browser(here.portal), here.link()
+    back = here.answer(browser.go(link), "acct_any", press="deny")
+    state = link.rpartition("/")[2] if made_up == "a link's" else made_up
+    here.portal.db = Untouched()
+    shown = browser.come_back(changed(back, state=state))
+    assert (shown.status, shown.headline) == (403, "We can’t tell whose answer this is")
+    forged = f"{link.rpartition('/')[0]}/{'x' * 65}"
+    assert (browser.look(forged).status, browser.go(forged).status) == (404, 404)
+
+
 def test_an_answer_comes_within_ten_minutes(
     here: Installation, theirs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

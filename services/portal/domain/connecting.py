@@ -11,15 +11,11 @@ import datetime as dt
 import enum
 import hashlib
 import re
-import secrets
 from typing import Final
 
 LINK_LASTS: Final = dt.timedelta(days=3)
 """It goes by mail to somebody who has Stripe's password, and may not be at work today."""
 STATE_LASTS: Final = dt.timedelta(minutes=10)
-SECRET_BYTES: Final = 32
-SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-"""A link's secret, a state and a cookie: 32 random bytes in base64url."""
 CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 """What Stripe's codes are made of."""
 
@@ -49,11 +45,6 @@ class Outcome(enum.StrEnum):
     """Customers of the business are linked with Stripe customers of the account before."""
 
 
-def new_secret() -> str:
-    """A secret that nobody has."""
-    return secrets.token_urlsafe(SECRET_BYTES)
-
-
 def digest(secret: str) -> str:
-    """What is stored of a secret. One of 256 random bits needs no slow hash."""
+    """What is stored of a secret. One of 128 random bits needs no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import hmac
+import secrets
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy.orm import Session
 
 from services.portal.domain.connecting import (
     LINK_LASTS,
-    SECRET,
     STATE_LASTS,
     Outcome,
     digest,
-    new_secret,
 )
 from services.portal.handlers import arguments, existing
 from services.portal.handlers.business_accounts import (
@@ -62,12 +62,15 @@ class Arrival:
     outcome: Outcome | None
 
 
-def begin(session: Session, business_id: str, now: dt.datetime) -> tuple[str, dt.datetime]:
-    """The secret of a new link for a business, and until when it is good. Earlier links of its are good for nothing from now on.
+STRANGER: Final = Arrival(None, None, Outcome.STRANGE)
+
+
+def begin(session: Session, business_id: str, secret: str, now: dt.datetime) -> dt.datetime:
+    """A new link for a business, with this secret; until when it is good. Earlier links of its are good for nothing from now on.
     Raises NotFound."""
     row = existing.business(session, arguments.identifier("business_id", business_id), lock=True)
     connections.end_others(session, row.id, now)
-    secret, expires_at = new_secret(), now + LINK_LASTS
+    expires_at = now + LINK_LASTS
     session.add(
         ConnectionRow(
             business_pk=row.id,
@@ -76,7 +79,7 @@ def begin(session: Session, business_id: str, now: dt.datetime) -> tuple[str, dt
             expires_at=expires_at,
         )
     )
-    return secret, expires_at
+    return expires_at
 
 
 def look(session: Session, secret: str, now: dt.datetime) -> Connecting | None:
@@ -87,13 +90,13 @@ def look(session: Session, secret: str, now: dt.datetime) -> Connecting | None:
     return Connecting(found[1], found[0].outcome == Outcome.DONE)
 
 
-def leave(session: Session, secret: str, now: dt.datetime) -> Departure | None:
-    """Somebody goes on to Stripe by a link; whoever went before by the same one can't come back any more. None: the link is over, or
+def leave(session: Session, secret: str, state: str, now: dt.datetime) -> Departure | None:
+    """Somebody goes on to Stripe by a link, with this state; whoever went before by the same one can't come back any more. None: the link is over, or
     has done its work."""
     found = connections.by_link(session, digest(secret), lock=True)
     if found is None or found[0].expires_at <= now or found[0].outcome == Outcome.DONE:
         return None
-    row, going = found[0], Departure(new_secret(), new_secret())
+    row, going = found[0], Departure(state, secrets.token_urlsafe(32))
     row.state_digest, row.browser_digest = digest(going.state), digest(going.cookie)
     row.state_expires_at, row.state_spent_at = now + STATE_LASTS, None
     row.outcome = None
@@ -103,17 +106,15 @@ def leave(session: Session, secret: str, now: dt.datetime) -> Departure | None:
 def arrive(session: Session, *, state: str, cookie: str, denied: bool, now: dt.datetime) -> Arrival:
     """Somebody comes back from Stripe: the state is spent with that, whoever brings it and whatever is wrong.
 
-    Brought again by the same browser it is answered with what came of it.
+    Brought again by the same browser it is answered with what came of it. `state` is one of ours.
     """
-    found = None
-    if SECRET.fullmatch(state):
-        found = connections.by_state(session, digest(state))
+    found = connections.by_state(session, digest(state))
     if found is None:
-        return Arrival(None, None, Outcome.STRANGE)
+        return STRANGER
     row, business = found
     spent_before, row.state_spent_at = row.state_spent_at, row.state_spent_at or now
     if not hmac.compare_digest(digest(cookie), row.browser_digest or ""):
-        return Arrival(None, None, Outcome.STRANGE)
+        return STRANGER
     done = row.outcome == Outcome.DONE
     if done or spent_before is not None:
         return Arrival(row.id, business, Outcome.DONE if done else Outcome.REPLAYED)

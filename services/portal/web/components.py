@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.portal.settings import Settings
+from services.portal.tokens.connecting import LINK_SALT, STATE_SALT, SignedSecrets
 from services.portal.tokens.links import Links
 from services.portal.tokens.references import CheckoutReferences
 from services.portal.tokens.request_links import RequestLinks
@@ -18,6 +19,8 @@ class Components:
         self.links = Links(settings.link_keys, settings.public_url)
         self.request_links = RequestLinks(settings.link_keys, settings.public_url)
         self.references = CheckoutReferences(settings.link_keys)
+        self.connect_links = SignedSecrets(settings.link_keys, LINK_SALT)
+        self.connect_states = SignedSecrets(settings.link_keys, STATE_SALT)
         self.connect_page = ConnectPage(
             settings.public_url, settings.stripe_client_id, settings.stripe_connect_base
         )

@@ -8,10 +8,11 @@ import time
 from babel import Locale
 
 from services.portal.adapters.connections import RpcConnections
-from services.portal.domain.connecting import CODE, SECRET, Outcome
+from services.portal.domain.connecting import CODE, Outcome
 from services.portal.handlers import connecting
 from services.portal.metrics import CONNECTIONS
 from services.portal.models import BusinessRow
+from services.portal.tokens.connecting import LINK
 from services.portal.web import connect_views
 from services.portal.web.connect_page import RETURN_PATH
 from services.portal.web.entrypoints import PortalEntrypoints, mangled
@@ -52,8 +53,9 @@ class Connecting(PortalEntrypoints):
         """
         if not self.wiring.connect_page.is_set_up:
             raise ConnectNotSetUp
+        secret = self.wiring.connect_links.new()
         with self.db.transaction() as session:
-            secret, expires_at = connecting.begin(session, business_id, utc_now())
+            expires_at = connecting.begin(session, business_id, secret, utc_now())
         return ConnectLink(url=self.wiring.connect_page.link(secret), expires_at=expires_at)
 
     @rpc
@@ -70,15 +72,17 @@ class Connecting(PortalEntrypoints):
             rows = connecting.on_accounts(session, accounts, business_id)
             return [BusinessAccount.of(row) for row in rows]
 
-    @http("GET", "/connect/<token>", refuse=mangled(SECRET))
+    @http("GET", "/connect/<token>", refuse=mangled(LINK))
     def look_at_connecting(self, request: HttpRequest, token: str) -> Reply | Later:
         """Who asks, and what will happen. Looking does nothing: mail scanners look."""
         arrived = time.monotonic()
+        page = self.wiring.connect_page
+        if not (page.is_set_up and self.wiring.connect_links.are_ours(token)):
+            return self._nothing_here(request, arrived)
         with self.db.reading() as session:
             found = connecting.look(session, token, utc_now())
-        if found is None or not self.wiring.connect_page.is_set_up:
+        if found is None:
             return self._nothing_here(request, arrived)
-        page = self.wiring.connect_page
         drawn = connect_views.ask(
             found.business,
             token,
@@ -89,13 +93,15 @@ class Connecting(PortalEntrypoints):
         )
         return answer(drawn)
 
-    @http("POST", "/connect/<token>", refuse=mangled(SECRET))
+    @http("POST", "/connect/<token>", refuse=mangled(LINK))
     def go_to_stripe(self, request: HttpRequest, token: str) -> Reply | Later:
         """On to Stripe's page, with a state that only this browser can bring back."""
         arrived = time.monotonic()
         page = self.wiring.connect_page
+        if not (page.is_set_up and self.wiring.connect_links.are_ours(token)):
+            return self._nothing_here(request, arrived)
         with self.db.transaction() as session:
-            going = connecting.leave(session, token, utc_now()) if page.is_set_up else None
+            going = connecting.leave(session, token, self.wiring.connect_states.new(), utc_now())
         if going is None:
             return self._nothing_here(request, arrived)
         response = redirect(page.address(going.state))
@@ -107,15 +113,17 @@ class Connecting(PortalEntrypoints):
         """Stripe's answer, which comes as a GET: the one GET of ours that does something (docs/security.md). It does it once: the state
         is spent, and that is committed, before the code is."""
         denied = request.args.get("error") is not None
-        code = request.args.get("code", "")
-        with self.db.transaction() as session:
-            arrival = connecting.arrive(
-                session,
-                state=request.args.get("state", ""),
-                cookie=request.cookies.get(self.wiring.connect_page.cookie_name, ""),
-                denied=denied or CODE.fullmatch(code) is None,
-                now=utc_now(),
-            )
+        code, state = request.args.get("code", ""), request.args.get("state", "")
+        arrival = connecting.STRANGER
+        if self.wiring.connect_states.are_ours(state):
+            with self.db.transaction() as session:
+                arrival = connecting.arrive(
+                    session,
+                    state=state,
+                    cookie=request.cookies.get(self.wiring.connect_page.cookie_name, ""),
+                    denied=denied or CODE.fullmatch(code) is None,
+                    now=utc_now(),
+                )
         outcome = arrival.outcome
         if outcome is None and arrival.connection is not None:
             outcome = self._connect(arrival.connection, code)
