@@ -77,6 +77,7 @@ def test_headers_are_found_in_any_case_and_joined() -> None:
         ("HTTPS://portal.test/me/x", "/me/x", ""),
         ("http://portal.test", "/", ""),
         ("http://portal.test?a=/b", "/", "a=/b"),
+        ("http:///healthz", "/http:///healthz", ""),
         ("ftp://portal.test/me/x", "/ftp://portal.test/me/x", ""),
         ("/http://portal.test/me/x", "/http://portal.test/me/x", ""),
         ("//portal.test/me/x", "//portal.test/me/x", ""),
