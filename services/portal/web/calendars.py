@@ -7,6 +7,8 @@ import datetime as dt
 from services.portal.domain.snapshot import TAKEN_TO_LAST, Snapshot
 from shared.text import without_turns
 
+LAST_MOMENT = dt.datetime.max.replace(tzinfo=dt.UTC)
+
 
 def appointment_file(snapshot: Snapshot, ref: int, now: dt.datetime) -> bytes | None:
     """The file of one of the customer's appointments, or None when they have no such one.
@@ -25,7 +27,8 @@ def appointment_file(snapshot: Snapshot, ref: int, now: dt.datetime) -> bytes | 
     # In minutes: an entry with a sequence that is not greater is old news to some calendars, wherever the visit was moved.
     event.add("sequence", int(now.timestamp()) // 60)
     event.add("dtstart", found.starts_at)
-    event.add("dtend", found.ends_at or found.starts_at + TAKEN_TO_LAST)
+    length = min(TAKEN_TO_LAST, LAST_MOMENT - found.starts_at)
+    event.add("dtend", found.ends_at or found.starts_at + length)
     event.add("summary", without_turns(f"{found.title} · {snapshot.business.name}"))
     if found.location:
         event.add("location", without_turns(found.location))

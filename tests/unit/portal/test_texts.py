@@ -94,6 +94,16 @@ def test_a_calendar_takes_an_appointment_that_was_moved() -> None:
     assert 0 < before["sequence"] < after["sequence"] < 2**31
 
 
+def test_an_appointment_at_the_calendars_end_has_a_file() -> None:
+    """No hour is left after it, and none is made up."""
+    last = dt.datetime(9999, 12, 31, 23, 30, tzinfo=dt.UTC)
+    body = appointment_file(
+        snapshot(appointments=(appointment(7, starts_at=last, ends_at=None),)), 7, NOW
+    )
+    assert body is not None
+    assert b"DTEND:99991231T235959Z" in body
+
+
 class Answering:
     """A service that answers, or fails, as it was told; keeps what it was asked."""
 
