@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from services.notifier.adapters.hosts.caller import HostCaller
+from services.notifier.adapters.hosts.caller import HostCaller, look_up
 from services.notifier.domain.hook_addresses import BadUrl, Target, is_public, read_url
 
 REFUSED = [
@@ -167,3 +167,27 @@ def test_a_name_that_nobody_knows_is_a_failed_attempt() -> None:
     target = Target("https", "hooks.example.com", 443, "/")
     assert HostCaller(look_up=nobody).post(target, b"", {}).error == "unknown_host"
     assert HostCaller(look_up=lambda host, port: []).post(target, b"", {}).error == "unknown_host"
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("hooks.example.com", "hooks.example.com."),
+        ("kubernetes.default", "kubernetes.default."),
+        ("localhost", "localhost"),
+        ("127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_a_name_is_never_one_of_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, host: str, asked: str
+) -> None:
+    """The resolver is asked for the name as it is, and not with its own domains behind it; this machine by the name that it has."""
+    names: list[str] = []
+
+    def resolver(name: str, port: int, **_: object) -> list[object]:
+        names.append(name)
+        return [(0, 0, 0, "", ("192.0.2.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    assert look_up(host, 443) == ["192.0.2.1"]
+    assert names == [asked]

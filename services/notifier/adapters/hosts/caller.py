@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httptools
 
-from services.notifier.domain.hook_addresses import Target, is_public
+from services.notifier.domain.hook_addresses import Target, is_address, is_public
 from services.notifier.domain.hooks import Answered, answered
 from shared.clock import utc_now
 from shared.http_client import certificates as trusted_file
@@ -37,8 +37,10 @@ class Failed(Exception):
 
 
 def look_up(host: str, port: int) -> Sequence[str]:
-    """The name's addresses. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """The addresses of a name, as the whole internet knows it: but for a dot at its end the resolver would try it with each domain of this
+    cluster behind it too, and what came of the attempt would tell which names there are. Raises OSError."""
+    name = f"{host}." if "." in host and not is_address(host) else host
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
