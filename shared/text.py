@@ -37,7 +37,9 @@ _RAW: Final = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0xC2])
 than a regular expression."""
 _ESCAPED: Final = re.compile(rb"\\(?:[bf]|u(?:00(?:[0189]|7[fF])|[dD][89a-fA-F]))")
 """This, or one of `_RAW`, is in every JSON document with an unwanted character, and in few others."""
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]")
+_CONTROLS: Final = tuple(
+    chr(one).encode() for one in (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0))
+)
 _ESCAPE: Final = re.compile(
     rb"(?:[^\\]++|\\(?:[\"\\/nrt]|u(?!00(?:[0189]|7[fF])|[dD][89a-fA-F])[0-9a-fA-F]{4}))++|"
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)",
@@ -69,13 +71,17 @@ def clean(text: str) -> str:
 
 def clean_utf8(body: bytes) -> str:
     """What `clean` makes of the text that these bytes are. Raises UnicodeDecodeError when they are none."""
-    text = body.decode()
-    return text if _is_clean(body) else clean(text)
+    return _without_controls(body).decode()
 
 
-def _is_clean(body: bytes) -> bool:
-    """Whether no unwanted character stands in these bytes as itself; False where it is not known. They must be UTF-8."""
-    return len(body.translate(None, _RAW)) == len(body)
+def _without_controls(body: bytes) -> bytes:
+    """The same text, which must be UTF-8, with `REPLACEMENT` for each control character that stands in it as itself."""
+    if len(body.translate(None, _RAW)) < len(body):
+        for (
+            one
+        ) in _CONTROLS:  # a regular expression takes fifty times as long for a text of nothing else
+            body = body.replace(one, REPLACEMENT.encode())
+    return body
 
 
 def without_turns(text: str) -> str:
@@ -110,8 +116,7 @@ def _utf8(text: str) -> bytes:
 
 def _clean_json(body: bytes) -> bytes:
     """The same document, whose texts are what `clean` makes of them."""
-    if not _is_clean(body):
-        body = _CONTROL.sub(REPLACEMENT.encode(), body)
+    body = _without_controls(body)
     return _ESCAPE.sub(_escape, body) if b"\\" in body and _ESCAPED.search(body) else body
 
 
