@@ -404,15 +404,25 @@ def _json_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str
 
 
 AUDIT_LOGGER: Final = "portico.audit"
+LONGEST_FACT: Final = 300
+"""Characters: a longer text is no id, and whoever may make requests could fill a disk with such lines."""
 
 
 def audit(what: str, **facts: Any) -> None:
     """A line about something that a person or a host application had done: who, what and which, whatever the log's level.
 
-    Facts are ids, counts and outcomes; never a name, an address or a link. Of a list only its length is told: what it says is private.
+    Facts are ids, counts and outcomes; never a name, an address or a link. Of a list only its length is told: what it says is private; and so
+    it is of what is too long for a fact.
     """
-    told = {name: len(one) if isinstance(one, list) else one for name, one in facts.items()}
-    _audit_log.info("audit", audit=True, what=what, **told)
+    _audit_log.info(
+        "audit", audit=True, what=what, **{name: _fact(one) for name, one in facts.items()}
+    )
+
+
+def _fact(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > LONGEST_FACT:
+        return f"({len(value)} characters)"
+    return len(value) if isinstance(value, list) else value
 
 
 def error_text(error: BaseException) -> str:

@@ -201,6 +201,14 @@ def test_levels_are_kept_and_audits_are_told_at_each(lines):
     assert told == [("it failed", "error", "quiet.one"), ("audit", "info", telemetry.AUDIT_LOGGER)]
 
 
+def test_an_audit_line_tells_of_what_is_too_long_only_how_long_it_is(lines):
+    """A mebibyte in the place of an id, six hundred times a minute, would be a full disk by the evening."""
+    telemetry.audit("it was done", which="x" * 1_000_000, ids=["x" * 1000], other="x" * 300)
+    (line,) = lines()
+    assert (line["which"], line["ids"], line["other"]) == ("(1000000 characters)", 1, "x" * 300)
+
+
+
 def test_a_stream_that_is_closed_stops_nobody():
     """Whoever logs does not meet the log's own errors."""
     with configured_logs() as stream:
