@@ -208,7 +208,6 @@ def test_an_audit_line_tells_of_what_is_too_long_only_how_long_it_is(lines):
     assert (line["which"], line["ids"], line["other"]) == ("(1000000 characters)", 1, "x" * 300)
 
 
-
 def test_a_stream_that_is_closed_stops_nobody():
     """Whoever logs does not meet the log's own errors."""
     with configured_logs() as stream:
