@@ -36,21 +36,24 @@ from shared import tracing
 
 Item = TypeVar("Item")
 
+_BEFORE: Final = r"(?:/|%(?:25)*2F)"
+_AFTER: Final = r"(?:\\?/|%(?:25)*2F)++"
+"""Slashes. Within a query, or a query within a query, and as some write JSON, one is `%2F`, `%252F` or `\\/`; a client may send several."""
 SECRETS: Final = (
-    # Within a query, and as some write JSON, a slash is `%2F` or `\/`.
-    (re.compile(r"(?:/|%2F)me(?:\\?/|%2F)[A-Za-z0-9_.\-]+", re.IGNORECASE), "/me/***"),
-    (re.compile(r"(?:/|%2F)requests(?:\\?/|%2F)[A-Za-z0-9_.\-]+", re.IGNORECASE), "/requests/***"),
+    (re.compile(rf"{_BEFORE}me{_AFTER}[A-Za-z0-9_.%\-]+", re.IGNORECASE), "/me/***"),
+    (re.compile(rf"{_BEFORE}requests{_AFTER}[A-Za-z0-9_.%\-]+", re.IGNORECASE), "/requests/***"),
     # The link by which a business connects its Stripe account; Stripe's own way back has no secret in its path.
-    (re.compile(r"(?:/|%2F)connect(?:\\?/|%2F)[A-Za-z0-9_\-]{43,}", re.IGNORECASE), "/connect/***"),
+    (re.compile(rf"{_BEFORE}connect{_AFTER}[A-Za-z0-9_\-]{{43,}}", re.IGNORECASE), "/connect/***"),
     (re.compile(r"/p/session/[A-Za-z0-9_\-]+"), "/p/session/***"),
     (re.compile(r"(invoice\.stripe\.com|//127\.0\.0\.1:\d+)/i/\S+"), r"\1/i/***"),
     # Of a Checkout session, a receipt, a hosted instruction: whoever has the address sees, and pays, what is there.
     (re.compile(r"/c/pay/\S+"), "/c/pay/***"),
     (re.compile(r"//(pay|payments)\.stripe\.com/\S+"), r"//\1.stripe.com/***"),
-    (re.compile(r"\b(?:sk|rk|pk|ek|uk|portico)_(?:org_)?(?:test|live)_\w+"), "***"),
+    # Whatever stands before it: `%3D` ends with a letter.
+    (re.compile(r"(?:sk|rk|pk|ek|uk|portico)_(?:org_)?(?:test|live)_\w+"), "***"),
     # The client secret of an intent or a session: `pi_…_secret_…`.
     (re.compile(r"\b(?:pi|seti|cs|cuss|src|accs)_\w+?_secret_\w+"), "***"),
-    (re.compile(r"\bwhsec_[\w+/=]+"), "***"),
+    (re.compile(r"whsec_[\w+/=]+"), "***"),
     (re.compile(r"\bSG\.[\w.\-]+"), "***"),
     (re.compile(r"://[^/\s:@]*:[^/\s]+@"), "://***@"),
     # A run of letters is tried from its beginning alone, and no part of it given back: from each of its letters, a text
@@ -64,7 +67,7 @@ SECRETS: Final = (
 )
 """What must not be logged, and what stands in its place. Each takes time in proportion to the text's length."""
 _SUSPECT: Final = re.compile(
-    r"(?:/|%2[Ff])(?i:me|requests|connect)(?:\\?/|%2[Ff])|/(?:p/session|c/pay|i)/|//pay|_(?:test|live|secret)_|whsec_|SG\.|://|@|%40",
+    r"(?:/|2[Ff])(?i:me|requests|connect)(?:\\?/|%)|/(?:p/session|c/pay|i)/|//pay|_(?:test|live|secret)_|whsec_|SG\.|://|@|%40",
     re.ASCII,
 )
 """Stands in every text that one of `SECRETS` changes. Most texts are ids and words without it, and are looked at once."""

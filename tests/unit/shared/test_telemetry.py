@@ -47,6 +47,11 @@ EXAMPLES = [
     "return_url=https%3A%2F%2Fpay.example%2Fme%2FAbC-_123.sig",
     "https:\\/\\/pay.example\\/me\\/AbC-_123.sig",
     "?email=ada%40example.com",
+    "?next=%252Frequests%252FAbC-_123.sig",
+    "https://pay.example//me//AbC-_123.sig",
+    "https://pay.example/me/%41bC-_123.sig",
+    "?key%3Dsk_live_abc123%20rk_live_abc123",
+    "?secret%3Dwhsec_abcdef",
 ]
 
 
