@@ -3,8 +3,8 @@
 Nothing here needs Portico's code, nameko or a web framework: only `kombu`, which brings `amqp` (any AMQP library in any language can
 do the same; docs/integration.md describes the wire). Copy it, or read it and write your own.
 
-    AMQP_URI=amqp://host:password@rabbitmq:5672/portico python examples/host_app.py            # make data, print a link
-    AMQP_URI=…                                          python examples/host_app.py --listen   # print events as they come
+    AMQP_URI=amqp://host:password@rabbitmq:5672/portico python3 examples/host_app.py            # make data, print a link
+    AMQP_URI=…                                          python3 examples/host_app.py --listen   # print events as they come
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from amqp.exceptions import AccessRefused, ChannelError, NotFound
@@ -96,7 +96,8 @@ class Portico:
             left = end - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"{service}.{method} gave no answer in {self._timeout:g} s")
-            self._connection.drain_events(timeout=left)
+            with suppress(TimeoutError):
+                self._connection.drain_events(timeout=left)
         answer = self._answers.pop(call_id)
         if answer["error"]:
             raise PorticoError(answer["error"]["exc_type"], str(answer["error"]["value"]))
@@ -231,14 +232,18 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     if options.listen:
-        listen(
-            uri,
-            "host",
-            ["invoice.payment_failed", "invoice.paid"],
-            lambda event: print(
-                event["type"], event["data"]["invoice_id"], event["data"]["amount_remaining"]
-            ),
-        )
+        with suppress(KeyboardInterrupt):
+            listen(
+                uri,
+                "host",
+                ["invoice.payment_failed", "invoice.paid"],
+                lambda event: print(
+                    event["type"],
+                    event["data"]["invoice_id"],
+                    event["data"]["amount_remaining"],
+                    flush=True,
+                ),
+            )
         return 0
     with Portico(uri) as portico:
         print(make_data(portico))

@@ -4,11 +4,17 @@
 #     make run                    # in another terminal; it makes a key and prints the addresses
 #     sh examples/http_api.sh
 #
-# API, KEY, STRIPE (a stand-in for Stripe and the mailbox is at the same address) and EMAIL can be set.
+# What moves `make run` moves this, too: API_PORT, SANDBOX_PORT and PORTICO_VAR. API, KEY, STRIPE (a stand-in for Stripe and the
+# mailbox is at the same address) and EMAIL can be set as well.
 set -eu
-API=${API:-http://127.0.0.1:8003/api/v1}
-KEY=${KEY:-$(cat var/api.key)}
-STRIPE=${STRIPE:-http://127.0.0.1:8010}
+API=${API:-http://127.0.0.1:${API_PORT:-8003}/api/v1}
+file=${PORTICO_VAR:-var}/api.key
+KEY=${KEY:-$(cat "$file" 2>/dev/null || true)}
+test -n "$KEY" || {
+    echo "no key in $file: start make run first, in this folder, or set KEY to a key of portico keys create" >&2
+    exit 2
+}
+STRIPE=${STRIPE:-http://127.0.0.1:${SANDBOX_PORT:-8010}}
 EMAIL=${EMAIL:-grace@example.com}
 
 portico() { # PATH [JSON]

@@ -5,7 +5,7 @@
 //     make run                             # in another terminal; it makes a key
 //     node examples/http_client.mjs        # makes a business, a customer and an appointment, prints the customer's link and what happened
 //
-// PORTICO_API and PORTICO_KEY can be set; else it looks where `make run` is.
+// PORTICO_API and PORTICO_KEY can be set; else it looks where `make run` is, by API_PORT and PORTICO_VAR.
 
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
@@ -100,11 +100,14 @@ export class Portico {
 
 // Make a little of everything; running it again changes nothing.
 async function main() {
-  const api = process.env.PORTICO_API ?? "http://127.0.0.1:8003/api/v1";
-  const file = "var/api.key";
+  const { API_PORT = "8003", PORTICO_VAR = "var" } = process.env;
+  const api = process.env.PORTICO_API ?? `http://127.0.0.1:${API_PORT}/api/v1`;
+  const file = `${PORTICO_VAR}/api.key`;
   const key = process.env.PORTICO_KEY ?? (existsSync(file) ? readFileSync(file, "utf8").trim() : "");
   if (!key) {
-    console.error("Set PORTICO_KEY: a key of `portico keys create`; `make run` makes one.");
+    console.error(
+      `no key in ${file}: start "make run" first, in this folder, or set PORTICO_KEY to a key of "portico keys create"`,
+    );
     return 2;
   }
   const portico = new Portico(api, key);

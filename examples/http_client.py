@@ -3,9 +3,9 @@
 Copy it, or read it and write your own in any language; docs/openapi-v1.yaml is the API, docs/integration.md tells the story.
 
     make run                                  # in another terminal; it makes a key
-    python examples/http_client.py            # makes a business, a customer and an appointment, and prints the customer's link
+    python3 examples/http_client.py           # makes a business, a customer and an appointment, and prints the customer's link
 
-PORTICO_API and PORTICO_KEY can be set; else it looks where `make run` is.
+PORTICO_API and PORTICO_KEY can be set; else it looks where `make run` is, by API_PORT and PORTICO_VAR.
 """
 
 from __future__ import annotations
@@ -102,11 +102,15 @@ class Portico:
 
 def main() -> int:
     """Make a little of everything; running it again changes nothing."""
-    api = os.environ.get("PORTICO_API", "http://127.0.0.1:8003/api/v1")
-    file = Path("var/api.key")
+    port = os.environ.get("API_PORT", "8003")
+    api = os.environ.get("PORTICO_API", f"http://127.0.0.1:{port}/api/v1")
+    file = Path(os.environ.get("PORTICO_VAR", "var"), "api.key")
     key = os.environ.get("PORTICO_KEY") or (file.read_text().strip() if file.exists() else "")
     if not key:
-        print("Set PORTICO_KEY: a key of `portico keys create`; `make run` makes one.")
+        print(
+            f"no key in {file}: start `make run` first, in this folder, or set PORTICO_KEY to a key of `portico keys create`",
+            file=sys.stderr,
+        )
         return 2
     portico = Portico(api, key)
     portico.post("/businesses", business_id="harbor", name="Harbor Gardening")

@@ -10,6 +10,8 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -26,18 +28,23 @@ def key_of(embedded: Embedded) -> str:
     return (embedded.folder / "var" / "api.key").read_text().strip()
 
 
+def moved(embedded: Embedded) -> dict[str, str]:
+    """What moved `make run` to where it is, which moves the examples, too."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PORTICO_VAR": str(embedded.folder / "var"),
+        "API_PORT": str(urlsplit(embedded.api_url).port),
+        "SANDBOX_PORT": str(urlsplit(embedded.sandbox_url).port),
+    }
+
+
 def test_a_stranger_with_curl_reaches_the_first_email(embedded: Embedded) -> None:
     """The script of docs/integration.md, as it stands, in less than a minute."""
     assert shutil.which("curl")
     began = time.monotonic()
     done = subprocess.run(
         ["sh", str(REPOSITORY / "examples" / "http_api.sh")],
-        env={
-            "PATH": os.environ["PATH"],
-            "API": embedded.api_url,
-            "KEY": key_of(embedded),
-            "STRIPE": embedded.sandbox_url,
-        },
+        env=moved(embedded),
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -73,7 +80,7 @@ def test_the_python_client_prints_a_link_that_opens(embedded: Embedded) -> None:
     printed = {
         subprocess.run(
             [sys.executable, str(REPOSITORY / "examples" / "http_client.py")],
-            env={"PORTICO_API": embedded.api_url, "PORTICO_KEY": key_of(embedded)},
+            env=moved(embedded),
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -87,20 +94,42 @@ def test_the_python_client_prints_a_link_that_opens(embedded: Embedded) -> None:
     assert "Spring pruning" in page.text
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["sh", "http_api.sh"], [sys.executable, "http_client.py"], ["node", "http_client.mjs"]],
+    ids=lambda command: command[1],
+)
+def test_an_example_without_a_key_says_where_it_looked(command: list[str], tmp_path: Path) -> None:
+    """And what to do; exit code 2."""
+    program, name = command
+    if shutil.which(program) is None:
+        pytest.skip("there is no Node here")
+    done = subprocess.run(
+        [program, str(REPOSITORY / "examples" / name)],
+        env={"PATH": os.environ["PATH"], "PORTICO_VAR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"no key in {tmp_path}/api.key: start" in done.stderr
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node here")
 def test_the_node_client_prints_a_link_that_opens(embedded: Embedded) -> None:
     """And what happened: that the customer was linked. The same link each time."""
     printed = {
         subprocess.run(
             ["node", str(REPOSITORY / "examples" / "http_client.mjs")],
-            env={"PATH": os.environ["PATH"], "PORTICO_API": embedded.api_url, "PORTICO_KEY": key_of(embedded)},
+            env=moved(embedded),
             capture_output=True,
             text=True,
             timeout=SECONDS,
             check=True,
         ).stdout.strip()
         for _ in range(2)
-    }  # fmt: skip
+    }
     (told,) = printed
     link, *happened = told.splitlines()
     assert happened == ["customer.link_changed"]

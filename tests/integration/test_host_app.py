@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from typing import Any
 
 import pytest
 import requests
+from kombu import Connection, Exchange, Queue
 
 from examples import host_app
+from examples.host_app import Portico
 from local.processes import Stack
 from tests.fixtures.story import Story, eventually
 
@@ -79,3 +85,32 @@ def test_a_service_that_never_ran_is_told_at_once(story: Story) -> None:
     assert story.portico.call(
         "portal", "link", customer_id=story.customer("never paid").customer_id
     )
+
+
+def test_a_call_that_nobody_answers_is_told(stack: Stack) -> None:
+    """With its name, and how long it waited."""
+    with Connection(stack.amqp_uri) as connection, Portico(stack.amqp_uri, timeout=0.5) as portico:
+        exchange = Exchange("amq.topic", type="topic", passive=True)
+        Queue("", exchange, "nobody.answers", exclusive=True)(connection.channel()).declare()
+        with pytest.raises(TimeoutError, match=r"nobody\.answers gave no answer in 0\.5 s"):
+            portico.call("nobody", "answers")
+
+
+def test_listening_ends_with_ctrl_c(stack: Stack) -> None:
+    """Exit code 0 and no traceback."""
+    listener = subprocess.Popen(
+        [sys.executable, host_app.__file__, "--listen"],
+        env={"AMQP_URI": stack.amqp_uri, "PATH": os.environ["PATH"]},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        queue = "host.billing-events"
+        eventually(
+            lambda: stack.rabbitmq.queues(stack.vhost).get(queue, (0, 0))[1] == 1, what="its queue"
+        )
+        listener.send_signal(signal.SIGINT)
+        _, told = listener.communicate(timeout=30)
+    finally:
+        listener.kill()
+    assert (listener.returncode, told) == (0, "")
