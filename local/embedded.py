@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import local.memory_broker  # noqa: F401  (registers embedded://)
 from examples.host_app import Portico
+from local.folder import make_folder, only_one, shown
 from local.ports import PORTS, CannotStart, chosen_ports, taken
 from local.sandboxed import mail_settings, stripe_settings
 from local.servers import is_free
@@ -29,7 +30,7 @@ from sandbox import demo
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from sandbox.keys import own_secrets
-from sandbox.private import OTHERS, open_private, private_folder, tighten
+from sandbox.private import OTHERS, open_private, tighten
 from services.billing import settings as billing_settings
 from services.billing.service import BillingService
 from services.notifier import settings as notifier_settings
@@ -78,10 +79,7 @@ def data_folder(environ: Mapping[str, str]) -> Path:
     """The folder of this run, `var` or PORTICO_VAR, with nothing of ours in it that others can read."""
     chosen = environ.get("PORTICO_VAR")
     folder = Path(chosen or "var").absolute()
-    try:
-        private_folder(folder)
-    except OSError as error:
-        raise CannotStart(f"can't make the folder for data, PORTICO_VAR: {error}") from None
+    make_folder(folder)
     tighten(file for pattern in OUR_FILES for file in folder.glob(pattern))
     if not chosen:  # a folder of somebody's choice may be shared on purpose
         tighten([folder])
@@ -189,28 +187,34 @@ def _serve_sandbox(run: Places) -> Any:
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Start everything, print where to look, run until Ctrl-C. Returns the exit code."""
-    started = time.monotonic()
     os.umask(OTHERS)
     try:
         run = places(environ)
-        reader = Reader(environ)
-        level = reader.log_level()
-        reader.done()
-        log_file = run.folder / "portico.log"
-        configure_logging("portico", level=level, stream=log_file.open("a"))
-        sandbox = _serve_sandbox(run)
-        env = environment(run, environ, sandbox.extensions["mailbox"].public_key)
-        services: list[tuple[type, Any]] = [
-            (PortalService, portal_settings.load(env["portal"])),
-            (BillingService, billing_settings.load(env["billing"])),
-            (NotifierService, notifier_settings.load(env["notifier"])),
-        ]
-        for service, settings in services:
-            _migrate(service.name, settings.database_url.reveal())  # type: ignore[attr-defined]
-        _reach_broker(env["portal"]["AMQP_URI"])
+        with only_one(run.folder, "make run"):
+            return _run(run, environ)
     except (CannotStart, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _run(run: Places, environ: Mapping[str, str]) -> int:
+    """As `main`. Raises CannotStart and SettingsError."""
+    started = time.monotonic()
+    reader = Reader(environ)
+    level = reader.log_level()
+    reader.done()
+    log_file = run.folder / "portico.log"
+    configure_logging("portico", level=level, stream=log_file.open("a"))
+    sandbox = _serve_sandbox(run)
+    env = environment(run, environ, sandbox.extensions["mailbox"].public_key)
+    services: list[tuple[type, Any]] = [
+        (PortalService, portal_settings.load(env["portal"])),
+        (BillingService, billing_settings.load(env["billing"])),
+        (NotifierService, notifier_settings.load(env["notifier"])),
+    ]
+    for service, settings in services:
+        _migrate(service.name, settings.database_url.reveal())  # type: ignore[attr-defined]
+    _reach_broker(env["portal"]["AMQP_URI"])
     start_tracing(services[0][1].tracing, "portico")
     running = Running(services)
     running.stop_on_signals()
@@ -223,7 +227,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         )
         sandbox.extensions["demo_customers"].show(customers)
         api_key(run.folder / BUSINESS_KEY_FILE, env["portal"]["AMQP_URI"], demo.BUSINESS)
-    _say(run, env, customers, time.monotonic() - started)
+    _say(run, env, customers, time.monotonic() - started, live=services[1][1].livemode)
     running.wait()
     stop_tracing()
     print("\nStopped. Data is kept; `make clean` removes it.")
@@ -258,7 +262,12 @@ def _reach_broker(uri: str) -> None:
 
 
 def _say(
-    run: Places, env: dict[str, dict[str, str]], customers: list[dict[str, Any]], seconds: float
+    run: Places,
+    env: dict[str, dict[str, str]],
+    customers: list[dict[str, Any]],
+    seconds: float,
+    *,
+    live: bool,
 ) -> None:
     lines = [f"Portico is ready ({seconds:.1f} s). Open:", ""]
     if customers:
@@ -274,15 +283,18 @@ def _say(
             f"  stripe listen --forward-to {run.url('billing')}/webhooks/stripe",
             f"  {run.url('sandbox')}/inbox    the mailbox (mails stay here)",
         ]
+    if live:
+        lines += [
+            "",
+            "  THE KEY IS LIVE: new cards are charged real money. Take a test key, or set MODE=observe.",
+        ]
     broker = is_embedded(env["portal"]["AMQP_URI"])
     lines += [
         "",
-        f"  The API for your own software ({os.path.relpath(run.folder / KEY_FILE)} is a key for it; docs/integration.md goes on):",
-        f'  curl -H "Authorization: Bearer $(cat {os.path.relpath(run.folder / KEY_FILE)})" http://{env["portal"]["API_ADDRESS"]}/api/v1/businesses',
+        f"  The API for your own software ({shown(run.folder / KEY_FILE)} is a key for it; docs/integration.md goes on):",
+        f'  curl -H "Authorization: Bearer $(cat {shown(run.folder / KEY_FILE)})" http://{env["portal"]["API_ADDRESS"]}/api/v1/businesses',
         *(
-            [
-                f"  {os.path.relpath(run.folder / BUSINESS_KEY_FILE)} is one for {demo.BUSINESS} alone."
-            ]
+            [f"  {shown(run.folder / BUSINESS_KEY_FILE)} is one for {demo.BUSINESS} alone."]
             if customers
             else []
         ),
@@ -293,6 +305,6 @@ def _say(
         "all in this one process, open to this machine only. For looking and developing; nothing here is durable"
         if broker
         else "in this one process, open to this machine only. For looking and developing",
-        f"like RabbitMQ and PostgreSQL are (`make stack`). Logs: {os.path.relpath(run.folder)}/portico.log. Stop: Ctrl-C.",
+        f"like RabbitMQ and PostgreSQL are (`make stack`). Logs: {shown(run.folder)}/portico.log. Stop: Ctrl-C.",
     ]
     print("\n".join(lines), flush=True)

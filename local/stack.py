@@ -6,23 +6,22 @@ Data is kept under `var/stack` (PORTICO_VAR moves `var`), so that it can be stop
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from examples.host_app import Portico
+from local.folder import make_folder, only_one, shown
 from local.ports import PORTS, CannotStart, chosen_ports, taken
 from local.processes import SERVICES, Stack
 from local.servers import PORTS as OTHER_PORTS
 from local.servers import ServerMissing, StartError, is_free
 from sandbox import demo
-from sandbox.private import OTHERS, open_private, private_folder, tighten
+from sandbox.private import OTHERS, open_private, tighten
 
 
 def choose_ports(
@@ -44,22 +43,6 @@ def choose_ports(
         if chosen[part] != usual:
             print(f"Port {usual} is taken: {part} is on {chosen[part]}.")
     return chosen
-
-
-@contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; raises CannotStart when another one has it."""
-    private_folder(folder)
-    tighten([folder, *folder.rglob("*")])
-    with (folder / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotStart(
-                f"another `make stack` runs on {os.path.relpath(folder)}; stop it first, "
-                "or give this one a folder of its own: PORTICO_VAR=/tmp/second make stack"
-            ) from None
-        yield
 
 
 def seed(stack: Stack) -> list[dict[str, Any]]:
@@ -104,9 +87,9 @@ def say(stack: Stack, customers: list[dict[str, Any]], seconds: float) -> None:
         f"portal {stack.portal_url}, billing {stack.billing_url}, notifier {stack.notifier_url}: a process each,",
         f"on a RabbitMQ (port {stack.rabbitmq.port}) and a PostgreSQL (port {stack.postgres.port}) of their own.",
         f"The API for your own software is {stack.api_url}. A key for it:",
-        f"  .venv/bin/portico --env-file {os.path.relpath(stack.folder)}/portico.env keys create NAME --scope write",
-        f"Ask: .venv/bin/portico --env-file {os.path.relpath(stack.folder)}/portico.env doctor",
-        f"Data and logs: {os.path.relpath(stack.folder)}. Stop: Ctrl-C.",
+        f"  .venv/bin/portico --env-file {shown(stack.folder)}/portico.env keys create NAME --scope write",
+        f"Ask: .venv/bin/portico --env-file {shown(stack.folder)}/portico.env doctor",
+        f"Data and logs: {shown(stack.folder)}. Stop: Ctrl-C.",
     ]
     if not stack.postgres.folder.is_relative_to(stack.folder):
         lines.append(
@@ -123,7 +106,7 @@ def watch(stack: Stack) -> None:
         for process in stack.everything():
             if not process.running and process.name not in told:
                 told.add(process.name)
-                print(f"{process.name} has ended; its log is in {os.path.relpath(stack.folder)}.")
+                print(f"{process.name} has ended; its log is in {shown(stack.folder)}.")
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
@@ -133,7 +116,9 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(environ.get("PORTICO_VAR") or "var").absolute() / "stack"
     try:
-        with only_one(folder):
+        make_folder(folder)
+        tighten([folder, *folder.rglob("*")])
+        with only_one(folder, "make stack"):
             stack = Stack(folder, ports=choose_ports(environ), durable=True)
             try:
                 print("Starting RabbitMQ, PostgreSQL, the sandbox and the services.", flush=True)

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from local.processes import Embedded, fetch
+from local.servers import StartError
 from tests.fixtures.story import eventually
 
 pytestmark = pytest.mark.punctual
@@ -71,6 +72,15 @@ def test_the_whole_loop(embedded: Embedded, demo_links: dict[str, str], page: Pa
 
     eventually(lambda: len(subjects(embedded)) == 2, what="the mail that all is well")
     assert subjects(embedded).count(subject) == 1
+
+
+def test_a_second_run_on_the_same_folder_is_refused(embedded: Embedded) -> None:
+    """On other ports, too: both would write into the same databases and sign with the same keys."""
+    second = Embedded(embedded.folder)
+    with pytest.raises(StartError):
+        second.start()
+    assert "give this one a folder of its own: PORTICO_VAR=" in second.terminal()
+    assert json.loads(fetch(f"{embedded.sandbox_url}/sandbox/demo-customers"))
 
 
 def test_the_demo_is_there_again_after_a_restart(
