@@ -18,9 +18,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import requests
 from prometheus_client import REGISTRY
 from werkzeug.serving import make_server
 
+from local.python_process import REPOSITORY
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from services.billing.adapters.stripe import gateway as stripe_gateway
@@ -58,6 +60,7 @@ from tests.contract.payment_worlds import (
     StripeWorld,
     World,
 )
+from tests.contract.stripe_sandbox import PLATFORM
 from tests.unit.billing.fakes import Trouble
 
 KEY = "sk_test_0123456789abcdef"
@@ -89,6 +92,18 @@ def sandbox() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def restricted(sandbox: str) -> str:
+    """A key with the rights that docs/operations.md asks for, and no other."""
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    section = page.split("\n### The key of your own account\n", 1)[1].split("\n### ", 1)[0]
+    rights = re.findall(r"`(rak_\w+)`", section)
+    made = requests.post(
+        f"{sandbox}/sandbox/accounts/{PLATFORM}/keys", json={"permissions": rights}, timeout=10
+    )
+    return str(made.json()["key"])
+
+
+@pytest.fixture(scope="module")
 def banks() -> Iterator[StripeWorld]:
     """Stripe where banks answer at once."""
     with running(settlement_delay=0) as base:
@@ -104,7 +119,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield FakeWorld()
         return
     base = request.getfixturevalue("sandbox")
-    gateways = StripeGateways(KEY, base)
+    gateways = StripeGateways(request.getfixturevalue("restricted"), base)
     gateway = gateways.at(OWN)
     yield StripeWorld(gateway, base, KEY)
     gateways.close()
