@@ -136,7 +136,15 @@ class Mailer(Protocol):
         ...
 
 
-class Contacts(Protocol):
+class Businesses(Protocol):
+    """The portal, asked about a business."""
+
+    def business(self, business_id: str) -> Contact:
+        """The contact of a business about itself, by the host's id: no customer is in it. Raises UnknownCustomer, PortalUnavailable."""
+        ...
+
+
+class Contacts(Businesses, Protocol):
     """The portal, asked who a customer is."""
 
     def ask(self, stripe_customer: StripeCustomer) -> Callable[[], Contact]:
@@ -146,10 +154,6 @@ class Contacts(Protocol):
 
     def contact(self, customer_id: str) -> Contact:
         """The contact of one customer, by Portico's id. Raises UnknownCustomer, PortalUnavailable."""
-        ...
-
-    def business(self, business_id: str) -> Contact:
-        """The contact of a business about itself, by the host's id: no customer is in it. Raises UnknownCustomer, PortalUnavailable."""
         ...
 
     def cancellation_links(self, request_id: str) -> CancellationLinks:

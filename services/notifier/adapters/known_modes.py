@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from services.notifier.adapters.portal import PortalContacts, ask_modes
+from services.notifier.adapters.portal import PortalBusinesses, ask_modes
 from services.notifier.ports import Mode, UnknownCustomer
 from shared.contracts.accounts import StripeCustomer
 
@@ -47,7 +47,7 @@ class PortalModes:
 
     def __init__(self, portal: Any, known: KnownModes) -> None:
         self._portal = portal
-        self._contacts = PortalContacts(portal, lambda one: lambda: None)
+        self._businesses = PortalBusinesses(portal)
         self._known = known
 
     def of_business(self, business_id: str) -> Mode:
@@ -62,7 +62,7 @@ class PortalModes:
 
     def _ask(self, business_id: str) -> Mode:
         try:
-            business = self._contacts.business(business_id).business
+            business = self._businesses.business(business_id).business
         except UnknownCustomer:  # whoever could say that it is live is gone with it
             return Mode(observes=True)
         return Mode(business.observed, business.live_since)

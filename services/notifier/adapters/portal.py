@@ -111,7 +111,29 @@ def _owner(wire: contracts.portal.Contact) -> Owner:
     return Owner(wire.business.business_id, wire.external_id)
 
 
-class PortalContacts:
+class PortalBusinesses:
+    """`Businesses` over RPC to the portal."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+
+    def business(self, business_id: str) -> Contact:
+        """See `Businesses.business`."""
+        with _portals_faults(UnknownCustomer, errors.NotFound):
+            told = contracts.portal.BUSINESS_CONTACT.call(self._portal, business_id=business_id)
+        return Contact(
+            customer_id="",
+            name="",
+            email=None,
+            locale=None,
+            timezone=None,
+            link="",
+            platform=told.platform,
+            business=_read_business(told.business),
+        )
+
+
+class PortalContacts(PortalBusinesses):
     """`Contacts` over RPC to the portal; those asked for at the same time share a call."""
 
     def __init__(
@@ -120,7 +142,7 @@ class PortalContacts:
         ask: Callable[[StripeCustomer], Callable[[], contracts.portal.Contact | None]],
     ) -> None:
         """`ask` begins `fetch_contacts` for one question, together with others (`EarlyFetch.ask`)."""
-        self._portal = portal
+        super().__init__(portal)
         self._ask = ask
 
     def ask(self, stripe_customer: StripeCustomer) -> Callable[[], Contact]:
@@ -141,21 +163,6 @@ class PortalContacts:
         with _portals_faults(UnknownCustomer, errors.UnknownCustomer, errors.NotFound):
             answer = contracts.portal.CONTACT.call(self._portal, customer_id=customer_id)
             return _read_contact(answer)
-
-    def business(self, business_id: str) -> Contact:
-        """See `Contacts.business`."""
-        with _portals_faults(UnknownCustomer, errors.NotFound):
-            told = contracts.portal.BUSINESS_CONTACT.call(self._portal, business_id=business_id)
-        return Contact(
-            customer_id="",
-            name="",
-            email=None,
-            locale=None,
-            timezone=None,
-            link="",
-            platform=told.platform,
-            business=_read_business(told.business),
-        )
 
     def cancellation_links(self, request_id: str) -> CancellationLinks:
         """See `Contacts.cancellation_links`."""

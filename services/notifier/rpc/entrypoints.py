@@ -15,7 +15,6 @@ class NotifierEntrypoints:
 
     db: Database
     portal: Any
-    fetch_contact: Any
     hasher: AddressHasher
     renderer: Renderer
     sendgrid: Any

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from services.notifier.adapters.portal import PortalContacts
+from services.notifier.adapters.portal import PortalBusinesses
 from services.notifier.handlers import observing as handlers
 from services.notifier.rpc.entrypoints import NotifierEntrypoints
 from services.notifier.workflows import observing
@@ -59,7 +59,7 @@ class Observed(NotifierEntrypoints):
         """
         accepted = observing.accept(
             self.db,
-            PortalContacts(self.portal, self.fetch_contact.ask),
+            PortalBusinesses(self.portal),
             notification_ids,
             utc_now(),
             observes=self.observes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier.adapters.portal import PortalContacts
+from services.notifier.adapters.portal import PortalBusinesses
 from services.notifier.adapters.sendgrid.time_limit import TimeLimitedMailer
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.sending import (
@@ -153,7 +153,7 @@ class Operations(NotifierEntrypoints):
         about = None
         if business_id is not None:
             try:
-                about = PortalContacts(self.portal, self.fetch_contact.ask).business(business_id)
+                about = PortalBusinesses(self.portal).business(business_id)
             except UnknownCustomer:
                 raise NotFound("business_id: no such business") from None
             except PortalUnavailable as error:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from services.notifier.adapters.portal import PortalContacts
+from services.notifier.adapters.portal import PortalBusinesses
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.welcomes import HIGHEST_RATE, LOWEST_RATE, MOST_AT_ONCE
 from services.notifier.handlers import welcomes as handlers
@@ -98,7 +98,7 @@ class Welcomes(NotifierEntrypoints):
     def _welcome_desk(self) -> welcoming.WelcomeContext:
         return welcoming.WelcomeContext(
             db=self.db,
-            contacts=PortalContacts(self.portal, self.fetch_contact.ask),
+            businesses=PortalBusinesses(self.portal),
             hasher=self.hasher,
             now=utc_now,
             observes=self.observes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from services.notifier.handlers import observing
-from services.notifier.ports import Contacts, PortalUnavailable, UnknownCustomer
+from services.notifier.ports import Businesses, PortalUnavailable, UnknownCustomer
 from services.notifier.queries import observed as queries
 from shared.contracts.rpc.errors import NotFound, StillObserved, TemporarilyUnavailable
 from shared.contracts.rpc.notifier import AcceptedNotification
@@ -14,7 +14,7 @@ from shared.database import Transactions
 
 def accept(
     db: Transactions,
-    contacts: Contacts,
+    known: Businesses,
     notification_ids: list[str],
     now: dt.datetime,
     *,
@@ -28,7 +28,7 @@ def accept(
     with db.reading() as session:
         businesses = set(queries.businesses_of(session, notification_ids).values()) - {None}
     for business_id in sorted(one for one in businesses if one is not None):
-        if observes or _observes(contacts, business_id):
+        if observes or _observes(known, business_id):
             whose = "this installation" if observes else f"the business {business_id}"
             raise StillObserved(
                 f"{whose} still observes: let it go live first. Nothing was accepted"
@@ -37,9 +37,9 @@ def accept(
         return observing.accept(session, notification_ids, now)
 
 
-def _observes(contacts: Contacts, business_id: str) -> bool:
+def _observes(known: Businesses, business_id: str) -> bool:
     try:
-        return contacts.business(business_id).business.observed
+        return known.business(business_id).business.observed
     except UnknownCustomer:
         raise NotFound(f"notification_ids: there is no business {business_id} any more") from None
     except PortalUnavailable as error:

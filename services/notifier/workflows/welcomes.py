@@ -16,7 +16,7 @@ from services.notifier.domain.welcomes import (
     Standing,
 )
 from services.notifier.handlers import welcomes as handlers
-from services.notifier.ports import Business, Contacts, PortalUnavailable, UnknownCustomer
+from services.notifier.ports import Business, Businesses, PortalUnavailable, UnknownCustomer
 from services.notifier.queries import welcomes as queries
 from shared.contracts.rpc.errors import NotFound, StillObserved, TemporarilyUnavailable
 from shared.contracts.rpc.welcomes import WelcomeRecipient
@@ -32,7 +32,7 @@ class WelcomeContext:
     """What welcoming needs."""
 
     db: Transactions
-    contacts: Contacts
+    businesses: Businesses
     hasher: AddressHasher
     now: Callable[[], dt.datetime]
     observes: bool = False
@@ -66,7 +66,7 @@ def _standing(desk: WelcomeContext, business_id: str) -> Standing | Pause:
     if desk.observes:
         return Standing(observes=True)
     try:
-        business = desk.contacts.business(business_id).business
+        business = desk.businesses.business(business_id).business
     except UnknownCustomer:
         return Pause(desk.now() + LOOKED_AT_EVERY, Held.NO_SUCH_BUSINESS)
     except PortalUnavailable:
@@ -98,7 +98,7 @@ def queue(
 
 def _business(desk: WelcomeContext, business_id: str) -> Business:
     try:
-        return desk.contacts.business(business_id).business
+        return desk.businesses.business(business_id).business
     except UnknownCustomer:
         raise NotFound("business_id: no such business") from None
     except PortalUnavailable as error:

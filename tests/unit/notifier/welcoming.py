@@ -50,7 +50,7 @@ class Welcoming:
         house = self.house
         return welcoming.WelcomeContext(
             db=house.db,
-            contacts=house.portal,
+            businesses=house.portal,
             hasher=house.hasher,
             now=house.clock,
             observes=house.observes,
