@@ -20,8 +20,8 @@ from nameko.extensions import DependencyProvider, Entrypoint
 from services.notifier.queries.leases import Beside
 from shared import tracing
 from shared.nameko_ext.batch_consumer import BatchConsumer
-from shared.nameko_ext.container import ACCOUNT, KEY
-from shared.nameko_ext.loops import Loop
+from shared.nameko_ext.container import ACCOUNT, KEY, entrypoint_of
+from shared.nameko_ext.loops import wake
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -128,7 +128,7 @@ class Sender(Entrypoint):
         if exc_info is not None:
             log.error("sending failed, its lease will end", exc_info=exc_info)
         if self.wake_at is not None and (self.busy <= self.wake_at or self.others_wait):
-            self._wake()
+            wake(self.container, self.wakes)
         return result, exc_info
 
     def wake_in(self, seconds: float) -> None:
@@ -139,12 +139,7 @@ class Sender(Entrypoint):
 
     def _wake_now(self) -> None:
         self._wakes_soon = False
-        self._wake()
-
-    def _wake(self) -> None:
-        for entrypoint in self.container.entrypoints:
-            if isinstance(entrypoint, Loop) and entrypoint.method_name == self.wakes:
-                entrypoint.wake()
+        wake(self.container, self.wakes)
 
 
 def sender(wakes: str, task: str = "send notification") -> Callable[[Method], Method]:
@@ -297,11 +292,7 @@ class SendSlotsProvider(DependencyProvider):
 
     def get_dependency(self, worker_ctx: Any) -> SendSlots:
         if self._places is None:
-            entrypoint = next(
-                entrypoint
-                for entrypoint in self.container.entrypoints
-                if isinstance(entrypoint, Sender) and entrypoint.method_name == self.method
-            )
+            entrypoint = entrypoint_of(self.container, Sender, self.method)
             size = getattr(self.container.config["settings"], self.setting)
             readers = [
                 each for each in self.container.entrypoints if isinstance(each, BatchConsumer)

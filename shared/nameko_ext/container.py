@@ -15,13 +15,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import eventlet
 import structlog
 from nameko.containers import ServiceContainer, WorkerContext
 from nameko.exceptions import ContainerBeingKilled
-from nameko.extensions import DependencyProvider
+from nameko.extensions import DependencyProvider, Entrypoint
 
 from shared import tracing
 from shared.contracts.accounts import account_shown
@@ -33,8 +33,17 @@ ACCOUNT: Final = "stripe_account"
 LOOK_SECONDS: Final = 0.02
 """How often whoever waits for the end of all work looks for it."""
 
+Kind = TypeVar("Kind", bound=Entrypoint)
 Handler = Callable[..., tuple[Any, Any]]
 """Gets a worker's context, its result and what it raised, and returns the latter two."""
+
+
+def entrypoint_of(container: ServiceContainer, kind: type[Kind], method: str) -> Kind:
+    """The entrypoint of this kind that calls the method. Raises LookupError where the service has none."""
+    for one in container.entrypoints:
+        if isinstance(one, kind) and one.method_name == method:
+            return one
+    raise LookupError(f"{container.service_name} has no {kind.__name__.lower()} {method!r}")
 
 
 def new_correlation_id() -> str:

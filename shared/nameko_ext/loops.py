@@ -14,10 +14,12 @@ from typing import Any, Final, TypeVar
 
 import eventlet
 from eventlet.event import Event
+from nameko.containers import ServiceContainer
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
 from shared.database import DatabaseUnavailable
+from shared.nameko_ext.container import entrypoint_of
 from shared.telemetry import LOOP_FAILURES, get_logger
 
 log = get_logger(__name__)
@@ -121,6 +123,13 @@ def loop(poll: float) -> Callable[[Method], Method]:
     return decorator
 
 
+def wake(container: ServiceContainer, method: str) -> None:
+    """Run a loop of the service again, if it has one of this name."""
+    for one in container.entrypoints:
+        if isinstance(one, Loop) and one.method_name == method:
+            one.wake()
+
+
 class Waker(DependencyProvider):
     """Injects a function that wakes the loop `method` of the same service in the same process."""
 
@@ -131,11 +140,7 @@ class Waker(DependencyProvider):
         self._is_due = False
 
     def start(self) -> None:
-        for entrypoint in self.container.entrypoints:
-            if isinstance(entrypoint, Loop) and entrypoint.method_name == self.method:
-                self._wake = entrypoint.wake
-                return
-        raise LookupError(f"{self.container.service_name} has no loop {self.method!r}")
+        self._wake = entrypoint_of(self.container, Loop, self.method).wake
 
     def get_dependency(self, worker_ctx: Any) -> Callable[[], None]:
         return self._wake_later if self.after else self._wake

@@ -16,8 +16,8 @@ from nameko.extensions import DependencyProvider, Entrypoint
 
 from shared.contracts.accounts import OWN, account_shown
 from shared.database import DatabaseUnavailable
-from shared.nameko_ext.container import ACCOUNT
-from shared.nameko_ext.loops import Loop, tell_away
+from shared.nameko_ext.container import ACCOUNT, entrypoint_of
+from shared.nameko_ext.loops import tell_away, wake
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -74,7 +74,7 @@ class Turn(Entrypoint):
                     **account_shown(account),
                 )
             elif result:
-                self._wake()
+                wake(self.container, self._wakes)
             return result, exc_info
 
         data = {ACCOUNT: account} if account else {}
@@ -98,11 +98,6 @@ class Turn(Entrypoint):
         left, self._left = self._left, Event()
         left.send()
 
-    def _wake(self) -> None:
-        for entrypoint in self.container.entrypoints:
-            if isinstance(entrypoint, Loop) and entrypoint.method_name == self._wakes:
-                entrypoint.wake()
-
 
 def turn(wakes: str = "", most: int = PLACES) -> Callable[[Method], Method]:
     """Decorate the method that does one piece of work for an account."""
@@ -117,11 +112,7 @@ class Turns(DependencyProvider):
         self.method = method
 
     def start(self) -> None:
-        for entrypoint in self.container.entrypoints:
-            if isinstance(entrypoint, Turn) and entrypoint.method_name == self.method:
-                self._turn = entrypoint
-                return
-        raise LookupError(f"{self.container.service_name} has no turn {self.method!r}")
+        self._turn = entrypoint_of(self.container, Turn, self.method)
 
     def get_dependency(self, worker_ctx: Any) -> Turn:
         return self._turn
