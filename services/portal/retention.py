@@ -1,5 +1,5 @@
 """What of the portal's tables grows old: the ids of events that were acted upon, events of its own that are published,
-evidence that does not stand any more, keys of the HTTP API and links to connect an account that are good for nothing, what hosts have
+evidence that does not stand any more, requests and keys of the HTTP API and links to connect an account that are good for nothing, what hosts have
 had time to hear; and what serves nobody any more of what Stripe tells of its customers. What an object said last is never forgotten: an older word of it may still come."""
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from services.portal.models import (
     ApiKeyRow,
     ConnectionRow,
     HostEventRow,
+    IdempotentRequestRow,
     LinkEvidenceRow,
     OutboxEvent,
     ProcessedEventRow,
@@ -19,6 +20,7 @@ from services.portal.models import (
 )
 from services.portal.queries import profiles
 from services.portal.queries.host_events import place_of
+from shared.contracts.host_api import REPEATED_WITHIN
 from shared.retention import Rule
 
 RULES: Final = (
@@ -35,6 +37,12 @@ RULES: Final = (
     ),
     # A customer who had the address has another one now, or is gone.
     Rule(StripeProfileRow, lambda _: profiles.unneeded()),
+    # What nobody repeats any more.
+    Rule(
+        IdempotentRequestRow,
+        lambda before: IdempotentRequestRow.began_at < before,
+        at_most=REPEATED_WITHIN,
+    ),
     Rule(ConnectionRow, lambda before: ConnectionRow.expires_at < before),
     Rule(
         ApiKeyRow, lambda before: or_(ApiKeyRow.revoked_at < before, ApiKeyRow.expires_at < before)

@@ -88,8 +88,3 @@ def finish(session: Session, name: RequestName, began_at: dt.datetime, done: Kep
 def abandon(session: Session, name: RequestName, began_at: dt.datetime) -> None:
     """The request failed: nothing was written."""
     requests.drop(session, name.digest, began_at)
-
-
-def forget(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
-    """Forget what nobody repeats any more. True: there may be more."""
-    return requests.forget(session, now - REPEATED_WITHIN, limit) == limit

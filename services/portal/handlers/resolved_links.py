@@ -21,6 +21,7 @@ from services.portal.tokens.links import Claim, Links
 from services.portal.tokens.signing import BadToken
 from shared.contracts.rpc.errors import LinkInvalid, LinkReplaced
 from shared.mode import OBSERVE
+from shared.retention import BATCH
 
 FROM_FAILED_PAYMENT: Final = "payment_failed"
 FROM_ACTION_REQUIRED: Final = "payment_action_required"
@@ -156,6 +157,6 @@ def opened(session: Session, customer_id: str, now: dt.datetime) -> None:
     log.note(session, [click(customer_id, "billing_session", now)])
 
 
-def forget_old(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
+def forget_old(session: Session, now: dt.datetime) -> bool:
     """Forget what customers did long ago. True: there may be more."""
-    return log.forget(session, now - KEEP_VISITS, limit) == limit
+    return log.forget(session, now - KEEP_VISITS, BATCH) == BATCH

@@ -35,10 +35,3 @@ def drop(session: Session, digest: str, began_at: dt.datetime) -> None:
     """Forget a request that is under way since `began_at`."""
     under_way = (Row.digest == digest, Row.began_at == began_at, Row.status.is_(None))
     changed(session, delete(Row).where(*under_way))
-
-
-def forget(session: Session, before: dt.datetime, limit: int) -> int:
-    """Forget up to `limit` requests that are older; how many there were."""
-    some = select(Row.digest).where(Row.began_at < before).limit(limit)
-    statement = delete(Row).where(Row.digest.in_(some))
-    return changed(session, statement.execution_options(synchronize_session=False))

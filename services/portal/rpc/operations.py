@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from services.portal.handlers import idempotency, importing, resolved_links, timeline
+from services.portal.handlers import importing, resolved_links, timeline
 from services.portal.queries import activity
 from services.portal.retention import RULES
 from services.portal.web.entrypoints import PortalEntrypoints
@@ -124,5 +124,5 @@ class Operations(PortalEntrypoints):
         """Forget what only proves that something was done long ago."""
         now = utc_now()
         with self.db.transaction() as session:
-            more = resolved_links.forget_old(session, now) | idempotency.forget(session, now)
+            more = resolved_links.forget_old(session, now)
         return prune_round(self.db, RULES, now) or more
