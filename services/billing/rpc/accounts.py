@@ -11,12 +11,13 @@ from prometheus_client import Gauge
 from services.billing.domain.accounts import Directory, KnownAccount
 from services.billing.handlers import inbox
 from services.billing.queries import reads
-from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit
+from services.billing.rpc.entrypoints import MOST_ROWS, BillingEntrypoints
 from services.billing.rpc.errors import check_read
 from services.billing.settings import Settings
 from services.billing.workflows.accounts import AccountHolder
 from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
+from shared.contracts.rpc.arguments import check_limit
 from shared.contracts.rpc.billing import StripeAccountPage, StripeAccountState, StripeReadPool
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.database import Database
@@ -68,7 +69,7 @@ class StripeAccounts(BillingEntrypoints):
     def stripe_accounts(self, after: str | None = None, limit: int = 100) -> StripeAccountPage:
         """The Stripe accounts beside the installation's own, by their ids, in whatever state. `after`, the last one of a page, turns
         the page; `limit` is 1 to 500."""
-        check_limit(limit)
+        check_limit(limit, MOST_ROWS)
         directory = _read(self.accounts)
         rest = [one.account for one in directory if one.account > (after or "")]
         page, today = rest[:limit], utc_now().date()

@@ -1,4 +1,4 @@
-"""What billing's entrypoints share: the things that are injected, the moment, and how much may be asked for at once."""
+"""What billing's entrypoints share: the things that are injected, and how much may be asked for at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final
 from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.settings import Settings
 from services.billing.workflows.accounts import AccountHolder
-from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import RpcClient
@@ -26,9 +25,3 @@ class BillingEntrypoints:
     portal: RpcClient
     publisher: Publisher
     wake_relay: Waker
-
-
-def check_limit(limit: int) -> None:
-    """Raise InvalidArgument unless a page of so many rows may be asked for."""
-    if not 1 <= limit <= MOST_ROWS:
-        raise InvalidArgument(f"limit: expected 1 to {MOST_ROWS}")

@@ -9,12 +9,13 @@ from services.billing.adapters.stripe.lists import StripeLists
 from services.billing.domain.accounts import Way
 from services.billing.queries import imports, reads
 from services.billing.queries.imports import Progress
-from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit
+from services.billing.rpc.entrypoints import MOST_ROWS, BillingEntrypoints
 from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.stripe_events.imports import Listed, Run
 from services.billing.workflows import importing
 from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
+from shared.contracts.rpc.arguments import check_limit
 from shared.contracts.rpc.imports import Holder, ImportFinding, ImportPlan, ImportProgress
 from shared.nameko_ext.of_process import OfProcess
 from shared.nameko_ext.rpc import audited_rpc, rpc
@@ -75,7 +76,7 @@ class Importing(BillingEntrypoints):
     ) -> list[ImportFinding]:
         """What is worth telling of the customers that the account's last import met, by their ids, those after `after`. `limit` is 1 to
         500. Kept for ninety days."""
-        check_limit(limit)
+        check_limit(limit, MOST_ROWS)
         with self.database.reading() as session:
             found = imports.findings(session, Account(account), after, limit)
         return [ImportFinding(stripe_customer_id=id, findings=words) for id, words in found]

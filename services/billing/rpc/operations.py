@@ -10,12 +10,13 @@ from typing import Final
 
 from services.billing.handlers import dead_letters, erasure, inbox, timeline
 from services.billing.queries import payment_tries
-from services.billing.rpc.entrypoints import BillingEntrypoints, check_limit
+from services.billing.rpc.entrypoints import MOST_ROWS, BillingEntrypoints
 from services.billing.rpc.errors import served, wire_errors
 from services.billing.workflows import reconciling, republish
 from services.billing.workflows.observed_charges import observed_charges
 from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, StripeId, account_shown
+from shared.contracts.rpc.arguments import check_limit
 from shared.contracts.rpc.billing import (
     ClosedEvent,
     DeadLetterAction,
@@ -60,7 +61,7 @@ class Operations(BillingEntrypoints):
     ) -> list[InboxEvent]:
         """Stored Stripe events, newest first, without payloads. `before` (by `received_at`) turns the page; `before_id` with it,
         where several came at one moment. `limit` is 1 to 500."""
-        check_limit(limit)
+        check_limit(limit, MOST_ROWS)
         if before is not None and before.tzinfo is None:
             raise InvalidArgument("before: expected a time zone")
         with self.database.reading() as session:
@@ -107,7 +108,7 @@ class Operations(BillingEntrypoints):
         account: str = OWN,
     ) -> list[RecoveryAttempt]:
         """What became of our own tries to pay with a new card, newest first. `limit` is 1 to 500."""
-        check_limit(limit)
+        check_limit(limit, MOST_ROWS)
         with self.database.reading() as session:
             return payment_tries.recoveries(
                 session,
@@ -125,7 +126,7 @@ class Operations(BillingEntrypoints):
         first. `limit` is 1 to 500; go on with `starting_after`, the answer's `next`. It is never charged: who wants one of them paid has
         it collected.
         """
-        check_limit(limit)
+        check_limit(limit, MOST_ROWS)
         if since.tzinfo is None:
             raise InvalidArgument("since: expected a time zone")
         with self.database.reading() as session:

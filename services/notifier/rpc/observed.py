@@ -12,6 +12,7 @@ from services.notifier.handlers import observing as handlers
 from services.notifier.rpc.entrypoints import NotifierEntrypoints
 from services.notifier.workflows import observing
 from shared.clock import utc_now
+from shared.contracts.rpc.arguments import check_limit
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import AcceptedNotification, ObservedNotifications
 from shared.nameko_ext.rpc import audited_rpc, rpc
@@ -37,8 +38,7 @@ class Observed(NotifierEntrypoints):
         500), after one of them. What was accepted is not among them any more. NotFound: `starting_after`."""
         if since is not None and since.tzinfo is None:
             raise InvalidArgument("since: expected a time with its offset from UTC")
-        if not 1 <= limit <= MOST_LISTED:
-            raise InvalidArgument(f"limit: expected 1 to {MOST_LISTED}")
+        check_limit(limit, MOST_LISTED)
         with self.db.reading() as session:
             return handlers.observed(
                 session,

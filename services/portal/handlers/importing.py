@@ -25,6 +25,7 @@ from services.portal.models import BusinessRow, CustomerRow, merchant_of
 from services.portal.queries import aliases, bulk, businesses, erasure, links
 from services.portal.queries import customers as people
 from shared.contracts.accounts import Account, Merchant, StripeId, stripe_id
+from shared.contracts.rpc.arguments import check_limit
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.contracts.rpc.portal import (
     CustomerErasure,
@@ -267,8 +268,7 @@ def export_customers(
     session: Session, *, business_id: str, after: int, limit: int
 ) -> CustomerExport:
     """A page of a business's customers. `next` is None at the end; `total` is counted on the first page only. Raises NotFound, InvalidArgument."""
-    if not 1 <= limit <= MOST_LINES:
-        raise InvalidArgument(f"limit: expected 1 to {MOST_LINES}")
+    check_limit(limit, MOST_LINES)
     business = existing.business(session, business_id)
     rows = bulk.page_of_customers(session, business.id, after, limit)
     return CustomerExport(

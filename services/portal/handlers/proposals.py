@@ -19,6 +19,7 @@ from services.portal.models import BusinessRow, CustomerRow, merchant_of
 from services.portal.queries import customers as people
 from services.portal.queries import links, profiles
 from shared.contracts.accounts import Account
+from shared.contracts.rpc.arguments import check_limit
 from shared.contracts.rpc.enrolment import (
     DecidedProposals,
     LinkProposal,
@@ -41,8 +42,7 @@ CHANGED: Final = (
 def proposals(session: Session, *, business_id: str, after: str, limit: int) -> LinkProposals:
     """The Stripe customers of whom something is kept for a business, and who are none of its customers or may be claimed; but for those
     who may be another business's. Raises NotFound, InvalidArgument."""
-    if not 1 <= limit <= MOST_LISTED:
-        raise InvalidArgument(f"limit: expected 1 to {MOST_LISTED}")
+    check_limit(limit, MOST_LISTED)
     business = existing.business(session, business_id)
     ids = profiles.page(session, merchant_of(business), after, limit)
     judged = judge_all(session, business, ids)

@@ -10,6 +10,7 @@ from services.portal.queries import outbox
 from services.portal.web.entrypoints import PortalEntrypoints
 from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account
+from shared.contracts.rpc.arguments import check_limit
 from shared.contracts.rpc.errors import InvalidArgument, StripeCustomerConflict
 from shared.contracts.rpc.portal import (
     CheckoutReference,
@@ -118,8 +119,7 @@ class Linking(PortalEntrypoints):
     ) -> UnknownLinks:
         """Customers whose link nobody has spoken for since evidence is kept; go on with `after=next` until null. Confirm them
         with `link_customer`, or by import. `limit` is 1 to 1000. NotFound: the business."""
-        if not 1 <= limit <= MOST_UNKNOWN:
-            raise InvalidArgument(f"limit: expected 1 to {MOST_UNKNOWN}")
+        check_limit(limit, MOST_UNKNOWN)
         with self.db.reading() as session:
             return link_report.unknown(session, business_id=business_id, after=after, limit=limit)
 

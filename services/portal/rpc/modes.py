@@ -7,6 +7,7 @@ from services.portal.models import BusinessRow
 from services.portal.web.entrypoints import PortalEntrypoints
 from shared.clock import utc_now
 from shared.contracts.accounts import Account, StripeCustomer
+from shared.contracts.rpc.arguments import check_limit
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.modes import (
     MOST_ASKED,
@@ -42,8 +43,7 @@ class Modes(PortalEntrypoints):
     ) -> list[BusinessMode]:
         """How businesses work, in the order of the host's ids: all, or the one with `business_id`. At most `limit` (1 to 1000); go on
         with `after`, the last one's `business_id`. NotFound: the business."""
-        if not 1 <= limit <= MOST_BUSINESSES:
-            raise InvalidArgument(f"limit: expected 1 to {MOST_BUSINESSES}")
+        check_limit(limit, MOST_BUSINESSES)
         with self.db.reading() as session:
             rows = modes.businesses(session, business_id, after, limit)
             return [self._mode(row) for row in rows]

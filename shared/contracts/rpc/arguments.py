@@ -24,6 +24,12 @@ _STEP: Final = re.compile(r"\w+|\[[^][]*\]")
 """A step of a place, as msgspec writes it."""
 
 
+def check_limit(limit: int, most: int) -> None:
+    """Raises InvalidArgument unless a page of so many may be asked for."""
+    if not 1 <= limit <= most:
+        raise InvalidArgument(f"limit: expected 1 to {most}")
+
+
 def read_arguments(given: Mapping[str, Any], struct: type[Given], *, strict: bool = True) -> Given:
     """The struct that JSON values make. Raises InvalidArgument, which names the field. Not `strict`: a whole number may be written as a
     text of digits, as in an address. In a list that is read `ONE_BY_ONE` the InvalidArgument of a wrong item stands in its place."""
