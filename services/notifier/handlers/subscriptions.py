@@ -4,8 +4,8 @@ is unpaid ended. Each function runs inside the transaction that its caller opene
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -84,22 +84,11 @@ def method_kept(
     data = event.data
     if data.over:
         return "nothing to ask the business for any more"
-    account = Account(data.account)
-    context = {"description": data.description, "dashboard_url": data.dashboard_url}
-    new = NewNotification(
-        account=account,
-        dedupe_key=kept_method_key(StripeId(account, data.subscription_id), data.payment_method_id),
-        kind=Kind.PAYMENT_METHOD_BY_HAND,
-        now=now,
-        stripe_customer_id=data.stripe_customer_id,
-        on_behalf_of=data.on_behalf_of,
-        correlation_id=event.correlation_id,
-        occurred_at=event.occurred_at,
-        context={name: value for name, value in context.items() if value is not None},
+    key = kept_method_key(
+        StripeId(Account(data.account), data.subscription_id), data.payment_method_id
     )
-    if not notifications.add_notification(session, new):
-        return "this was told before"
-    return f"{Kind.PAYMENT_METHOD_BY_HAND.value} is due"
+    context = {"description": data.description, "dashboard_url": data.dashboard_url}
+    return _add(session, event, data, Kind.PAYMENT_METHOD_BY_HAND, key, None, context, now)
 
 
 def _subscription(data: events.SubscriptionData) -> StripeId:
@@ -128,6 +117,20 @@ def _note_plan(
         "ended": ended,
         "price": said and msgspec.to_builtins(said),
     }
+    return _add(session, event, data, kind, key, reason, context, now)
+
+
+def _add(
+    session: Session,
+    event: Event,
+    data: events.SubscriptionData | events.SubscriptionPaymentMethodKept,
+    kind: Kind,
+    key: str,
+    reason: Reason | None,
+    context: Mapping[str, Any],
+    now: dt.datetime,
+) -> str:
+    """Write an email to the business down, with what is known of its context; what became of it. With a `reason` it is not sent."""
     new = NewNotification(
         account=Account(data.account),
         dedupe_key=key,
