@@ -204,11 +204,9 @@ class CustomerEvidenceChanged(Data, frozen=True, kw_only=True):
     """True in Stripe's live mode, False in test mode."""
 
 
-class CustomerLinkChanged(Data, frozen=True, kw_only=True):
-    """A customer is linked with another Stripe customer than before, for the first time, or no more. The notifier writes to them
-    about what failed while nobody knew them. The host hears its own word, too: then `evidence` is `host`."""
+class CustomerLinkData(Data, frozen=True, kw_only=True):
+    """Which Stripe customer one of our customers is, by the evidence that the portal has."""
 
-    type: ClassVar[str] = "customer.link_changed"
     source: ClassVar[str] = "portal"
 
     customer_id: str
@@ -219,6 +217,14 @@ class CustomerLinkChanged(Data, frozen=True, kw_only=True):
     """The host application's own id of the business."""
     on_behalf_of: str = ""
     """Where the business is on a platform's account: the connected account on whose behalf that charges."""
+
+
+class CustomerLinkChanged(CustomerLinkData, frozen=True, kw_only=True):
+    """A customer is linked with another Stripe customer than before, for the first time, or no more. The notifier writes to them
+    about what failed while nobody knew them. The host hears its own word, too: then `evidence` is `host`."""
+
+    type: ClassVar[str] = "customer.link_changed"
+
     stripe_customer_id: str | None = None
     """Stripe's id, `cus_…`; None: the customer is linked with nobody now."""
     previous_stripe_customer_id: str | None = None
@@ -230,21 +236,12 @@ class CustomerLinkChanged(Data, frozen=True, kw_only=True):
     """An import from Stripe brought this about, as it may for many at once: the notifier writes to them about nothing past."""
 
 
-class CustomerLinkRefused(Data, frozen=True, kw_only=True):
+class CustomerLinkRefused(CustomerLinkData, frozen=True, kw_only=True):
     """Evidence that a customer is a Stripe customer was refused, because evidence of the same rank says otherwise: somebody
     has to look at it (`portico customers evidence`). Said once while the conflict lasts."""
 
     type: ClassVar[str] = "customer.link_refused"
-    source: ClassVar[str] = "portal"
 
-    customer_id: str
-    """Portico's customer id."""
-    external_id: str
-    """The host application's own id of the customer."""
-    business_id: str
-    """The host application's own id of the business."""
-    on_behalf_of: str = ""
-    """Where the business is on a platform's account: the connected account on whose behalf that charges."""
     stripe_customer_id: str
     """Stripe's id, `cus_…`, which the customer was not linked with."""
     reason: str
