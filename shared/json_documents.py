@@ -32,7 +32,7 @@ def json_list(*selects: Select[Any]) -> ColumnElement[Any]:
 
 def json_one(select: Select[Any]) -> ColumnElement[Any]:
     """The document that the SELECT gives; null where it gives none."""
-    return _One(select.scalar_subquery())
+    return _Nested(select.scalar_subquery())
 
 
 def as_text(document: ColumnElement[Any]) -> ColumnElement[str]:
@@ -72,14 +72,6 @@ class _List(Portable):
     def sqlite(self, *arguments: str) -> str:
         rows = " UNION ALL ".join(f"SELECT document FROM {each}" for each in arguments)  # noqa: S608 (SQL of SQLAlchemy's)
         return f"json((SELECT json_group_array(json(document)) FROM ({rows})))"  # noqa: S608
-
-
-class _One(Portable):
-    def postgresql(self, *arguments: str) -> str:
-        return "".join(arguments)
-
-    def sqlite(self, *arguments: str) -> str:
-        return f"json({''.join(arguments)})"
 
 
 class _Moment(Portable):
