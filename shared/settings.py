@@ -184,21 +184,13 @@ class Reader:
 
         return self._read(name, parse, default, meaning, example)
 
-    def url(
-        self,
-        name: str,
-        *,
-        meaning: str,
-        example: str,
-        default: Any = REQUIRED,
-        schemes: tuple[str, ...] = ("http", "https"),
-    ) -> Any:
-        """An absolute URL without a slash at its end."""
+    def url(self, name: str, *, meaning: str, example: str, default: Any = REQUIRED) -> Any:
+        """An absolute http(s) URL without a slash at its end."""
 
         def parse(text: str) -> str:
             parts = _split(text)
-            if parts.scheme not in schemes or not parts.netloc:
-                raise ValueError(f"is not a URL that starts with {' or '.join(schemes)}://")
+            if parts.scheme not in ("http", "https") or not parts.netloc:
+                raise ValueError("is not a URL that starts with http or https://")
             return text.rstrip("/")
 
         return self._read(name, parse, default, meaning, example)

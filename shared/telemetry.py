@@ -337,9 +337,7 @@ def _keep_to_level(
     return event
 
 
-def configure_logging(
-    service: str, *, level: str = "INFO", stream: TextIO | None = None, pretty: bool = False
-) -> None:
+def configure_logging(service: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:
     """Send every log line of the process, ours and the libraries', through one JSON pipeline."""
     global _handler
     before: list[Any] = [
@@ -355,13 +353,11 @@ def configure_logging(
         event.setdefault("service", service)
         return event
 
-    render: Any = structlog.dev.ConsoleRenderer() if pretty else _json_line
-
     def finish(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
         """The line; whoever logs never meets an error of the log's own."""
         try:
             event = structlog.processors.format_exc_info(logger, method, event)
-            return render(logger, method, _redact_values(logger, method, event))
+            return _json_line(logger, method, _redact_values(logger, method, event))
         except Exception:
             _handler.lost(logger.name)
             raise structlog.DropEvent from None
@@ -380,7 +376,7 @@ def configure_logging(
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 _redact_values,
-                render,
+                _json_line,
             ],
         )
     )
