@@ -6,18 +6,13 @@ import copy
 import functools
 import hashlib
 import hmac
-import json
 import time
-from pathlib import Path
 from typing import Any
 
-GOLDEN = Path(__file__).parents[1] / "fixtures" / "stripe"
+from tests.fixtures.stripe_events import stripe_event
 
-
-@functools.cache
-def _golden(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
-    return document
+golden = functools.cache(stripe_event)
+"""A golden payload that is shared: copy it before you change it."""
 
 
 def invoice_event(
@@ -31,7 +26,7 @@ def invoice_event(
     **fields: Any,
 ) -> dict[str, Any]:
     """An event about an invoice; `fields` replace fields of the invoice itself."""
-    event = copy.deepcopy(_golden(type_))
+    event = copy.deepcopy(golden(type_))
     event["id"], event["created"] = event_id, created or event["created"]
     invoice = event["data"]["object"]
     invoice.update(id=invoice_id, customer=customer_id, attempt_count=attempt, **fields)
@@ -40,7 +35,7 @@ def invoice_event(
 
 def other_event(name: str, *, event_id: str) -> dict[str, Any]:
     """An event that is not about an invoice of ours."""
-    event = copy.deepcopy(_golden(name))
+    event = copy.deepcopy(golden(name))
     event["id"] = event_id
     return event
 

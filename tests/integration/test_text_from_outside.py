@@ -8,7 +8,6 @@ import datetime as dt
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,10 +34,9 @@ from shared import events
 from shared.contracts.accounts import OWN, StripeId
 from shared.database import Transactions, make_engine
 from tests.fixtures.accounts import OWN_ALONE
+from tests.fixtures.stripe_events import NAMES, stripe_event
 
-GOLDEN = [
-    json.loads(path.read_text()) for path in sorted(Path("tests/fixtures/stripe").glob("*.json"))
-]
+GOLDEN = [stripe_event(name) for name in NAMES]
 NOW = dt.datetime(2026, 11, 29, 12, 0, tzinfo=dt.UTC)
 
 _numbers = itertools.count(1)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import functools
-import json
+import copy
 import random
 import time
 import urllib.parse
@@ -16,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.faults.fuzz import odd
-from tests.faults.payloads import GOLDEN, signature
+from tests.faults.payloads import golden, signature
+from tests.fixtures.stripe_events import NAMES
 
 METHODS: Final = (
     "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "BREW", "get",
@@ -111,7 +111,7 @@ class Doors:
         return "billing", self._post(dice, "/webhooks/stripe", body, headers, forge=0.3)
 
     def _stripe_event(self, dice: random.Random) -> dict[str, Any]:
-        event: dict[str, Any] = json.loads(dice.choice(_golden()))
+        event = copy.deepcopy(golden(dice.choice(NAMES)))
         event["id"] = f"evt_fuzz{dice.getrandbits(64):x}"
         thing = event["data"]["object"]
         if dice.random() < 0.5:
@@ -224,8 +224,3 @@ def in_chunks(dice: random.Random, body: bytes) -> bytes:
         for at in range(0, len(body), size)
     )
     return made + dice.choice((b"0\r\n\r\n",) * 8 + (b"", b"0\r\nX: y\r\n\r\n", b"0x0\r\n\r\n", b"-1\r\n", b"fffffffffff\r\n"))  # fmt: skip
-
-
-@functools.cache
-def _golden() -> tuple[str, ...]:
-    return tuple(file.read_text() for file in sorted(GOLDEN.glob("*.json")))

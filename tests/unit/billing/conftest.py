@@ -5,17 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.billing.models import Base
 from shared.database import Transactions
+from tests.fixtures.stripe_events import stripe_event
 from tests.unit import tables
 from tests.unit.billing.fakes import FakePaymentGateway, FakePublisher
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "stripe"
 NOW = dt.datetime(2026, 11, 23, 21, 4, 5, tzinfo=dt.UTC)
 
 Edit = Callable[[dict[str, Any]], None]
@@ -56,7 +55,7 @@ def clock() -> Clock:
 
 def payload(name: str, edit: Edit | None = None) -> bytes:
     """The golden payload of that name, changed by `edit` where given."""
-    event = json.loads((FIXTURES / f"{name}.json").read_text())
+    event = stripe_event(name)
     if edit is not None:
         edit(event)
     return json.dumps(event, ensure_ascii=False).encode()

@@ -51,8 +51,6 @@ def told(case: str, edit: Edit | None = None) -> Any:
         ("packages_of_100", Pricing.OTHER, None, False),
         (f"packages_of_100.{OLD}", Pricing.OTHER, None, False),
         (f"packages_of_100.{ACACIA}", Pricing.OTHER, None, False),
-        ("half_once", Pricing.FIXED, 8900, True),
-        ("half_repeating", Pricing.FIXED, 8900, True),
         ("half_forever", Pricing.FIXED, 8900, True),
         (f"half_forever.{OLD}", Pricing.FIXED, 8900, True),
         (f"half_forever.{ACACIA}", Pricing.FIXED, 8900, True),

@@ -19,7 +19,8 @@ from services.billing.stripe_events.translation import (
 )
 from shared import events
 from tests.fixtures.accounts import OWN_ALONE
-from tests.unit.billing.conftest import FIXTURES, Edit, payload
+from tests.fixtures.stripe_events import NAMES, stripe_event
+from tests.unit.billing.conftest import Edit, payload
 
 INVOICE, CUSTOMER = "in_1SWqHt2eZvKYlo2CwXyJq0Rf", "cus_TTnQx8dKq2LmPA"
 SUBSCRIPTION, NEW_CARD = "sub_1SLb9u2eZvKYlo2CkQ6vTn3D", "pm_1SWr002eZvKYlo2CnEwCaRd1"
@@ -47,8 +48,7 @@ def seen(translation: Translation) -> Any:
 
 def test_every_route_has_a_golden_payload() -> None:
     """No type is handled without a payload in tests/fixtures/stripe that shows its shape."""
-    covered = {json.loads(path.read_text())["type"] for path in FIXTURES.glob("*.json")}
-    assert covered >= WANTED
+    assert {stripe_event(name)["type"] for name in NAMES} >= WANTED
 
 
 @pytest.mark.parametrize(
@@ -356,11 +356,7 @@ def test_a_subscription_of_another_behalf_names_anew() -> None:
 
 def test_all_types_that_tell_evidence_are_known() -> None:
     """What is told again after an upgrade is all that may tell it."""
-    telling = {
-        json.loads(path.read_text())["type"]
-        for path in FIXTURES.glob("*.json")
-        if evidence(path.name.removesuffix(".json")) is not None
-    }
+    telling = {stripe_event(name)["type"] for name in NAMES if evidence(name) is not None}
     assert telling == set(EVIDENCE_TYPES)
 
 
