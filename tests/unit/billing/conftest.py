@@ -59,3 +59,14 @@ def payload(name: str, edit: Edit | None = None) -> bytes:
     if edit is not None:
         edit(event)
     return json.dumps(event, ensure_ascii=False).encode()
+
+
+def with_fields(before: dict[str, Any] | None = None, **fields: Any) -> Edit:
+    """These fields of the event's object, and what they were `before`."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["object"] |= fields
+        if before is not None:
+            event["data"]["previous_attributes"] = before
+
+    return edit

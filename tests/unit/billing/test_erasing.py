@@ -16,7 +16,7 @@ from services.portal.domain.people import STRIPE_CUSTOMER
 from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.database import Transactions
-from tests.unit.billing.conftest import payload
+from tests.unit.billing.conftest import payload, with_fields
 from tests.unit.billing.test_inbox import outbox, receive, stored
 
 EVENTS = ("invoice.payment_failed", "customer.deleted")
@@ -38,12 +38,8 @@ def kept(database: Transactions) -> tuple[list[InboxEvent], list[OutboxEvent]]:
 def customer(database: Transactions) -> str:
     """Stripe's id of a customer of whom two webhooks came."""
     told = json.loads(payload("invoice.payment_failed"))["data"]["object"]["customer"]
-
-    def same(event: dict[str, Any]) -> None:
-        event["data"]["object"]["id"] = told
-
     receive(database, EVENTS[0])
-    receive(database, EVENTS[1], same)
+    receive(database, EVENTS[1], with_fields(id=told))
     return str(told)
 
 
@@ -68,10 +64,7 @@ def test_a_customer_is_forgotten_by_the_id(database: Transactions, customer: str
 
 def test_an_id_in_a_text_inside_the_body_counts(database: Transactions) -> None:
     """As other tools write JSON into metadata."""
-
-    def noted(event: dict[str, Any]) -> None:
-        event["data"]["object"]["metadata"] = {"crm": json.dumps({"customer": "cus_inside"})}
-
+    noted = with_fields(metadata={"crm": json.dumps({"customer": "cus_inside"})})
     receive(database, EVENTS[0], noted)
     forget(database, "cus_inside", [])
     assert kept(database)[0] == []
@@ -90,12 +83,8 @@ def test_what_was_said_of_a_profile_goes_too(database: Transactions, also: list[
 
 def test_the_shortest_id_that_a_host_may_give_is_forgotten(database: Transactions) -> None:
     """One that was mistyped is no reason to keep the customer: it is refused nowhere else."""
-
-    def short(event: dict[str, Any]) -> None:
-        event["data"]["object"]["customer"] = "cus_1"
-
     assert re.fullmatch(STRIPE_CUSTOMER, "cus_1")
-    receive(database, EVENTS[0], short)
+    receive(database, EVENTS[0], with_fields(customer="cus_1"))
     service: Any = BillingService()
     service.database = database
     told = service.erase_customer("cus_1", also=["a@b.cc"])

@@ -22,7 +22,7 @@ from shared.contracts.accounts import Account
 from shared.database import Transactions
 from shared.nameko_ext.side_by_side import run_concurrently
 from tests.fixtures.accounts import OWN_ALONE
-from tests.unit.billing.conftest import NOW, Clock, Edit, payload
+from tests.unit.billing.conftest import NOW, Clock, Edit, payload, with_fields
 from tests.unit.billing.fakes import GOOD, VISA, FakePaymentGateway
 from tests.unit.billing.test_recovery import CUSTOMER, INVOICE, Loop, dana
 from tests.unit.billing.webhooks import store_webhook
@@ -164,7 +164,7 @@ def test_a_debit_that_began_is_known_from_its_own_event(
 
     hear(database, FAILED, 1)
     begun = "payment_intent.processing"
-    hear(database, begun, 2, lambda event: event["data"]["object"].update(invoice="in_1"))
+    hear(database, begun, 2, with_fields(invoice="in_1"))
     assert ask(database, gateway, "in_1")["in_1"]["processing"]
     hear(database, FAILED, 3, later)
     assert not ask(database, gateway, "in_1")["in_1"]["processing"]
@@ -182,7 +182,7 @@ def test_a_subscription_that_waits_for_its_first_payment_is_known_from_its_begin
 
         return edit
 
-    hear(database, FAILED, 1, lambda event: event["data"]["object"].update(subscription="sub_1"))
+    hear(database, FAILED, 1, with_fields(subscription="sub_1"))
     hear(database, "customer.subscription.created", 2, of_it("incomplete"))
     assert ask(database, gateway, "in_1")["in_1"]["subscription_status"] == "incomplete"
     hear(database, "customer.subscription.updated.default_payment_method", 3, of_it("active"))
@@ -209,11 +209,11 @@ def test_a_subscription_that_was_ended_is_known_from_its_own_event(
     seen: list[str] = []
     hear(database, FAILED, 1, lambda event: seen.append(subscription_of(event)))
 
-    def ended(event: dict[str, Any]) -> None:
-        event["data"]["object"]["id"] = seen[0]
-        event["data"]["object"]["cancellation_details"] = {"reason": "cancellation_requested"}
-        event["data"]["object"]["ended_at"] = 1_795_000_000
-
+    ended = with_fields(
+        id=seen[0],
+        cancellation_details={"reason": "cancellation_requested"},
+        ended_at=1_795_000_000,
+    )
     hear(database, "customer.subscription.deleted", 2, ended)
     state = ask(database, gateway, "in_1")["in_1"]
     assert state["subscription_status"] == "canceled"

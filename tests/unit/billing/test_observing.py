@@ -28,7 +28,7 @@ from shared.contracts.rpc.errors import InvalidArgument, RemoteFault, StripeUnav
 from shared.database import Transactions
 from shared.nameko_ext.rpc import RpcTimeout, RpcUnavailable
 from tests.fixtures.accounts import OWN_ALONE
-from tests.unit.billing.conftest import NOW, Clock, payload
+from tests.unit.billing.conftest import NOW, Clock, payload, with_fields
 from tests.unit.billing.fakes import GOOD, FakePaymentGateway, Trouble, charged_to
 from tests.unit.billing.test_recovery import INVOICE, RENEWED, SUBSCRIPTION, Loop, dana
 from tests.unit.billing.webhooks import store_webhook
@@ -329,14 +329,10 @@ def test_what_is_under_way_or_was_just_declined_would_not_have_been_charged(loop
 
 def test_what_became_of_the_invoice_is_told_from_its_webhooks(loop: Loop) -> None:
     """Meanwhile it was paid some other way; one of which no webhook is kept says nothing."""
-
-    def of_in_1(event: dict[str, Any]) -> None:
-        event["data"]["object"]["id"] = "in_1"
-
     loop.gateway.invoices["in_2"] = INVOICE.with_changes(id="in_2")
     loop.run()
     with loop.database.transaction() as session:
-        body = payload("invoice.paid", of_in_1)
+        body = payload("invoice.paid", with_fields(id="in_1"))
         store_webhook(session, inbox.read_webhook(body, directory=OWN_ALONE), loop.clock())
     told = {one.invoice_id: one for one in charges(loop).charges}
     assert (told["in_1"].invoice_status, told["in_1"].amount_remaining) == ("paid", 0)

@@ -21,7 +21,7 @@ from shared.contracts.payments import PaymentMethod
 from shared.contracts.rpc.errors import ReconciliationRunning, StripeUnavailable
 from shared.database import Transactions
 from tests.fixtures.accounts import OWN_ALONE
-from tests.unit.billing.conftest import NOW, Clock, payload
+from tests.unit.billing.conftest import NOW, Clock, payload, with_fields
 from tests.unit.billing.fakes import VISA, FakePaymentGateway
 from tests.unit.billing.webhooks import store_webhook
 
@@ -137,15 +137,11 @@ def test_a_second_attempt_is_news_and_a_confirmation_counts_as_said(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:
     """Told apart by attempt; `payment_action_required` for an attempt is an announcement of it too."""
-    webhook(database, payload("invoice.payment_action_required", lambda e: edit_id(e, "in_1")))
+    webhook(database, payload("invoice.payment_action_required", with_fields(id="in_1")))
     gateway.invoices["in_1"] = owed(1)
     assert run(database, gateway, clock).swept == 0
     gateway.invoices["in_1"] = owed(1, attempt_count=2)
     assert run(database, gateway, clock).swept == 1
-
-
-def edit_id(event: dict[str, Any], invoice_id: str) -> None:
-    event["data"]["object"].update(id=invoice_id, attempt_count=1)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +179,7 @@ def test_a_debit_whose_beginning_was_told_is_not_asked_about(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:
     """A month's debits are under way together: they are not as many reads a day."""
-    begun = payload(
-        "payment_intent.processing", lambda e: e["data"]["object"].update(invoice="in_1")
-    )
+    begun = payload("payment_intent.processing", with_fields(invoice="in_1"))
     webhook(database, begun)
     gateway.invoices["in_1"] = owed(1, attempt_count=0)
     asked: list[str] = []
@@ -198,14 +192,10 @@ def test_a_try_that_stripe_counted_and_did_not_make_is_no_failure(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:
     """After some declines its count goes on: the invoice's own event tells of it, and of no failure."""
-    webhook(database, payload("invoice.payment_failed", lambda e: edit_id(e, "in_1")))
-    webhook(database, payload("invoice.updated", lambda e: count(e, "in_1", 2)))
+    webhook(database, payload("invoice.payment_failed", with_fields(id="in_1")))
+    webhook(database, payload("invoice.updated", with_fields(id="in_1", attempt_count=2)))
     gateway.invoices["in_1"] = owed(1, attempt_count=2)
     assert run(database, gateway, clock).swept == 0
-
-
-def count(event: dict[str, Any], invoice_id: str, attempts: int) -> None:
-    event["data"]["object"].update(id=invoice_id, attempt_count=attempts)
 
 
 def from_before_the_line(database: Transactions) -> None:

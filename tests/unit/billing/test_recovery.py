@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -44,7 +43,7 @@ from shared.contracts import accounts
 from shared.contracts.rpc.errors import BillingError, StripeRefused, StripeUnavailable
 from shared.database import Transactions
 from tests.fixtures.accounts import OWN_ALONE
-from tests.unit.billing.conftest import Clock, payload
+from tests.unit.billing.conftest import Clock, payload, with_fields
 from tests.unit.billing.fakes import (
     DEBIT,
     DECLINES,
@@ -319,11 +318,7 @@ def test_a_card_that_comes_while_a_debit_is_under_way_has_its_turn_when_that_com
     loop.clock.forward(hours=1)
     assert [report.run for report in loop.go_on()] == [Run.POSTPONED]
     loop.gateway.processing.clear()
-
-    def danas(event: dict[str, Any]) -> None:
-        event["data"]["object"]["customer"] = "cus_1"
-
-    body = payload("invoice.payment_failed", danas)
+    body = payload("invoice.payment_failed", with_fields(customer="cus_1"))
     failed = inbox.read_webhook(body, directory=OWN_ALONE)
     with loop.database.transaction() as session:
         inbox.store_webhooks(session, [failed], loop.clock())
@@ -782,10 +777,7 @@ def test_what_was_turned_off_is_not_collected(
 
 def test_the_webhooks_know_that_collection_was_once_on(loop: Loop) -> None:
     """Stripe's invoice says that it is off now; the failure's own event said that it was on."""
-
-    def mine(event: dict[str, Any]) -> None:
-        event["data"]["object"].update(id="in_1", auto_advance=True)
-
+    mine = with_fields(id="in_1", auto_advance=True)
     with loop.database.transaction() as session:
         body = payload("invoice.payment_failed", mine)
         store_webhook(session, inbox.read_webhook(body, directory=OWN_ALONE), loop.clock())

@@ -66,7 +66,7 @@ from shared.nameko_ext.loops import Loop
 from shared.nameko_ext.rpc import RpcTimeout
 from shared.nameko_ext.turns import Turn
 from shared.settings import Secret
-from tests.unit.billing.conftest import NOW, payload
+from tests.unit.billing.conftest import NOW, payload, with_fields
 from tests.unit.billing.fakes import GOOD, FakePaymentGateway, FakePortal, charged_to
 from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.billing.test_webhook import SECRET, signed
@@ -217,9 +217,7 @@ def test_a_text_that_no_table_takes_does_not_cost_the_event(
     billing: BillingService, database: Transactions, number: str, told: str
 ) -> None:
     """Control characters, half characters and overlong texts are cleaned or cut; the customer's mail does not depend on them."""
-    body = payload(
-        "invoice.payment_failed", lambda event: event["data"]["object"].update(number="N")
-    )
+    body = payload("invoice.payment_failed", with_fields(number="N"))
     body = body.replace(b'"number": "N"', b'"number": ' + number.encode())
     answer = post(billing, body, signed(body, at=int(time.time())))
     assert (answer.status_code, answer.get_json()) == (200, {"received": "translated"})
@@ -238,7 +236,7 @@ def test_an_event_with_levels_without_end_is_read_beside_them(
 ) -> None:
     """What is nested too deeply is nothing that we read; a 5xx or 4xx would bring it back for days. One of almost a mebibyte of them is nobody's
     event, and would take a third of a second."""
-    body = payload("invoice.payment_failed", lambda event: event["data"]["object"].update(x="DEEP"))
+    body = payload("invoice.payment_failed", with_fields(x="DEEP"))
     body = body.replace(b'"DEEP"', b"[" * levels + b"]" * levels)
     answer = post(billing, body, signed(body, at=int(time.time())))
     assert (answer.status_code, answer.get_json()) == answered

@@ -17,7 +17,7 @@ from shared import events
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms, price
 from shared.contracts.rpc.errors import StripeRefused
 from tests.fixtures.accounts import OWN_ALONE
-from tests.unit.billing.conftest import Edit, payload
+from tests.unit.billing.conftest import Edit, payload, with_fields
 from tests.unit.billing.fakes import FakePaymentGateway
 from tests.unit.billing.test_looking import Seconds, one_by_one
 from tests.unit.wire import on_the_wire
@@ -72,11 +72,7 @@ def test_an_event_says_how_the_amount_comes_about(
 
 def test_what_a_schedule_has_for_the_next_period_is_not_known() -> None:
     """The price of this period is no price of every month: Stripe's preview tells, and till then none is said."""
-
-    def scheduled(event: dict[str, Any]) -> None:
-        event["data"]["object"]["schedule"] = "sub_sched_1"
-
-    found = told("fixed", scheduled)
+    found = told("fixed", with_fields(schedule="sub_sched_1"))
     assert (found.amount, found.discounted) == (8900, None)
     assert (
         price(Terms(pricing=Pricing.FIXED, amount=8900, currency="usd", interval="month")) is None
@@ -109,11 +105,7 @@ def test_a_plan_says_what_its_price_would(case: str) -> None:
 )
 def test_tax_on_top_is_for_stripe_to_work_out(where: str, value: Any, pricing: Pricing) -> None:
     """An amount without its tax is not what the customer pays."""
-
-    def taxed(event: dict[str, Any]) -> None:
-        event["data"]["object"][where] = value
-
-    assert told("fixed", taxed).pricing is pricing
+    assert told("fixed", with_fields(**{where: value})).pricing is pricing
 
 
 def test_automatic_tax_within_the_price_leaves_it_plain() -> None:
@@ -141,11 +133,7 @@ def test_a_price_of_another_currency_is_not_said(
     case: str, currency: str, pricing: Pricing
 ) -> None:
     """Stripe shows a price in its own currency, also where the customer is charged another one of those that it is sold in."""
-
-    def charged(event: dict[str, Any]) -> None:
-        event["data"]["object"]["currency"] = currency
-
-    found = told(case, charged)
+    found = told(case, with_fields(currency=currency))
     assert found.pricing is pricing
     if pricing is not Pricing.FIXED:
         assert (found.amount, found.currency) == (None, None)
@@ -166,11 +154,8 @@ def test_a_pause_a_trial_and_a_planned_end_are_told() -> None:
 
 def test_of_what_is_sent_as_an_invoice_nothing_is_collected(gateway: FakePaymentGateway) -> None:
     """So no date of a payment is known of it: an event does not say that one is not in the way, and nothing more is asked."""
-
-    def sent(event: dict[str, Any]) -> None:
-        event["data"]["object"]["collection_method"] = "send_invoice"
-        event["data"]["previous_attributes"] = {"collection_method": "charge_automatically"}
-
+    before = {"collection_method": "charge_automatically"}
+    sent = with_fields(before, collection_method="send_invoice")
     assert told("fixed", sent).collection_paused is None
     assert told("pause_collection", sent).collection_paused is True
     gateway.prices["sub_1"] = dataclasses.replace(HALF, collection_paused=None)
@@ -180,10 +165,7 @@ def test_of_what_is_sent_as_an_invoice_nothing_is_collected(gateway: FakePayment
 @pytest.mark.parametrize("changed", ["pause_collection", "discounts", "discount", "trial_end"])
 def test_what_changes_the_price_or_the_next_payment_is_news(changed: str) -> None:
     """Each reaches the page by itself."""
-
-    def only(event: dict[str, Any]) -> None:
-        event["data"]["previous_attributes"] = {changed: None}
-
+    only = with_fields(before={changed: None})
     assert type(told("pause_collection", only)) is events.SubscriptionUpdated
 
 

@@ -20,7 +20,7 @@ from services.billing.stripe_events.translation import (
 from shared import events
 from tests.fixtures.accounts import OWN_ALONE
 from tests.fixtures.stripe_events import NAMES, stripe_event
-from tests.unit.billing.conftest import Edit, payload
+from tests.unit.billing.conftest import Edit, payload, with_fields
 
 INVOICE, CUSTOMER = "in_1SWqHt2eZvKYlo2CwXyJq0Rf", "cus_TTnQx8dKq2LmPA"
 SUBSCRIPTION, NEW_CARD = "sub_1SLb9u2eZvKYlo2CkQ6vTn3D", "pm_1SWr002eZvKYlo2CnEwCaRd1"
@@ -132,13 +132,9 @@ def test_a_second_event_for_the_same_attempt_is_the_same_fact() -> None:
 
 def test_the_next_attempt_and_our_own_retry_are_other_facts() -> None:
     """A later attempt, and a retry of ours within an attempt, are told apart."""
-
-    def next_attempt(event: dict[str, Any]) -> None:
-        event["data"]["object"]["attempt_count"] = 2
-
     found = [
         *keys("invoice.payment_failed"),
-        *keys("invoice.payment_failed", next_attempt),
+        *keys("invoice.payment_failed", with_fields(attempt_count=2)),
         *keys("invoice.payment_failed.own_retry"),
         *keys("invoice.payment_action_required"),
     ]
@@ -147,25 +143,19 @@ def test_the_next_attempt_and_our_own_retry_are_other_facts() -> None:
 
 def test_a_card_changed_back_is_news_again() -> None:
     """Two changes to the same card are two facts, since another card may have stood between them."""
-
-    def later(event: dict[str, Any]) -> None:
-        event["id"] = "evt_later"
-
     name = "customer.updated.default_payment_method"
-    assert not set(keys(name)[1:]) & set(keys(name, later)[1:])
+    later = keys(name, lambda event: event.update(id="evt_later"))
+    assert not set(keys(name)[1:]) & set(later[1:])
 
 
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda event: event["data"].update(previous_attributes={"description": "x"}),
+        with_fields(before={"description": "x"}),
         lambda event: event["data"].pop("previous_attributes"),
-        lambda event: event["data"]["object"].update(status="draft"),
-        lambda event: event["data"]["object"].update(attempted=False),
-        lambda event: (
-            event["data"]["object"].update(status="uncollectible"),
-            event["data"].update(previous_attributes={"status": "open"}),
-        ),
+        with_fields(status="draft"),
+        with_fields(attempted=False),
+        with_fields(status="uncollectible", before={"status": "open"}),
     ],
 )
 def test_an_invoice_update_that_changes_nothing_for_the_customer_is_ignored(edit: Edit) -> None:
@@ -176,29 +166,19 @@ def test_an_invoice_update_that_changes_nothing_for_the_customer_is_ignored(edit
 @pytest.mark.parametrize("amount", ["amount_due", "amount_remaining"])
 def test_what_is_paid_or_forgiven_of_an_invoice_that_was_given_up_is_told(amount: str) -> None:
     """It stays given up, and less of it is lost."""
-
-    def credited(event: dict[str, Any]) -> None:
-        event["data"]["object"].update(status="uncollectible")
-        event["data"]["previous_attributes"] = {amount: 14900}
-
+    credited = with_fields(status="uncollectible", before={amount: 14900})
     assert only(read("invoice.updated", credited)).status == "uncollectible"
 
 
 def test_an_invoice_without_a_subscription_is_fine() -> None:
     """A one-off invoice has no parent; the event says so."""
-
-    def one_off(event: dict[str, Any]) -> None:
-        event["data"]["object"].update(parent=None, billing_reason="manual")
-
+    one_off = with_fields(parent=None, billing_reason="manual")
     assert only(read("invoice.payment_failed", one_off)).subscription_id is None
 
 
 def test_expanded_references_are_read() -> None:
     """Where an endpoint's version expands an object, its id is taken."""
-
-    def expanded(event: dict[str, Any]) -> None:
-        event["data"]["object"]["customer"] = {"id": CUSTOMER, "object": "customer", "name": "D"}
-
+    expanded = with_fields(customer={"id": CUSTOMER, "object": "customer", "name": "D"})
     assert only(read("invoice.payment_failed", expanded)).stripe_customer_id == CUSTOMER
 
 
@@ -218,12 +198,7 @@ def evidence(name: str, edit: Edit | None = None) -> Any:
 
 def metadata(now: dict[str, str], **before: str | None) -> Edit:
     """The customer's metadata as it is now, and the keys that changed as they were before."""
-
-    def edit(event: dict[str, Any]) -> None:
-        event["data"]["object"]["metadata"] = now
-        event["data"]["previous_attributes"] = {"metadata": before} if before else {}
-
-    return edit
+    return with_fields({"metadata": before} if before else {}, metadata=now)
 
 
 def test_metadata_on_a_new_customer_names_it() -> None:
@@ -309,10 +284,7 @@ def test_a_checkout_passes_its_reference_on() -> None:
         session_created=dt.datetime.fromtimestamp(1786467745, dt.UTC),
     )
     for missing in ("customer", "client_reference_id"):
-
-        def without(event: dict[str, Any], missing: str = missing) -> None:
-            event["data"]["object"][missing] = None
-
+        without = with_fields(**{missing: None})
         assert read("checkout.session.completed", without).status is Status.IGNORED
 
 
@@ -324,8 +296,7 @@ def test_subscription_metadata_names_too(name: str) -> None:
     assert (data.customer_id, data.evidence) == ("q8Zl2Vd0x7mTnKc4RwYb1A", "subscription.metadata")
 
 
-def on_behalf(event: dict[str, Any]) -> None:
-    event["data"]["object"]["on_behalf_of"] = "acct_b"
+on_behalf = with_fields(on_behalf_of="acct_b")
 
 
 @pytest.mark.parametrize(
@@ -383,13 +354,7 @@ DANA = {"stripe_customer_id": CUSTOMER, "email": "dana@example.com", "name": "Da
 
 def test_a_new_customer_is_seen_as_stripe_has_it() -> None:
     """Address, name on one line, first language; nothing of it says that it pays."""
-
-    def edit(event: dict[str, Any]) -> None:
-        event["data"]["object"] |= {
-            "name": " Dana\n Whitfield ",
-            "preferred_locales": ["pt-BR", "en"],
-        }
-
+    edit = with_fields(name=" Dana\n Whitfield ", preferred_locales=["pt-BR", "en"])
     assert seen(read("customer.created", edit)) == events.StripeCustomerSeen(**DANA, locale="pt-BR")
 
 
@@ -398,29 +363,19 @@ def test_a_new_customer_is_seen_as_stripe_has_it() -> None:
 )
 def test_no_name_keeps_a_customer_from_being_seen(name: Any, cut: str | None) -> None:
     """A long one is cut, and what is none is left out."""
-
-    def edit(event: dict[str, Any]) -> None:
-        event["data"]["object"]["name"] = name
-
-    assert seen(read("customer.created", edit)).name == cut
+    assert seen(read("customer.created", with_fields(name=name))).name == cut
 
 
 @pytest.mark.parametrize("field", ["email", "name", "preferred_locales"])
 def test_a_changed_profile_is_told(field: str) -> None:
     """Of all that may change about a customer, these three are worth an event."""
-
-    def edit(event: dict[str, Any]) -> None:
-        event["data"]["previous_attributes"] = {field: None}
-
+    edit = with_fields(before={field: None})
     assert seen(read("customer.updated.default_payment_method", edit)).pays is None
 
 
 def test_another_change_of_a_customer_is_not_told() -> None:
     """A balance, a note or metadata makes no event about the profile."""
-
-    def edit(event: dict[str, Any]) -> None:
-        event["data"]["previous_attributes"] = {"description": None, "balance": 3}
-
+    edit = with_fields(before={"description": None, "balance": 3})
     assert not any(
         isinstance(one, events.StripeCustomerSeen)
         for one in told(read("customer.updated.metadata", edit))
@@ -460,7 +415,7 @@ def test_what_makes_somebody_pay_by_itself_is_told() -> None:
 )
 def test_who_was_forgiven_an_invoice_has_not_paid_it(amounts: dict[str, int], pays: bool) -> None:
     """A credit note for all of it makes Stripe call it paid: nobody becomes a customer by that."""
-    translation = read("invoice.paid", lambda event: event["data"]["object"].update(amounts))
+    translation = read("invoice.paid", with_fields(**amounts))
     found = [one for one in told(translation) if isinstance(one, events.StripeCustomerSeen)]
     assert bool(found) is pays
 
@@ -476,19 +431,13 @@ def test_a_customer_may_bring_a_card_along() -> None:
 
 def test_nothing_was_paid_where_nothing_was_asked_for() -> None:
     """A trial begins with a paid invoice of nothing."""
-
-    def edit(event: dict[str, Any]) -> None:
-        event["data"]["object"] |= {"amount_due": 0, "amount_paid": 0}
-
+    edit = with_fields(amount_due=0, amount_paid=0)
     assert [one.type for one in told(read("invoice.paid", edit))] == ["invoice.paid"]
 
 
 def test_a_subscription_that_waits_for_its_first_payment_has_not_begun() -> None:
     """Anybody can leave one so; once it is paid, its invoice tells."""
-
-    def edit(event: dict[str, Any]) -> None:
-        event["data"]["object"]["status"] = "incomplete"
-
+    edit = with_fields(status="incomplete")
     assert not any(
         isinstance(one, events.StripeCustomerSeen)
         for one in told(read("customer.subscription.created", edit))
@@ -497,12 +446,8 @@ def test_a_subscription_that_waits_for_its_first_payment_has_not_begun() -> None
 
 def test_a_customer_pays_on_whose_behalf_it_is_charged() -> None:
     """A platform's customer belongs to the business that it pays."""
-
-    def edit(event: dict[str, Any]) -> None:
-        event["data"]["object"]["on_behalf_of"] = "acct_1QxBehalf"
-
     for name in ("invoice.paid", "customer.subscription.created"):
-        assert seen(read(name, edit)).on_behalf_of == "acct_1QxBehalf"
+        assert seen(read(name, on_behalf)).on_behalf_of == "acct_b"
 
 
 # --- cards ---------------------------------------------------------------------------------------------------
@@ -588,19 +533,12 @@ def test_a_new_default_source_of_a_subscription_is_told_where_it_is_charged() ->
 @pytest.mark.parametrize("name", ["invoice.updated", "invoice.updated.2020-08-27"])
 def test_what_one_invoice_is_to_be_charged_to_is_told(name: str, field: str, method: str) -> None:
     """For that invoice alone, with its subscription for those who know no more; a draft is none of it."""
-
-    def set_on_the_invoice(event: dict[str, Any]) -> None:
-        event["data"]["object"][field] = method
-        event["data"]["previous_attributes"] = {field: None}
-
-    def untried(event: dict[str, Any]) -> None:
-        set_on_the_invoice(event)
-        event["data"]["object"]["attempted"] = False
-
-    (found,) = read(name, set_on_the_invoice).outgoing
+    change: dict[str, Any] = {"before": {field: None}, field: method}
+    (found,) = read(name, with_fields(**change)).outgoing
     data: Any = found.event.data
     assert (data.payment_method_id, data.subscription_id) == (method, SUBSCRIPTION)
     assert found.dedupe_key == f"{data.type}:{data.invoice_id}:{found.event.correlation_id}"
+    untried = with_fields(**change, attempted=False)
     assert read(name, untried).status is Status.IGNORED
 
 
@@ -652,13 +590,13 @@ def test_a_cancelled_subscription_says_when_it_ends() -> None:
 @pytest.mark.parametrize("field", ["cancel_at_period_end", "cancel_at"])
 def test_an_end_that_was_withdrawn_is_a_change_of_it(field: str) -> None:
     """Not cancelled after all: nothing is planned, and the event says that something was."""
-
-    def withdrawn(event: dict[str, Any]) -> None:
-        event["data"]["object"] |= {"cancel_at": None, "cancel_at_period_end": False}
-        event["data"]["object"]["cancellation_details"] = {"reason": None}
-        before = {"cancel_at_period_end": True, "cancel_at": 1798060000}
-        event["data"]["previous_attributes"] = {field: before[field]}
-
+    before = {"cancel_at_period_end": True, "cancel_at": 1798060000}
+    withdrawn = with_fields(
+        before={field: before[field]},
+        cancel_at=None,
+        cancel_at_period_end=False,
+        cancellation_details={"reason": None},
+    )
     data = subscription_news(CANCELLED, withdrawn)
     assert type(data) is events.SubscriptionUpdated
     assert (data.ends_at, data.end_changed) == (None, True)
@@ -671,18 +609,6 @@ def test_an_end_that_portico_planned_says_so() -> None:
         event["request"]["idempotency_key"] = "cancel:AAAAAAAAAAAAAAAAAAAAAA"
 
     assert subscription_news(CANCELLED, ours).requested is True
-
-
-def test_a_cancellation_that_was_taken_back_is_a_plain_change() -> None:
-    """Without an end there is nothing scheduled: the page stops saying "ends on"."""
-
-    def resumed(event: dict[str, Any]) -> None:
-        event["data"]["object"].update(cancel_at=None, cancel_at_period_end=False)
-        event["data"]["previous_attributes"] = {"cancel_at_period_end": True}
-
-    found = subscription_news(CANCELLED, resumed)
-    assert type(found) is events.SubscriptionUpdated
-    assert found.ends_at is None
 
 
 def test_the_older_shape_tells_the_end_from_the_period() -> None:
@@ -700,14 +626,11 @@ def test_the_older_shape_tells_the_end_from_the_period() -> None:
 
 def test_a_deleted_subscription_has_ended_once() -> None:
     """`customer.subscription.deleted` is the end; two Stripe events for it are one fact."""
-
-    def again(event: dict[str, Any]) -> None:
-        event["id"] = "evt_again"
-
-    found = subscription_news("customer.subscription.deleted")
+    name = "customer.subscription.deleted"
+    found = subscription_news(name)
     assert type(found) is events.SubscriptionEnded
     assert (found.status, found.ends_at) == ("canceled", PERIOD_END)
-    assert keys("customer.subscription.deleted") == keys("customer.subscription.deleted", again)
+    assert keys(name) == keys(name, lambda event: event.update(id="evt_again"))
 
 
 def test_what_nobody_sees_of_a_subscription_is_no_news() -> None:
@@ -771,15 +694,9 @@ def test_a_card_saved_before_payment_methods_that_was_renewed_is_told() -> None:
         payment_method_id="card_1SLb902eZvKYlo2CoLdCaRd1",
         renewed=True,
     )
-
-    def nested(event: dict[str, Any]) -> None:  # a `src_…` keeps its card one level deeper
-        event["data"]["previous_attributes"] = {"card": {"exp_year": 2026}}
-
+    nested = with_fields(before={"card": {"exp_year": 2026}})  # a `src_…` keeps its card deeper
     assert only(read("customer.source.updated", nested)).renewed
-
-    def other(event: dict[str, Any]) -> None:
-        event["data"]["previous_attributes"] = {"metadata": {}, "name": None}
-
+    other = with_fields(before={"metadata": {}, "name": None})
     assert read("customer.source.updated", other).status is Status.IGNORED
 
 
@@ -806,16 +723,9 @@ def test_a_debit_that_began_is_told_of_its_invoice(name: str) -> None:
 )
 def test_a_payment_of_no_invoice_is_nobodys_debt(reference: Any) -> None:
     """Others may use the order's reference for references of their own, and most payments are of no invoice."""
-
-    def edit(event: dict[str, Any]) -> None:
-        event["data"]["object"]["payment_details"] = {"order_reference": reference}
-
-    assert read("payment_intent.processing", edit).status is Status.IGNORED
-
-    def none(event: dict[str, Any]) -> None:
-        event["data"]["object"]["payment_details"] = None
-
-    assert read("payment_intent.processing", none).status is Status.IGNORED
+    for details in ({"order_reference": reference}, None):
+        edit = with_fields(payment_details=details)
+        assert read("payment_intent.processing", edit).status is Status.IGNORED
 
 
 def test_each_debit_is_said_and_the_retry_of_ours_is_known() -> None:
@@ -918,10 +828,7 @@ def test_a_portal_configuration_is_read_from_its_event() -> None:
     assert found.configuration.allows("subscription_cancel")
     assert not found.configuration.allows("subscription_pause")
     assert (found.configuration.is_default, found.configuration.updated) == (True, 1795467845)
-    odd = read(
-        "billing_portal.configuration.updated",
-        lambda event: event["data"]["object"].update(features=[]),
-    )
+    odd = read("billing_portal.configuration.updated", with_fields(features=[]))
     assert odd.status is Status.QUARANTINED
 
 
@@ -929,31 +836,28 @@ def test_a_portal_configuration_is_read_from_its_event() -> None:
 def test_what_is_an_accounts_is_ignored(name: str) -> None:
     """Accounts v2 may have an Account in a customer's place: nothing is wrong with that, and no alarm is due. Where Stripe names a Customer
     besides, it is theirs as ever; where it names neither, something is wrong."""
-
-    def whose(**owner: str | None) -> Translation:
-        return read(name, lambda event: event["data"]["object"].update(owner))
-
-    found = whose(customer=None, customer_account="acct_2")
+    found = read(name, with_fields(customer=None, customer_account="acct_2"))
     assert (found.status, found.outgoing) == (Status.IGNORED, ())
     assert found.reason is not None
     assert "Account" in found.reason
-    assert whose(customer_account="acct_2").status is Status.TRANSLATED
-    assert whose(customer=None, customer_account=None).status is Status.QUARANTINED
+    assert read(name, with_fields(customer_account="acct_2")).status is Status.TRANSLATED
+    nobodys = with_fields(customer=None, customer_account=None)
+    assert read(name, nobodys).status is Status.QUARANTINED
 
 
 @pytest.mark.parametrize(
     ("edit", "names"),
     [
         (lambda event: event["data"]["object"].pop("customer"), "customer"),
-        (lambda event: event["data"]["object"].update(amount_remaining="89"), "amount_remaining"),
-        (lambda event: event["data"]["object"].update(customer=None), "customer"),
-        (lambda event: event["data"]["object"].update(next_payment_attempt=10**17), "moment"),
+        (with_fields(amount_remaining="89"), "amount_remaining"),
+        (with_fields(customer=None), "customer"),
+        (with_fields(next_payment_attempt=10**17), "moment"),
         (lambda event: event["data"].pop("object"), "object"),
         (lambda event: event.pop("data"), "data"),
         (lambda event: event.pop("created"), "created"),
         (lambda event: event.update(created=10**40), "created"),
         (lambda event: event.pop("livemode"), "livemode"),
-        (lambda event: event["data"]["object"].update(id="in_\x00"), "id"),
+        (with_fields(id="in_\x00"), "id"),
         (lambda event: event["data"].update(previous_attributes=[]), "previous_attributes"),
     ],
 )
@@ -992,11 +896,8 @@ def test_what_is_no_event_is_told_apart(body: bytes) -> None:
 
 def test_an_event_of_an_account_that_is_not_served_waits_until_it_is() -> None:
     """What stands beside it in the inbox says why, and that nothing is lost."""
-
-    def elsewhere(payload: dict[str, Any]) -> None:
-        payload["account"] = "acct_elsewhere"
-
-    found = read("invoice.payment_failed", elsewhere)
+    elsewhere = "acct_elsewhere"
+    found = read("invoice.payment_failed", lambda event: event.update(account=elsewhere))
     assert found.status is Status.CONNECTED
     assert found.reason == (
         "of the account acct_elsewhere, which is not connected here; translated again once it is served"
