@@ -9,7 +9,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox.design import STATIC, TEMPLATES, hardened
+from sandbox import design
+from sandbox.design import hardened
 from sandbox.stripe_api import OAuthError, OAuthRequest, StripeApi
 
 LISTED = 12
@@ -17,13 +18,7 @@ LISTED = 12
 
 def blueprint(api: StripeApi) -> Blueprint:
     """The page and its two buttons."""
-    pages = Blueprint(
-        "connect",
-        __name__,
-        template_folder=TEMPLATES,
-        static_folder=STATIC,
-        static_url_path="/oauth/static",
-    )
+    pages = design.pages("connect", "/oauth/static")
 
     @pages.errorhandler(OAuthError)
     def refused(error: OAuthError) -> AnyResponse:

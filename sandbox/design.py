@@ -1,14 +1,23 @@
-"""What the sandbox's pages share: where templates and styles lie, and the headers they carry."""
+"""What the sandbox's pages share: templates and styles, and the headers they carry."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from flask import Response
+from flask import Blueprint, Response
 
 _HERE = Path(__file__).parent
-TEMPLATES = str(_HERE / "templates")
-STATIC = str(_HERE / "static")
+
+
+def pages(name: str, static: str) -> Blueprint:
+    """Pages with the sandbox's templates; their style and pictures are at the address `static`."""
+    return Blueprint(
+        name,
+        __name__,
+        template_folder=str(_HERE / "templates"),
+        static_folder=str(_HERE / "static"),
+        static_url_path=static,
+    )
 
 
 def hardened(answer: Response, *, frames: bool = False, script: bool = False) -> Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sandbox.console.actions import Notice
-from sandbox.pages.billing import Json, Stripe
+from sandbox.pages.billing import Json
+from sandbox.stripe_api import AccountApi
 
 LISTED = 8
 
@@ -21,7 +22,7 @@ class Chosen:
     connected: bool
 
 
-def found(stripe: Stripe, text: str) -> list[Json]:
+def found(stripe: AccountApi, text: str) -> list[Json]:
     """Accounts beside the first one whose name, email or id holds a text, the newest first."""
     accounts: list[Json] = stripe.call("GET", "/sandbox/accounts", {"q": text, "limit": LISTED})[
         "accounts"
@@ -29,7 +30,7 @@ def found(stripe: Stripe, text: str) -> list[Json]:
     return accounts
 
 
-def chosen(stripe: Stripe) -> Chosen | None:
+def chosen(stripe: AccountApi) -> Chosen | None:
     """The account on show; None for the first one."""
     if not stripe.prefix:
         return None
@@ -44,7 +45,7 @@ def chosen(stripe: Stripe) -> Chosen | None:
     )
 
 
-def disconnect(stripe: Stripe) -> Notice:
+def disconnect(stripe: AccountApi) -> Notice:
     """What the business does in its own dashboard."""
     account = chosen(stripe)
     if account is None:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sandbox.pages import wording
-from sandbox.pages.billing import Json, Stripe
+from sandbox.pages.billing import Json
+from sandbox.stripe_api import AccountApi
 from sandbox.stripe_api.errors import StripeError
-
-
-class World(Stripe, Protocol):
-    """What the console needs of the sandbox's world."""
-
-    def advance(self, seconds: int | None = None, *, to: int | None = None) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,7 @@ Action = Callable[[Any, str, str], Notice]
 INBOX = ("Open the inbox", "/inbox")
 
 
-def open_invoices(stripe: Stripe, customer_id: str) -> list[Json]:
+def open_invoices(stripe: AccountApi, customer_id: str) -> list[Json]:
     """Invoices that wait for payment, newest first."""
     found = stripe.call(
         "GET", "/v1/invoices", {"customer": customer_id, "status": "open", "limit": 100}
@@ -41,7 +36,7 @@ def open_invoices(stripe: Stripe, customer_id: str) -> list[Json]:
     return data
 
 
-def subscription_of(stripe: Stripe, customer_id: str) -> Json | None:
+def subscription_of(stripe: AccountApi, customer_id: str) -> Json | None:
     """The customer's newest subscription that is not over, with its discounts' coupons; None without one."""
     found = stripe.call(
         "GET",
@@ -56,7 +51,7 @@ def amount_of(invoice: Json, field: str = "amount_remaining") -> str:
     return wording.money(invoice[field] or 0, invoice["currency"])
 
 
-def act(action: Action, world: World, customer_id: str, name: str) -> Notice:
+def act(action: Action, world: AccountApi, customer_id: str, name: str) -> Notice:
     """Do what a button says; an error of Stripe's becomes a notice too."""
     try:
         return action(world, customer_id, name)

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sandbox.console.actions import Notice, World, amount_of, open_invoices, subscription_of
+from sandbox.console.actions import Notice, amount_of, open_invoices, subscription_of
 from sandbox.pages import wording
-from sandbox.pages.billing import Json, Stripe
+from sandbox.pages.billing import Json
+from sandbox.stripe_api import AccountApi
 from sandbox.stripe_api.errors import StripeError
 
 COUPON = "half-price"
 
 
-def credit(world: World, customer_id: str, name: str) -> Notice:
+def credit(world: AccountApi, customer_id: str, name: str) -> Notice:
     """Forgive all of the oldest open invoice."""
     return _credit(world, customer_id, name, part=1)
 
 
-def credit_half(world: World, customer_id: str, name: str) -> Notice:
+def credit_half(world: AccountApi, customer_id: str, name: str) -> Notice:
     """Forgive half of the oldest open invoice."""
     return _credit(world, customer_id, name, part=2)
 
 
-def _credit(world: World, customer_id: str, name: str, *, part: int) -> Notice:
+def _credit(world: AccountApi, customer_id: str, name: str, *, part: int) -> Notice:
     owed = open_invoices(world, customer_id)
     if not owed:
         return Notice(f"{name} has no open invoice that could be forgiven.")
@@ -38,17 +39,17 @@ def _credit(world: World, customer_id: str, name: str, *, part: int) -> Notice:
     return Notice(f"{forgiven} were forgiven. {name} owes {amount_of(left)}.")
 
 
-def stop_collecting(world: World, customer_id: str, name: str) -> Notice:
+def stop_collecting(world: AccountApi, customer_id: str, name: str) -> Notice:
     """Turn automatic collection off on all open invoices."""
     return _collect(world, customer_id, name, on=False)
 
 
-def collect_again(world: World, customer_id: str, name: str) -> Notice:
+def collect_again(world: AccountApi, customer_id: str, name: str) -> Notice:
     """Turn it on again."""
     return _collect(world, customer_id, name, on=True)
 
 
-def _collect(world: World, customer_id: str, name: str, *, on: bool) -> Notice:
+def _collect(world: AccountApi, customer_id: str, name: str, *, on: bool) -> Notice:
     owed = open_invoices(world, customer_id)
     for invoice in owed:
         world.call("POST", f"/v1/invoices/{invoice['id']}", {"auto_advance": on})
@@ -61,7 +62,7 @@ def _collect(world: World, customer_id: str, name: str, *, on: bool) -> Notice:
     )
 
 
-def coupon(world: World, customer_id: str, name: str) -> Notice:
+def coupon(world: AccountApi, customer_id: str, name: str) -> Notice:
     """Half price for three months."""
     subscription = _subscription(world, customer_id, name)
     try:
@@ -87,7 +88,7 @@ def coupon(world: World, customer_id: str, name: str) -> Notice:
     return Notice(f"{name} pays half for three months: {amount_of(preview, 'total')} next time.")
 
 
-def pause(world: World, customer_id: str, name: str) -> Notice:
+def pause(world: AccountApi, customer_id: str, name: str) -> Notice:
     """New invoices are voided until it goes on."""
     subscription = _subscription(world, customer_id, name)
     world.call(
@@ -100,14 +101,14 @@ def pause(world: World, customer_id: str, name: str) -> Notice:
     )
 
 
-def resume(world: World, customer_id: str, name: str) -> Notice:
+def resume(world: AccountApi, customer_id: str, name: str) -> Notice:
     """The end of a pause."""
     subscription = _subscription(world, customer_id, name)
     world.call("POST", f"/v1/subscriptions/{subscription['id']}", {"pause_collection": ""})
     return Notice(f"{name}’s invoices are collected again.")
 
 
-def cancel(world: World, customer_id: str, name: str) -> Notice:
+def cancel(world: AccountApi, customer_id: str, name: str) -> Notice:
     """End the subscription now."""
     subscription = _subscription(world, customer_id, name)
     world.call("DELETE", f"/v1/subscriptions/{subscription['id']}")
@@ -116,7 +117,7 @@ def cancel(world: World, customer_id: str, name: str) -> Notice:
     )
 
 
-def _subscription(world: World, customer_id: str, name: str) -> Json:
+def _subscription(world: AccountApi, customer_id: str, name: str) -> Json:
     found = subscription_of(world, customer_id)
     if found is None:
         raise StripeError(f"{name} has no subscription.")
@@ -143,7 +144,7 @@ ENDINGS = {
 """By Stripe's word what is done with a subscription whose last retry fails."""
 
 
-def account(stripe: Stripe) -> Account:
+def account(stripe: AccountApi) -> Account:
     """The business's choices as they are."""
     found = stripe.call("GET", "/v1/billing_portal/configurations", {"is_default": True})["data"]
     portal = None
@@ -153,13 +154,13 @@ def account(stripe: Stripe) -> Account:
     return Account(stripe.call("GET", "/sandbox/account")["after_last_retry"], portal)
 
 
-def choose_ending(stripe: Stripe, ending: str) -> Notice:
+def choose_ending(stripe: AccountApi, ending: str) -> Notice:
     """Choose what becomes of a subscription whose last retry fails."""
     stripe.call("POST", "/sandbox/account", {"after_last_retry": ending})
     return Notice(f"When the last retry of a subscription fails: {ENDINGS[ending].lower()}.")
 
 
-def save_portal(stripe: Stripe, *, cancels: bool) -> Notice:
+def save_portal(stripe: AccountApi, *, cancels: bool) -> Notice:
     """Save the portal's settings in the dashboard."""
     stripe.call(
         "POST",

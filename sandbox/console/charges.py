@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sandbox.console.actions import INBOX, Notice, World, amount_of, open_invoices, subscription_of
+from sandbox.console.actions import INBOX, Notice, amount_of, open_invoices, subscription_of
 from sandbox.console.methods import charged_method
 from sandbox.pages import wording
 from sandbox.pages.billing import Json
+from sandbox.stripe_api import AccountApi
 from sandbox.stripe_api.errors import StripeError
 from shared.l10n.dates import full_month
 from shared.l10n.locales import ENGLISH
@@ -17,18 +18,18 @@ EXTRA_PRICE = {"amount": 8900, "currency": "usd"}
 """What a customer without a subscription is charged for, in minor units."""
 
 
-def decline(world: World, customer_id: str, name: str) -> Notice:
+def decline(world: AccountApi, customer_id: str, name: str) -> Notice:
     """The customer's bank declines, and Stripe charges now."""
     world.call("POST", f"/sandbox/customers/{customer_id}/decline_next")
     return _charged(world, customer_id, name)
 
 
-def charge(world: World, customer_id: str, name: str) -> Notice:
+def charge(world: AccountApi, customer_id: str, name: str) -> Notice:
     """Stripe charges now what would be charged next."""
     return _charged(world, customer_id, name)
 
 
-def _charged(world: World, customer_id: str, name: str) -> Notice:
+def _charged(world: AccountApi, customer_id: str, name: str) -> Notice:
     invoice = _next_invoice(world, customer_id)
     amount = amount_of(invoice, "total")
     if invoice["status"] == "paid":
@@ -49,7 +50,7 @@ def _charged(world: World, customer_id: str, name: str) -> Notice:
     )
 
 
-def _next_invoice(world: World, customer_id: str) -> Json:
+def _next_invoice(world: AccountApi, customer_id: str) -> Json:
     """Charge the next period of a subscription, or an extra visit where there is none."""
     if subscription_of(world, customer_id) is not None:
         return world.call("POST", f"/sandbox/customers/{customer_id}/charge_now")
@@ -71,13 +72,13 @@ def _next_invoice(world: World, customer_id: str) -> Json:
         return world.call("GET", f"/v1/invoices/{draft['id']}")
 
 
-def settlement(world: World, customer_id: str) -> int | None:
+def settlement(world: AccountApi, customer_id: str) -> int | None:
     """When the bank's answer to a debit of the customer's is due, in epoch seconds; None: no debit is under way."""
     found = world.call("GET", f"/sandbox/customers/{customer_id}/settlement")["at"]
     return int(found) if found is not None else None
 
 
-def settle(world: World, customer_id: str, name: str) -> Notice:
+def settle(world: AccountApi, customer_id: str, name: str) -> Notice:
     """Run the world's clock to the bank's answer to the debit that is under way."""
     at = settlement(world, customer_id)
     if at is None:
@@ -93,7 +94,7 @@ def settle(world: World, customer_id: str, name: str) -> Notice:
     )
 
 
-def expire(world: World, customer_id: str, name: str) -> Notice:
+def expire(world: AccountApi, customer_id: str, name: str) -> Notice:
     """The card that would be charged next runs out: its expiry moves to the month before."""
     method = charged_method(world, customer_id)
     if method is None or method["type"] != "card":
@@ -112,7 +113,7 @@ def expire(world: World, customer_id: str, name: str) -> Notice:
     )
 
 
-def retry(world: World, customer_id: str, name: str) -> Notice:
+def retry(world: AccountApi, customer_id: str, name: str) -> Notice:
     """Run the world's clock to the moment Stripe tries the customer's open invoice again."""
     owed = open_invoices(world, customer_id)
     due = [one["next_payment_attempt"] for one in owed if one.get("next_payment_attempt")]

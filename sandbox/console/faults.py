@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sandbox.console.actions import Notice
-
-
-class FaultList(Protocol):
-    """What the console needs of the sandbox's faults."""
-
-    def add(self, given: Any) -> Any: ...
-
-    def clear(self) -> None: ...
-
-    def all(self) -> list[dict[str, Any]]: ...
+from sandbox.faults import Faults
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ CHOICES: dict[str, Choice] = {
 }
 
 
-def current(faults: FaultList | None) -> list[str]:
+def current(faults: Faults | None) -> list[str]:
     """The faults that are on, in words."""
     known = {_key(choice.fault): choice.label for choice in CHOICES.values()}
     words = []
@@ -78,7 +69,7 @@ def _key(fault: dict[str, Any]) -> tuple[str, Any]:
     return fault["match"], fault.get("status")
 
 
-def choose(faults: FaultList | None, name: str) -> Notice:
+def choose(faults: Faults | None, name: str) -> Notice:
     """Switch a fault on by its name, or all off by ``clear``."""
     if faults is None:
         return Notice("This sandbox was started without faults.", "bad")

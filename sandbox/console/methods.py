@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sandbox.console.actions import Notice, World, subscription_of
+from sandbox.console.actions import Notice, subscription_of
 from sandbox.pages import billing, wording
 from sandbox.pages.billing import Json
+from sandbox.stripe_api import AccountApi
 
 
-def charged_method(world: World, customer_id: str) -> Json | None:
+def charged_method(world: AccountApi, customer_id: str) -> Json | None:
     """The payment method that Stripe would charge: the subscription's own, else the default."""
     subscription = subscription_of(world, customer_id) or {}
     chosen = subscription.get("default_payment_method") or billing.default_method_id(
@@ -16,12 +17,12 @@ def charged_method(world: World, customer_id: str) -> Json | None:
     return world.call("GET", f"/v1/payment_methods/{chosen}") if chosen else None
 
 
-def card(world: World, customer_id: str, name: str) -> Notice:
+def card(world: AccountApi, customer_id: str, name: str) -> Notice:
     """A new card that works."""
     return _pay_with(world, customer_id, name, "pm_card_visa", "It works.")
 
 
-def bank(world: World, customer_id: str, name: str) -> Notice:
+def bank(world: AccountApi, customer_id: str, name: str) -> Notice:
     """A bank account that pays, days later."""
     return _pay_with(
         world,
@@ -32,7 +33,7 @@ def bank(world: World, customer_id: str, name: str) -> Notice:
     )
 
 
-def empty_bank(world: World, customer_id: str, name: str) -> Notice:
+def empty_bank(world: AccountApi, customer_id: str, name: str) -> Notice:
     """A bank account without money: its debits come back."""
     return _pay_with(
         world,
@@ -43,7 +44,7 @@ def empty_bank(world: World, customer_id: str, name: str) -> Notice:
     )
 
 
-def _pay_with(world: World, customer_id: str, name: str, token: str, then: str) -> Notice:
+def _pay_with(world: AccountApi, customer_id: str, name: str, token: str, then: str) -> Notice:
     method = world.call("POST", f"/v1/payment_methods/{token}/attach", {"customer": customer_id})
     # A subscription's own default goes before its customer's, so it must not stay behind.
     subscription = subscription_of(world, customer_id)

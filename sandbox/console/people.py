@@ -9,7 +9,8 @@ from typing import Any
 
 from sandbox.console.actions import open_invoices, subscription_of
 from sandbox.pages import billing, wording
-from sandbox.pages.billing import Json, Stripe
+from sandbox.pages.billing import Json
+from sandbox.stripe_api import AccountApi
 from sandbox.stripe_api.errors import StripeError
 
 
@@ -91,7 +92,7 @@ class Standing:
     paused: bool
 
 
-def standing(stripe: Stripe, customer_id: str) -> Standing | None:
+def standing(stripe: AccountApi, customer_id: str) -> Standing | None:
     """How a customer stands; None when Stripe has no such customer (any more)."""
     try:
         seen = billing.overview(stripe, customer_id)

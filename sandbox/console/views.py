@@ -20,12 +20,15 @@ from flask import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
+from sandbox import design
 from sandbox.console import accounts, business, choices, faults
-from sandbox.console.actions import Notice, World, act
+from sandbox.console.actions import Notice, act
 from sandbox.console.people import DemoCustomers, Person, Standing, Unreadable, standing
-from sandbox.design import STATIC, TEMPLATES, hardened
+from sandbox.design import hardened
+from sandbox.faults import Faults
 from sandbox.mail import Mailbox
 from sandbox.pages import wording
+from sandbox.stripe_api import AccountApi
 from sandbox.stripe_api.errors import StripeError
 
 LISTED_EVENTS = 9
@@ -55,16 +58,10 @@ class Notices:
             return self._kept.pop(key, None)
 
 
-def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
+def blueprint(world: AccountApi, mailbox: Mailbox) -> Blueprint:
     """The console at ``/`` and the demo customers' door at ``/sandbox/demo-customers``."""
     demo, notices = DemoCustomers(), Notices()
-    pages = Blueprint(
-        "console",
-        __name__,
-        template_folder=TEMPLATES,
-        static_folder=STATIC,
-        static_url_path="/sandbox/static",
-    )
+    pages = design.pages("console", "/sandbox/static")
     pages.record_once(lambda state: state.app.extensions.update(demo_customers=demo))
 
     @pages.before_request
@@ -166,28 +163,28 @@ def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
     return pages
 
 
-def _faults() -> faults.FaultList | None:
-    found: faults.FaultList | None = current_app.extensions.get("faults")
+def _faults() -> Faults | None:
+    found: Faults | None = current_app.extensions.get("faults")
     return found
 
 
-def _standing(world: World, person: Person) -> Standing | None:
+def _standing(world: AccountApi, person: Person) -> Standing | None:
     return standing(world, person.stripe_customer_id) if person.stripe_customer_id else None
 
 
-def _others(world: World, known: set[str | None]) -> list[Standing]:
+def _others(world: AccountApi, known: set[str | None]) -> list[Standing]:
     """The newest Stripe customers that are not on show, such as those the Stripe CLI makes."""
     newest = world.call("GET", "/v1/customers", {"limit": LISTED_OTHERS + len(known)})["data"]
     found = [standing(world, one["id"]) for one in newest if one["id"] not in known]
     return [one for one in found if one is not None][:LISTED_OTHERS]
 
 
-def _heard(world: World) -> bool:
+def _heard(world: AccountApi) -> bool:
     """Whether anybody listens to events."""
     return bool(world.call("GET", "/sandbox/webhook_endpoints")["endpoints"])
 
 
-def _events(world: World) -> list[dict[str, Any]]:
+def _events(world: AccountApi) -> list[dict[str, Any]]:
     """The newest events with the state of their delivery."""
     try:
         newest = world.call("GET", "/v1/events", {"limit": LISTED_EVENTS})["data"]

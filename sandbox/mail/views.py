@@ -19,7 +19,8 @@ from flask import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox.design import STATIC, TEMPLATES, hardened
+from sandbox import design
+from sandbox.design import hardened
 from sandbox.mail.mailbox import Mail, Mailbox
 from sandbox.mail.rules import DOMAINS, MAX_REQUEST_BYTES, SendGridError, authorize, parse, problem
 from shared.l10n.dates import brief_day
@@ -52,13 +53,7 @@ _FRAME_POLICY = (
 
 def blueprint(mailbox: Mailbox) -> Blueprint:
     """Routes ``/v3/mail/send``, ``/inbox…`` and ``/sandbox/mail…`` over ``mailbox``."""
-    pages = Blueprint(
-        "mail",
-        __name__,
-        template_folder=TEMPLATES,
-        static_folder=STATIC,
-        static_url_path="/inbox/static",
-    )
+    pages = design.pages("mail", "/inbox/static")
     _api(pages, mailbox)
     _account(pages)
     _inbox(pages, mailbox)

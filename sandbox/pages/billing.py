@@ -5,34 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from sandbox.pages import wording
-from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api import AccountApi, StripeError
 
 RECENT = 12
 ALL = 100
 
 Json = dict[str, Any]
-
-
-class Stripe(Protocol):
-    """What the page needs of the sandbox's Stripe: one account's. `prefix` is what its pages' paths begin with."""
-
-    @property
-    def prefix(self) -> str: ...
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        params: Json | None = None,
-        idempotency_key: str | None = None,
-    ) -> Json: ...
-
-    def now(self) -> int: ...
-
-    def portal_session(self, secret: str, *, use: bool = False) -> Json | None: ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +72,7 @@ class Overview:
 
 
 def overview(
-    stripe: Stripe,
+    stripe: AccountApi,
     customer_id: str,
     *,
     every_bill: bool = False,
@@ -142,7 +123,7 @@ def default_method_id(customer: Json) -> str | None:
 
 
 def _methods(
-    stripe: Stripe, customer: Json, methods: list[Json], subscriptions: list[Json]
+    stripe: AccountApi, customer: Json, methods: list[Json], subscriptions: list[Json]
 ) -> tuple[Method, ...]:
     default = default_method_id(customer)
     today = datetime.fromtimestamp(stripe.now(), UTC)
@@ -170,7 +151,7 @@ def _methods(
     return tuple(sorted(shown, key=lambda method: not method.default))
 
 
-def plan_name(stripe: Stripe, subscription: Json) -> str:
+def plan_name(stripe: AccountApi, subscription: Json) -> str:
     """What the customer subscribed to: the products' names."""
     names = []
     for item in subscription["items"]["data"]:
@@ -183,11 +164,11 @@ def plan_name(stripe: Stripe, subscription: Json) -> str:
     return " + ".join(names) or "Subscription"
 
 
-def _product(stripe: Stripe, product_id: str | None) -> Json:
+def _product(stripe: AccountApi, product_id: str | None) -> Json:
     return stripe.call("GET", f"/v1/products/{product_id}") if product_id else {}
 
 
-def plan(stripe: Stripe, subscription: Json, customer: Json, methods: list[Json]) -> Plan:
+def plan(stripe: AccountApi, subscription: Json, customer: Json, methods: list[Json]) -> Plan:
     """One subscription as the page shows it."""
     items = subscription["items"]["data"]
     until = subscription.get("current_period_end") or (
@@ -231,7 +212,7 @@ def plan(stripe: Stripe, subscription: Json, customer: Json, methods: list[Json]
     )
 
 
-def intents_of(stripe: Stripe, invoice_id: str) -> list[Json]:
+def intents_of(stripe: AccountApi, invoice_id: str) -> list[Json]:
     """The payment intents of an invoice, newest first, each with its latest charge."""
     payments = stripe.call(
         "GET",
@@ -246,13 +227,13 @@ def intents_of(stripe: Stripe, invoice_id: str) -> list[Json]:
     return [intent for intent in intents if isinstance(intent, dict)]
 
 
-def charges_of(stripe: Stripe, invoice_id: str) -> list[Json]:
+def charges_of(stripe: AccountApi, invoice_id: str) -> list[Json]:
     """The charges that paid, or last tried to pay, an invoice, newest first."""
     charges = [intent.get("latest_charge") for intent in intents_of(stripe, invoice_id)]
     return [charge for charge in charges if isinstance(charge, dict)]
 
 
-def save_card(stripe: Stripe, card: Json, customer_id: str) -> Json:
+def save_card(stripe: AccountApi, card: Json, customer_id: str) -> Json:
     """Save a card to a customer; the payment method. Raises ``StripeError`` where its bank refuses it."""
     method = stripe.call("POST", "/v1/payment_methods", {"type": "card", "card": card})
     path = f"/v1/payment_methods/{method['id']}/attach"
@@ -267,7 +248,7 @@ class Brand:
     color: str | None
 
 
-def brand(stripe: Stripe, on_behalf_of: str | None = None) -> Brand:
+def brand(stripe: AccountApi, on_behalf_of: str | None = None) -> Brand:
     """The brand of the account on whose behalf something is billed, by default of the one whose Stripe this is."""
     account = stripe.call("GET", "/v1/account")
     if on_behalf_of is not None:
@@ -280,7 +261,7 @@ def brand(stripe: Stripe, on_behalf_of: str | None = None) -> Brand:
     return Brand(str(name), (settings.get("branding") or {}).get("primary_color"))
 
 
-def bill(stripe: Stripe, invoice: Json) -> Bill:
+def bill(stripe: AccountApi, invoice: Json) -> Bill:
     """One invoice as a line of the history."""
     paid = invoice["status"] == "paid"
     state, tone = bill_state(invoice, charges_of(stripe, invoice["id"]) if paid else [])

@@ -13,12 +13,13 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from sandbox.pages import billing, wording
 from sandbox.pages.answers import answer
-from sandbox.pages.billing import Json, Stripe
+from sandbox.pages.billing import Json
 from sandbox.pages.typed_card import TEST_CARDS, TypedCard, example
+from sandbox.stripe_api import AccountApi
 from sandbox.stripe_api.errors import StripeError
 
 
-def add(pages: Blueprint, world: Stripe) -> None:
+def add(pages: Blueprint, world: AccountApi) -> None:
     """Put the routes ``/i/…``, ``/sandbox/authenticate/…`` and ``/sandbox/receipts/…`` on ``pages``."""
     _invoice(pages, world)
     _confirmation(pages, world)
@@ -28,7 +29,7 @@ def add(pages: Blueprint, world: Stripe) -> None:
         return _page(world, "portal/receipt.html", **_receipt(world, charge_id))
 
 
-def _invoice(pages: Blueprint, world: Stripe) -> None:
+def _invoice(pages: Blueprint, world: AccountApi) -> None:
     @pages.get("/i/<invoice_id>/<key>")
     def hosted_invoice(invoice_id: str, key: str) -> AnyResponse:
         found = _payable(world, invoice_id, key)
@@ -56,7 +57,7 @@ def _invoice(pages: Blueprint, world: Stripe) -> None:
         return redirect(f"{world.prefix}/i/{invoice_id}/{key}", 303)
 
 
-def _pay(world: Stripe, invoice: Json, typed: TypedCard) -> None:
+def _pay(world: AccountApi, invoice: Json, typed: TypedCard) -> None:
     method = billing.save_card(world, typed.params(), invoice["customer"])
     world.call(
         "POST",
@@ -65,7 +66,7 @@ def _pay(world: Stripe, invoice: Json, typed: TypedCard) -> None:
     )
 
 
-def _payable(world: Stripe, invoice_id: str, key: str) -> Json:
+def _payable(world: AccountApi, invoice_id: str, key: str) -> Json:
     """The invoice behind a hosted URL; 404 when the key is not its own."""
     found = _read(world, "invoices", invoice_id)
     url = str(found.get("hosted_invoice_url") or "")
@@ -74,7 +75,7 @@ def _payable(world: Stripe, invoice_id: str, key: str) -> Json:
     return found
 
 
-def _asks(world: Stripe, invoice: Json) -> str | None:
+def _asks(world: AccountApi, invoice: Json) -> str | None:
     """Where the customer confirms the payment, when the bank asks for it."""
     for intent in billing.intents_of(world, invoice["id"]):
         if intent["status"] == "requires_action":
@@ -83,7 +84,9 @@ def _asks(world: Stripe, invoice: Json) -> str | None:
     return None
 
 
-def _invoice_page(world: Stripe, invoice: Json, typed: TypedCard, status: int = 200) -> AnyResponse:
+def _invoice_page(
+    world: AccountApi, invoice: Json, typed: TypedCard, status: int = 200
+) -> AnyResponse:
     charges = billing.charges_of(world, invoice["id"])
     return _page(
         world,
@@ -102,7 +105,7 @@ def _invoice_page(world: Stripe, invoice: Json, typed: TypedCard, status: int = 
     )
 
 
-def _confirmation(pages: Blueprint, world: Stripe) -> None:
+def _confirmation(pages: Blueprint, world: AccountApi) -> None:
     @pages.get("/sandbox/authenticate/<client_secret>")
     def ask_to_confirm(client_secret: str) -> AnyResponse:
         _, intent = _intent(world, client_secret)
@@ -131,7 +134,7 @@ def _confirmation(pages: Blueprint, world: Stripe) -> None:
         return redirect(request.path, 303)
 
 
-def _intent(world: Stripe, client_secret: str) -> tuple[str, Json]:
+def _intent(world: AccountApi, client_secret: str) -> tuple[str, Json]:
     """The payment or setup intent behind its client secret; 404 when there is none."""
     intent_id = client_secret.partition("_secret_")[0]
     kind = "setup_intents" if intent_id.startswith("seti_") else "payment_intents"
@@ -142,7 +145,7 @@ def _intent(world: Stripe, client_secret: str) -> tuple[str, Json]:
     return kind, found
 
 
-def _invoice_url(world: Stripe, intent_id: str) -> str | None:
+def _invoice_url(world: AccountApi, intent_id: str) -> str | None:
     """The hosted page of the invoice that a payment intent pays."""
     payments = world.call(
         "GET",
@@ -155,20 +158,20 @@ def _invoice_url(world: Stripe, intent_id: str) -> str | None:
     return str(url) if url else None
 
 
-def _read(world: Stripe, kind: str, object_id: str) -> Json:
+def _read(world: AccountApi, kind: str, object_id: str) -> Json:
     try:
         return world.call("GET", f"/v1/{kind}/{object_id}")
     except StripeError:
         abort(404)
 
 
-def _receipt(world: Stripe, charge_id: str) -> Json:
+def _receipt(world: AccountApi, charge_id: str) -> Json:
     charge = _read(world, "charges", charge_id)
     return {"charges": [charge], "on_behalf_of": charge.get("on_behalf_of")}
 
 
 def _page(
-    world: Stripe,
+    world: AccountApi,
     template: str,
     status: int = 200,
     on_behalf_of: str | None = None,

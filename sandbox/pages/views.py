@@ -7,12 +7,13 @@ from typing import Any
 from flask import Blueprint, Response, abort, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox.design import STATIC, TEMPLATES
+from sandbox import design
 from sandbox.pages import billing, hosted
 from sandbox.pages.answers import answer
-from sandbox.pages.billing import Json, Stripe
+from sandbox.pages.billing import Json
 from sandbox.pages.typed_card import TEST_CARDS, TypedCard, example
 from sandbox.pages.visit import SessionGone, Visit
+from sandbox.stripe_api import AccountApi
 from sandbox.stripe_api.errors import StripeError
 from shared.l10n.palette import COLOR, palette
 
@@ -38,15 +39,9 @@ REASONS = {
 }
 
 
-def blueprint(world: Stripe) -> Blueprint:
+def blueprint(world: AccountApi) -> Blueprint:
     """The portal's routes under ``/p/session/<secret>``, and Stripe's other hosted pages."""
-    pages = Blueprint(
-        "portal",
-        __name__,
-        template_folder=TEMPLATES,
-        static_folder=STATIC,
-        static_url_path="/p/static",
-    )
+    pages = design.pages("portal", "/p/static")
 
     @pages.errorhandler(SessionGone)
     def gone(_: SessionGone) -> AnyResponse:
@@ -70,7 +65,7 @@ def blueprint(world: Stripe) -> Blueprint:
     return pages
 
 
-def _reading(pages: Blueprint, world: Stripe) -> None:
+def _reading(pages: Blueprint, world: AccountApi) -> None:
     @pages.get("/p/session/<secret>")
     def start(secret: str) -> AnyResponse:
         visit = Visit.open(world, secret)
@@ -124,7 +119,7 @@ def _overview(visit: Visit) -> AnyResponse:
     )
 
 
-def _methods(pages: Blueprint, world: Stripe) -> None:
+def _methods(pages: Blueprint, world: AccountApi) -> None:
     @pages.get("/p/session/<secret>/payment-methods/new")
     def card_form(secret: str) -> AnyResponse:
         visit = _allowed(world, secret, "payment_method_update")
@@ -184,7 +179,7 @@ def _card_page(visit: Visit, typed: TypedCard, status: int = 200) -> AnyResponse
     )
 
 
-def _subscriptions(pages: Blueprint, world: Stripe) -> None:
+def _subscriptions(pages: Blueprint, world: AccountApi) -> None:
     @pages.get("/p/session/<secret>/subscriptions/<subscription_id>/<any(cancel, pause):action>")
     def ask(secret: str, subscription_id: str, action: str) -> AnyResponse:
         return _ask(_allowed(world, secret, f"subscription_{action}"), subscription_id, action)
@@ -254,7 +249,7 @@ def _ask(visit: Visit, subscription_id: str, action: str) -> AnyResponse:
     )
 
 
-def _details(pages: Blueprint, world: Stripe) -> None:
+def _details(pages: Blueprint, world: AccountApi) -> None:
     @pages.get("/p/session/<secret>/customer")
     def details(secret: str) -> AnyResponse:
         return _details_page(_allowed(world, secret, "customer_update"))
@@ -288,7 +283,7 @@ def _details_page(visit: Visit, typed: Json | None = None, error: str | None = N
     )
 
 
-def _allowed(world: Stripe, secret: str, feature: str) -> Visit:
+def _allowed(world: AccountApi, secret: str, feature: str) -> Visit:
     visit = Visit.open(world, secret)
     if not visit.allows(feature):
         abort(404)

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from sandbox.pages import billing
-from sandbox.pages.billing import Json, Stripe
+from sandbox.pages.billing import Json
+from sandbox.stripe_api import AccountApi
 from sandbox.stripe_api.errors import StripeError
 
 
@@ -19,12 +20,12 @@ class SessionGone(Exception):
 class Visit:
     """A live portal session; ``secret`` is the part of its URL that stands for it."""
 
-    stripe: Stripe
+    stripe: AccountApi
     secret: str
     session: Json
 
     @classmethod
-    def open(cls, stripe: Stripe, secret: str) -> Visit:
+    def open(cls, stripe: AccountApi, secret: str) -> Visit:
         """Use the session behind ``secret``; raises :class:`SessionGone`."""
         # The id stands in API answers and events; only the URL's secret opens the page.
         session = None if secret.startswith("bps_") else stripe.portal_session(secret, use=True)
