@@ -17,16 +17,18 @@ import fnmatch
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 from flask import Flask, Response, g, jsonify, request
+from msgspec import Meta
 
 PATH = "/sandbox/faults"
 TIMEOUT_SECONDS = 60.0
 STEP_SECONDS = 0.05
-_REFUSALS: dict[int, dict[str | None, str]] = {
+_REFUSALS: dict[int | str, dict[str | None, str]] = {
     401: {
         None: "Invalid API Key provided: sk_test_***************89ab",
         "api_key_expired": "Expired API Key provided: sk_test_***************89ab",
@@ -58,97 +60,61 @@ class BadFault(ValueError):
     """The fault can't be understood; the text says what is wrong."""
 
 
+class Asked(msgspec.Struct, forbid_unknown_fields=True):
+    """A fault as it is asked for."""
+
+    match: Annotated[str, Meta(pattern=r"^\S+ +[/*]\S*$")]
+    status: Annotated[int, Meta(ge=400, le=599)] | Literal["timeout"] | None = None
+    delay_seconds: Annotated[float, Meta(ge=0, le=3600)] | None = None
+    times: Annotated[int, Meta(gt=0)] | None = 1
+    after: bool = False
+    keep: bool = False
+    code: str | None = None
+    account: Annotated[str, Meta(pattern="^acct_")] | None = None
+    retry_after: Annotated[int, Meta(ge=0, le=3600)] | None = None
+
+
 @dataclass
 class Fault:
     """One kind of trouble. `left` counts down; None lasts."""
 
-    method: str
-    path: str
-    status: int | str | None
-    delay_seconds: float
+    asked: Asked
     left: int | None
-    after: bool = False
-    keep: bool = False
-    code: str | None = None
-    account: str | None = None
-    retry_after: int | None = None
+
+    @property
+    def status(self) -> int | str | None:
+        return self.asked.status
+
+    @property
+    def delay_seconds(self) -> float:
+        """How long whom it hits waits."""
+        usual = TIMEOUT_SECONDS if self.status == "timeout" else 0.0
+        return usual if self.asked.delay_seconds is None else self.asked.delay_seconds
 
     def matches(self, method: str, path: str, account: str | None = None) -> bool:
         """Whether a request on an account is hit."""
-        if self.account is not None and self.account != account:
+        if self.asked.account not in (None, account):
             return False
-        return self.method in ("*", method) and fnmatch.fnmatchcase(path, self.path)
+        wanted, pattern = self.asked.match.split()
+        return wanted.upper() in ("*", method) and fnmatch.fnmatchcase(path, pattern)
 
     def shown(self) -> dict[str, Any]:
         """As JSON."""
-        return {
-            "match": f"{self.method} {self.path}",
-            "status": self.status,
-            "delay_seconds": self.delay_seconds,
-            "times": self.left,
-            "after": self.after,
-            "keep": self.keep,
-            "code": self.code,
-            **({"account": self.account} if self.account is not None else {}),
-            **({"retry_after": self.retry_after} if self.retry_after is not None else {}),
-        }
+        shown = msgspec.to_builtins(self.asked)
+        return {**shown, "delay_seconds": self.delay_seconds, "times": self.left}
 
 
 def parse(given: Any) -> Fault:
     """A fault from its JSON; raises BadFault."""
-    if not isinstance(given, Mapping):
-        raise BadFault("expected an object")
-    unknown = set(given) - {
-        "match",
-        "status",
-        "delay_seconds",
-        "times",
-        "after",
-        "keep",
-        "code",
-        "account",
-        "retry_after",
-    }
-    if unknown:
-        raise BadFault(f"unknown: {', '.join(sorted(unknown))}")
-    words = str(given.get("match", "")).split()
-    if len(words) != 2 or not words[1].startswith(("/", "*")):
-        raise BadFault('match: expected a method and a path, such as "POST /v1/customers"')
-    status = given.get("status")
-    if status not in (None, "timeout") and not (type(status) is int and 400 <= status <= 599):
-        raise BadFault('status: expected 400 to 599, or "timeout"')
-    delay = given.get("delay_seconds", TIMEOUT_SECONDS if status == "timeout" else 0)
-    if type(delay) not in (int, float) or not 0 <= delay <= 3600:
-        raise BadFault("delay_seconds: expected a number from 0 to 3600")
-    times = given.get("times", 1)
-    if times is not None and not (type(times) is int and times > 0):
-        raise BadFault("times: expected a number above 0, or null")
-    flags = {name: given.get(name, False) for name in ("after", "keep")}
-    for name, flag in flags.items():
-        if type(flag) is not bool:
-            raise BadFault(f"{name}: expected true or false")
-    code = given.get("code")
-    if code is not None and code not in _REFUSALS.get(status if type(status) is int else 0, {}):
-        raise BadFault(f"code: Stripe has no {code!r} for the status {status}")
-    account = given.get("account")
-    if account is not None and not str(account).startswith("acct_"):
-        raise BadFault("account: expected the id of one, acct_…")
-    retry_after = given.get("retry_after")
-    if retry_after is not None and not (
-        status == 429 and type(retry_after) is int and 0 <= retry_after <= 3600
-    ):
-        raise BadFault("retry_after: expected whole seconds from 0 to 3600, with the status 429")
-    return Fault(
-        words[0].upper(),
-        words[1],
-        status,
-        float(delay),
-        times,
-        code=code,
-        account=account,
-        retry_after=retry_after,
-        **flags,
-    )
+    try:
+        asked = msgspec.convert(given, Asked)
+    except msgspec.ValidationError as error:
+        raise BadFault(str(error)) from None
+    if asked.code is not None and asked.code not in _REFUSALS.get(asked.status or 0, {}):
+        raise BadFault(f"code: Stripe has no {asked.code!r} for the status {asked.status}")
+    if asked.retry_after is not None and asked.status != 429:
+        raise BadFault("retry_after: only with the status 429")
+    return Fault(asked, asked.times)
 
 
 class Faults:
@@ -216,7 +182,7 @@ class Faults:
         if fault.status is None:
             return None
         response = broken(fault, request.path)
-        if fault.keep:
+        if fault.asked.keep:
             self._keep(response)
         return response
 
@@ -232,14 +198,14 @@ class Faults:
             if request.path == PATH:
                 return None
             g.fault = fault = self.take(request.method, request.path)
-            if fault is None or fault.after:
+            if fault is None or fault.asked.after:
                 return None
             return self._hit(fault)
 
         @app.after_request
         def after(response: Response) -> Response:
             fault = g.pop("fault", None)
-            if fault is None or not fault.after:
+            if fault is None or not fault.asked.after:
                 return response
             return self._hit(fault) or response
 
@@ -261,14 +227,16 @@ def broken(fault: Fault, path: str) -> Response:
     """The answer of a request that was hit, in the words of whom the sandbox plays there."""
     status = 504 if fault.status == "timeout" else int(fault.status or 500)
     stripes = path.startswith(("/v1/", "/v2/"))
-    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    headers = (
+        {} if fault.asked.retry_after is None else {"Retry-After": str(fault.asked.retry_after)}
+    )
     if stripes:
         reasons = _REFUSALS.get(status, {None: "An unknown error occurred"})
-        code = fault.code or next(iter(reasons))
+        code = fault.asked.code or next(iter(reasons))
         type = "invalid_request_error" if status in _REFUSALS else "api_error"
         message = reasons[code]
-        if fault.account is not None:
-            message = message.replace("acct_1PorticoSandbox00", fault.account)
+        if fault.asked.account is not None:
+            message = message.replace("acct_1PorticoSandbox00", fault.asked.account)
         error = {"message": message, "type": type, **({"code": code} if code else {})}
         document: dict[str, Any] = {"error": error}
         if code == "rate_limit":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from sandbox.stripe_api import (
     collection,
     dunning,
@@ -88,28 +90,19 @@ def next_retry(world: World) -> int | None:
 @route("POST", "/sandbox/webhooks")
 def webhooks(world: World, ids: dict[str, str], params: Params) -> Object:
     """How deliveries behave from now on: `duplicate`, `shuffle`, `delay_seconds`, `enabled`, `drop`."""
-    known = Weather.__dataclass_fields__
-    wrong = [name for name in params if name not in known]
-    if wrong:
-        raise StripeError(f"Unknown: {', '.join(wrong)}. Known: {', '.join(known)}.")
-    for name, value in params.items():
-        wanted = type(known[name].default)
-        numeric = wanted is float and type(value) is int
-        if type(value) is not wanted and not numeric:
-            raise StripeError(f"{name}: expected {wanted.__name__}", param=name)
-    if params.get("duplicate", 1) < 1 or params.get("delay_seconds", 0) < 0:
-        raise StripeError("duplicate: at least 1; delay_seconds: at least 0")
-    return _weather(world.delivery.change_weather(**params))
+    try:
+        weather = msgspec.convert({**read_webhooks(world, ids, {}), **params}, Weather)
+    except msgspec.ValidationError as error:
+        raise StripeError(str(error)) from None
+    world.delivery.change_weather(weather)
+    return read_webhooks(world, ids, {})
 
 
 @route("GET", "/sandbox/webhooks")
 def read_webhooks(world: World, ids: dict[str, str], params: Params) -> Object:
     """How deliveries behave now."""
-    return _weather(world.delivery.weather)
-
-
-def _weather(weather: Weather) -> Object:
-    return {name: getattr(weather, name) for name in Weather.__dataclass_fields__}
+    shown: Object = msgspec.to_builtins(world.delivery.weather)
+    return shown
 
 
 @route_of("event", "POST", "/sandbox/events/{event}/resend")

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import requests
+from msgspec import Meta
 
 from sandbox.config import SandboxConfig
 from sandbox.stripe_api.rendering import public
@@ -26,14 +28,13 @@ SHUFFLE_WINDOW = 0.5
 """Seconds within which shuffled deliveries change places."""
 
 
-@dataclass(frozen=True)
-class Weather:
+class Weather(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How deliveries behave. `enabled` False holds them back until it is True again; `drop` loses them: the
     events can only be found by listing them."""
 
-    duplicate: int = 1
+    duplicate: Annotated[int, Meta(ge=1)] = 1
     shuffle: bool = False
-    delay_seconds: float = 0.0
+    delay_seconds: Annotated[float, Meta(ge=0)] = 0.0
     enabled: bool = True
     drop: bool = False
 
@@ -94,12 +95,11 @@ class Delivery:
         self._dice = random.Random()  # noqa: S311
         self.weather = Weather()
 
-    def change_weather(self, **fields: Any) -> Weather:
-        """Set how deliveries behave from now on; returns the whole of it."""
+    def change_weather(self, weather: Weather) -> None:
+        """Set how deliveries behave from now on."""
         with self._condition:
-            self.weather = replace(self.weather, **fields)
+            self.weather = weather
             self._condition.notify_all()
-            return self.weather
 
     def start(self, stores: list[Store]) -> None:
         """Start the threads, and take up what was not delivered when the sandbox stopped."""
