@@ -63,8 +63,15 @@ class Decline:
         }
 
 
-def _declined(decline_code: str, advice: str = "do_not_try_again") -> Decline:
-    return Decline("card_declined", "Your card was declined.", decline_code, advice)
+def _declined(
+    decline_code: str, advice: str = "do_not_try_again", *, blocked: bool = False
+) -> Decline:
+    return Decline("card_declined", "Your card was declined.", decline_code, advice, blocked)
+
+
+def _named(code: str, message: str, advice: str = "confirm_card_data") -> Decline:
+    """One whose error has a code of its own."""
+    return Decline(code, message, code, advice)
 
 
 _CARDS = (
@@ -73,13 +80,11 @@ _CARDS = (
     _declined("lost_card"),
     _declined("stolen_card"),
     _declined("pickup_card"),
-    Decline("card_declined", "Your card was declined.", "fraudulent", "do_not_try_again", True),
+    _declined("fraudulent", blocked=True),
     _declined("transaction_not_allowed"),
     _declined("revocation_of_authorization"),
     _declined("revocation_of_all_authorizations"),
-    Decline(
-        "card_declined", "Your card was declined.", "highest_risk_level", "do_not_try_again", True
-    ),
+    _declined("highest_risk_level", blocked=True),
     _declined("card_velocity_exceeded", "try_again_later"),
     Decline(
         "card_declined",
@@ -87,30 +92,17 @@ _CARDS = (
         "insufficient_funds",
         "try_again_later",
     ),
-    Decline("expired_card", "Your card has expired.", "expired_card", "confirm_card_data"),
-    Decline(
-        "incorrect_cvc",
-        "Your card's security code is incorrect.",
-        "incorrect_cvc",
-        "confirm_card_data",
-    ),
-    Decline(
-        "incorrect_number",
-        "Your card number is incorrect.",
-        "incorrect_number",
-        "confirm_card_data",
-    ),
-    Decline(
+    _named("expired_card", "Your card has expired."),
+    _named("incorrect_cvc", "Your card's security code is incorrect."),
+    _named("incorrect_number", "Your card number is incorrect."),
+    _named(
         "processing_error",
         "An error occurred while processing your card. Try again in a little bit.",
-        "processing_error",
         "try_again_later",
     ),
-    Decline(
+    _named(
         "authentication_required",
         "Your card was declined. This transaction requires authentication.",
-        "authentication_required",
-        "confirm_card_data",
     ),
 )
 CARD_DECLINES = {decline.reason: decline for decline in _CARDS}
