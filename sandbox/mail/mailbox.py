@@ -47,9 +47,8 @@ class Mail:
 
     @property
     def recipients(self) -> list[str]:
-        """Every address the mail went to: to, cc and bcc."""
-        groups = (self.envelope.to, self.envelope.cc, self.envelope.bcc)
-        return [address.email for group in groups for address in group]
+        """Every address the mail went to."""
+        return [address.email for address in self.envelope.to]
 
     @property
     def subject(self) -> str:
@@ -75,8 +74,6 @@ class Mail:
             "to": self.to,
             "to_name": self.envelope.to[0].name,
             "recipients": self.recipients,
-            "cc": [address.email for address in self.envelope.cc],
-            "bcc": [address.email for address in self.envelope.bcc],
             "from": self.sender.email,
             "from_name": self.sender.name,
             "reply_to": self.reply_to.email if self.reply_to else None,
@@ -147,8 +144,6 @@ class Mailbox:
     def accept(self, submission: Submission) -> str:
         """Take an accepted request: one mail a personalization. Returns the ``X-Message-Id``."""
         message_id = secrets.token_urlsafe(16)
-        if submission.sandbox_mode:
-            return message_id
         text = zlib.compress(submission.text.encode(), 1)
         html = zlib.compress(submission.html.encode(), 1)
         for envelope in submission.envelopes:
@@ -157,13 +152,13 @@ class Mailbox:
                 message_id=message_id,
                 sender=submission.sender,
                 reply_to=submission.reply_to,
-                envelope=_substituted_subject(envelope),
+                envelope=envelope,
                 categories=submission.categories,
                 tracking_settings=dict(submission.tracking_settings),
                 received_at=time.time(),
                 status=self._fate(envelope.to[0].email),
-                packed_text=_substitute(text, envelope),
-                packed_html=_substitute(html, envelope),
+                packed_text=text,
+                packed_html=html,
             )
             self._keep(mail)
             self._report(mail)
@@ -308,26 +303,8 @@ def _event(mail: Mail, address: str, name: str, *, named: bool = True) -> dict[s
     return event
 
 
-def _substituted_subject(envelope: Envelope) -> Envelope:
-    subject = envelope.subject
-    for tag, value in envelope.substitutions.items():
-        subject = subject.replace(tag, str(value))
-    return replace(envelope, subject=subject)
-
-
-def _substitute(packed: bytes, envelope: Envelope) -> bytes:
-    if not envelope.substitutions:
-        return packed
-    body = zlib.decompress(packed).decode()
-    for tag, value in envelope.substitutions.items():
-        body = body.replace(tag, str(value))
-    return zlib.compress(body.encode(), 1)
-
-
 def _mail_of(document: dict[str, Any]) -> Mail:
     names = {document["to"]: document["to_name"]}
-    others = set(document["cc"]) | set(document["bcc"])
-    to = [email for email in document["recipients"] if email not in others]
     reply_to = document["reply_to"]
     return Mail(
         id=document["id"],
@@ -335,13 +312,10 @@ def _mail_of(document: dict[str, Any]) -> Mail:
         sender=Address(document["from"], document["from_name"]),
         reply_to=Address(reply_to, document["reply_to_name"] or "") if reply_to else None,
         envelope=Envelope(
-            to=tuple(Address(email, names.get(email, "")) for email in to),
-            cc=tuple(Address(email) for email in document["cc"]),
-            bcc=tuple(Address(email) for email in document["bcc"]),
+            to=tuple(Address(email, names.get(email, "")) for email in document["recipients"]),
             subject=document["subject"],
             headers=document["headers"],
             custom_args=document["custom_args"],
-            substitutions={},
         ),
         categories=tuple(document["categories"]),
         tracking_settings=document["tracking_settings"],

@@ -2,7 +2,7 @@
 
 Source: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send and its error
 reference. The order of the checks is SendGrid's as far as it can be observed: every problem of one
-request is reported at once.
+request is reported at once. What Portico sends none of (copies, templates, attachments, …) is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ MAX_PERSONALIZATIONS = 1000
 MAX_CUSTOM_ARGS_BYTES = 10_000
 _HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html"
 _ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;.]+(\.[^@\s<>,;.]+)*")
+_PLAYED = frozenset(
+    [
+        *("personalizations", "from", "reply_to", "subject", "content"),
+        *("custom_args", "headers", "categories", "tracking_settings"),
+    ]
+)
+_PLAYED_OF_A_GROUP = frozenset(["to", "subject", "custom_args", "headers"])
 _RESERVED_HEADERS = frozenset(
     [
         "x-sg-id",
@@ -64,12 +71,9 @@ class Envelope:
     """One personalization: everything that goes to one group of recipients."""
 
     to: tuple[Address, ...]
-    cc: tuple[Address, ...]
-    bcc: tuple[Address, ...]
     subject: str
     headers: Mapping[str, str]
     custom_args: Mapping[str, str]
-    substitutions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,6 @@ class Submission:
     categories: tuple[str, ...]
     tracking_settings: Mapping[str, Any]
     envelopes: tuple[Envelope, ...]
-    sandbox_mode: bool
 
 
 def problem(message: str, field_name: str | None = None, anchor: str | None = None) -> Problem:
@@ -178,32 +181,27 @@ class _Check:
                 "message.personalizations.to",
             )
         known: set[str] = set()
-        for kind in ("to", "cc", "bcc"):
-            entries = group.get(kind)
-            if kind != "to" and not isinstance(entries, list | None):
-                yield problem(f"The {kind} parameter must be an array.", f"{path}.{kind}")
-            for index, entry in enumerate(entries if isinstance(entries, list) else []):
-                where = f"{path}.{kind}.{index}.email"
-                if not _is_address(entry):
-                    yield problem(
-                        "Does not contain a valid address.",
-                        where,
-                        "message.personalizations.email",
-                    )
-                elif entry["email"].lower() in known:
-                    yield problem(
-                        "Each email address in the personalization block should be unique between "
-                        "to, cc, and bcc. We found the first duplicate instance of "
-                        f"[{entry['email']}] in the {path}.{kind} field.",
-                        path,
-                        "message.recipient-errors",
-                    )
-                else:
-                    known.add(entry["email"].lower())
+        entries = group.get("to")
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+            if not _is_address(entry):
+                yield problem(
+                    "Does not contain a valid address.",
+                    f"{path}.to.{index}.email",
+                    "message.personalizations.email",
+                )
+            elif entry["email"].lower() in known:
+                yield problem(
+                    "Each email address in the personalization block should be unique between "
+                    "to, cc, and bcc. We found the first duplicate instance of "
+                    f"[{entry['email']}] in the {path}.to field.",
+                    path,
+                    "message.recipient-errors",
+                )
+            else:
+                known.add(entry["email"].lower())
         if not isinstance(group.get("subject"), str | None):
             yield problem("The subject must be a string.", f"{path}.subject", "message.subject")
-        if not isinstance(group.get("substitutions"), dict | None):
-            yield problem("The substitutions must be an object.", f"{path}.substitutions")
+        yield from _not_played(group, _PLAYED_OF_A_GROUP, f"{path}.")
         yield from _custom_args(group.get("custom_args"), f"{path}.custom_args")
         yield from _headers(group.get("headers"), f"{path}.headers")
 
@@ -234,7 +232,7 @@ class _Check:
         groups = self.payload.get("personalizations")
         groups = groups if isinstance(groups, list) else []
         everywhere = groups and all(isinstance(g, dict) and g.get("subject") for g in groups)
-        if not self.payload.get("subject") and not everywhere and not self._template():
+        if not self.payload.get("subject") and not everywhere:
             yield problem(
                 "The subject is required. You can get around this requirement if you use a template "
                 "with a subject defined or if every personalization has a subject defined.",
@@ -247,14 +245,13 @@ class _Check:
     def _content(self) -> Iterator[Problem]:
         blocks = self.payload.get("content")
         if not isinstance(blocks, list) or not blocks:
-            if not self._template():
-                yield problem(
-                    "Unless a valid template_id is provided, the content parameter is required. "
-                    "There must be at least one defined content block. We typically suggest both "
-                    "text/plain and text/html blocks are included, but only one block is required.",
-                    "content",
-                    "message.content",
-                )
+            yield problem(
+                "Unless a valid template_id is provided, the content parameter is required. "
+                "There must be at least one defined content block. We typically suggest both "
+                "text/plain and text/html blocks are included, but only one block is required.",
+                "content",
+                "message.content",
+            )
             return
         kinds: list[str] = []
         for index, block in enumerate(blocks):
@@ -291,12 +288,13 @@ class _Check:
     def _settings(self) -> Iterator[Problem]:
         yield from _custom_args(self.payload.get("custom_args"), "custom_args")
         yield from _headers(self.payload.get("headers"), "headers")
-        for name in ("mail_settings", "tracking_settings"):
-            value = self.payload.get(name)
-            if not isinstance(value, dict | None) or any(
-                not isinstance(inner, dict) for inner in (value or {}).values()
-            ):
-                yield problem(f"The {name} parameter must be an object of objects.", name)
+        tracking = self.payload.get("tracking_settings")
+        if not isinstance(tracking, dict | None) or any(
+            not isinstance(inner, dict) for inner in (tracking or {}).values()
+        ):
+            yield problem(
+                "The tracking_settings parameter must be an object of objects.", "tracking_settings"
+            )
         categories = self.payload.get("categories")
         if categories is not None and (
             not isinstance(categories, list)
@@ -308,9 +306,14 @@ class _Check:
                 "categories",
                 "message.categories",
             )
+        yield from _not_played(self.payload, _PLAYED)
 
-    def _template(self) -> bool:
-        return bool(self.payload.get("template_id"))
+
+def _not_played(
+    given: Mapping[str, Any], played: frozenset[str], path: str = ""
+) -> Iterator[Problem]:
+    for name in sorted(given.keys() - played):
+        yield problem("This sandbox does not play it.", f"{path}{name}")
 
 
 def _is_address(entry: Any) -> bool:
@@ -357,7 +360,6 @@ def _read(payload: dict[str, Any]) -> Submission:
         for block in payload.get("content") or []
     }
     reply_to = payload.get("reply_to")
-    settings = payload.get("mail_settings") or {}
     return Submission(
         sender=_address(payload["from"]),
         reply_to=_address(reply_to) if reply_to else None,
@@ -366,17 +368,13 @@ def _read(payload: dict[str, Any]) -> Submission:
         categories=tuple(str(name) for name in payload.get("categories") or ()),
         tracking_settings=payload.get("tracking_settings") or {},
         envelopes=tuple(_envelope(payload, group) for group in payload["personalizations"]),
-        sandbox_mode=bool((settings.get("sandbox_mode") or {}).get("enable")),
     )
 
 
 def _envelope(payload: dict[str, Any], group: dict[str, Any]) -> Envelope:
     return Envelope(
         to=tuple(_address(entry) for entry in group["to"]),
-        cc=tuple(_address(entry) for entry in group.get("cc") or ()),
-        bcc=tuple(_address(entry) for entry in group.get("bcc") or ()),
         subject=group.get("subject") or payload.get("subject") or "",
         headers={**(payload.get("headers") or {}), **(group.get("headers") or {})},
         custom_args={**(payload.get("custom_args") or {}), **(group.get("custom_args") or {})},
-        substitutions=group.get("substitutions") or {},
     )

@@ -73,11 +73,8 @@ def _api(pages: Blueprint, mailbox: Mailbox) -> None:
             answer = jsonify(errors=refusal.errors)
             answer.status_code = refusal.status
             return answer
-        message_id = mailbox.accept(submission)
-        status = 200 if submission.sandbox_mode else 202
-        answer = Response(status=status, mimetype="text/plain")
-        if not submission.sandbox_mode:
-            answer.headers["X-Message-Id"] = message_id
+        answer = Response(status=202, mimetype="text/plain")
+        answer.headers["X-Message-Id"] = mailbox.accept(submission)
         return answer
 
 

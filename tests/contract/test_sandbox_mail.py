@@ -17,8 +17,6 @@ from sendgrid.helpers.mail import (  # noqa: TID251
     ClickTracking,
     CustomArg,
     Mail,
-    MailSettings,
-    SandBoxMode,
     TrackingSettings,
 )
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -111,15 +109,6 @@ def test_the_library_raises_its_own_errors(host: str) -> None:
         SendGridAPIClient("SG.sandbox", host=host).send(message(subject=""))
     (error,) = caught.value.to_dict["errors"]
     assert error["field"] == "subject"
-
-
-def test_the_librarys_sandbox_mode_delivers_nothing(host: str, mailbox: mail.Mailbox) -> None:
-    """SendGrid's sandbox mode answers 200, keeps nothing, reports nothing."""
-    made = message()
-    made.mail_settings = MailSettings(sandbox_mode=SandBoxMode(True))
-    assert SendGridAPIClient("SG.sandbox", host=host).send(made).status_code == 200
-    assert mailbox.mails() == []
-    assert mailbox.records() == []
 
 
 def test_the_library_verifies_the_events(

@@ -47,13 +47,6 @@ def test_accepts_with_an_empty_202(client):
     assert answer.headers["X-Message-Id"]
 
 
-def test_sandbox_mode_answers_200(client):
-    """Sandbox mode answers 200 and nothing reaches the inbox."""
-    answer = send(client, mail_settings={"sandbox_mode": {"enable": True}})
-    assert answer.status_code == 200
-    assert client.get("/inbox.json").json == []
-
-
 def test_refuses_without_a_key(client):
     """No key: 401 with SendGrid's error list."""
     answer = client.post("/v3/mail/send", json=REQUEST)
