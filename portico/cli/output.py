@@ -10,10 +10,10 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import typer
 from rich import box
@@ -33,7 +33,9 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.contracts.rpc.base import plain
-from shared.terminal import COMMANDING, one_line, printable
+from shared.terminal import COMMANDING, complain, one_line, printable, say
+
+One = TypeVar("One")
 
 NOTHING = "–"
 """What stands in a table where there is nothing to say."""
@@ -207,6 +209,32 @@ def _cell(value: Any) -> Text:
 def as_moment(moment: dt.datetime | None) -> str:
     """`2026-11-23 10:00:00`, UTC."""
     return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}" if moment else "–"
+
+
+def answer(value: Any, text: str, *, as_json: bool, aside: str = "") -> None:
+    """What came of a command: `value` as JSON, or `text` for people, with what is said `aside` of it on standard error."""
+    if as_json:
+        print_json(value)
+        return
+    say(text)
+    if aside:
+        complain(aside)
+
+
+def print_list(
+    found: Sequence[One],
+    columns: Sequence[str],
+    row: Callable[[One], Sequence[Any]],
+    *,
+    as_json: bool,
+    empty: str,
+    under: int = 0,
+) -> None:
+    """A list as JSON, or as a table for people with a `row` of each; `empty` and `under` as in `print_table`."""
+    if as_json:
+        print_json(found)
+    else:
+        print_table(columns, map(row, found), empty=empty, under=under)
 
 
 def print_table(

@@ -9,11 +9,10 @@ import typer
 from portico.cli.context import ask_once
 from portico.cli.durations import from_now
 from portico.cli.options import AsJson
-from portico.cli.output import as_moment, print_json, print_table
+from portico.cli.output import answer, as_moment, print_list
 from shared.clock import utc_now
 from shared.contracts.rpc import portal
 from shared.contracts.rpc.api_keys import SCOPES
-from shared.terminal import complain, say
 
 keys = typer.Typer(
     help="Keys of the HTTP API: make one, list and revoke them.", no_args_is_help=True
@@ -70,11 +69,8 @@ def create(
         business_id=business,
         expires_at=until.isoformat() if until else None,
     )
-    if as_json:
-        print_json(made)
-    else:
-        say(made.key)
-        complain(f"{made.about.key_id}: keep it as you keep a password; it can't be shown again")
+    aside = f"{made.about.key_id}: keep it as you keep a password; it can't be shown again"
+    answer(made, made.key, as_json=as_json, aside=aside)
 
 
 def _scopes(words: list[str]) -> list[str]:
@@ -104,24 +100,20 @@ def list_keys(
     Example: portico keys list --business sunrise-cleaning
     """
     found = ask_once(ctx, portal.API_KEYS, business_id=business)
-    if as_json:
-        print_json(found)
-        return
-    print_table(
+    print_list(
+        found,
         ("id", "name", "business", "key", "scopes", "last used", "expires", "revoked"),
-        [
-            (
-                one.key_id,
-                one.name,
-                one.business_id or "all",
-                one.hint,
-                " ".join(one.scopes),
-                as_moment(one.last_used_at),
-                as_moment(one.expires_at),
-                as_moment(one.revoked_at),
-            )
-            for one in found
-        ],
+        lambda one: (
+            one.key_id,
+            one.name,
+            one.business_id or "all",
+            one.hint,
+            " ".join(one.scopes),
+            as_moment(one.last_used_at),
+            as_moment(one.expires_at),
+            as_moment(one.revoked_at),
+        ),
+        as_json=as_json,
         empty="No keys.",
         under=5,
     )
@@ -138,7 +130,5 @@ def revoke(
     Example: portico keys revoke key_4mQ9bX2tLr7VwY1z
     """
     done = ask_once(ctx, portal.REVOKE_API_KEY, key_id=key_id)
-    if as_json:
-        print_json(done)
-    else:
-        say(f"{done.key_id} ({done.name}) is refused since {as_moment(done.revoked_at)} UTC")
+    text = f"{done.key_id} ({done.name}) is refused since {as_moment(done.revoked_at)} UTC"
+    answer(done, text, as_json=as_json)

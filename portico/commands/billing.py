@@ -13,7 +13,7 @@ from portico.cli.durations import since
 from portico.cli.faults import worded
 from portico.cli.names import arguments_of
 from portico.cli.options import TableAsJson
-from portico.cli.output import as_moment, print_json, print_table, progress_bar
+from portico.cli.output import answer, as_moment, print_json, print_list, print_table, progress_bar
 from portico.cli.rpc import Fault, Unavailable, ask, operator, pages
 from portico.cli.waiting import when_free
 from shared.clock import utc_now
@@ -72,21 +72,17 @@ def list_events(
         found = ask(call, billing.INBOX_EVENTS, status=status, type=type_, limit=limit, **page)
     if len(found) == limit:
         complain(f"There may be more: --before {_name(found[-1])}")
-    if as_json:
-        print_json(found)
-        return
-    print_table(
+    print_list(
+        found,
         ("received (UTC)", "event", "type", "status", "reason"),
-        (
-            (
-                as_moment(row.received_at),
-                _name(row),
-                row.type,
-                row.status,
-                row.closed_reason if row.status == "closed" else row.reason,
-            )
-            for row in found
+        lambda row: (
+            as_moment(row.received_at),
+            _name(row),
+            row.type,
+            row.status,
+            row.closed_reason if row.status == "closed" else row.reason,
         ),
+        as_json=as_json,
         empty="No event is stored that matches.",
         under=1,
     )
@@ -275,10 +271,8 @@ def republish(
                     done += page.events
                     bar.update(task, completed=done, count=f"{done:,}")
             total = done
-    if as_json:
-        print_json({"queue": queue, "events": total, "dry_run": dry_run})
-    else:
-        say(f"{total:,} events {'would go' if dry_run else 'went'} into {queue} once more.")
+    text = f"{total:,} events {'would go' if dry_run else 'went'} into {queue} once more."
+    answer({"queue": queue, "events": total, "dry_run": dry_run}, text, as_json=as_json)
 
 
 def reconcile(
@@ -312,14 +306,12 @@ def reconcile(
             ReconciliationRunning,
             account or "own account",
         )
-    if as_json:
-        print_json(found)
-        return
-    say(
+    text = (
         f"{found.seen} events seen at Stripe, {found.new} of them new to us, "
         f"{found.swept} unpaid invoices that nobody was told about; "
         f"{found.older} older ones that were unpaid before Portico ran here, told to nobody."
     )
+    answer(found, text, as_json=as_json)
 
 
 OUTCOMES = {
@@ -358,10 +350,8 @@ def collect(
     from shared.l10n.locales import ENGLISH
     from shared.l10n.money import money
 
-    if as_json:
-        print_json(done)
-    else:
-        amount = money(done.amount, done.currency, ENGLISH)
-        why = f" ({done.detail})" if done.detail else ""
-        say(f"{invoice_id}: {amount} {OUTCOMES.get(done.outcome, done.outcome)}{why}")
+    amount = money(done.amount, done.currency, ENGLISH)
+    why = f" ({done.detail})" if done.detail else ""
+    text = f"{invoice_id}: {amount} {OUTCOMES.get(done.outcome, done.outcome)}{why}"
+    answer(done, text, as_json=as_json)
     raise typer.Exit(OK if done.outcome in SETTLED else FINDING)

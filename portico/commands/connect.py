@@ -9,12 +9,12 @@ import typer
 
 from portico.cli.context import FINDING, ask_once, context_of
 from portico.cli.options import AsJson, Business, Yes
-from portico.cli.output import as_moment, confirm, print_json, print_table
+from portico.cli.output import answer, as_moment, confirm, print_json, print_table
 from portico.cli.rpc import Caller, Fault, ask
 from shared.contracts.rpc import billing, portal
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import AccountControlled, AccountNotConnected
-from shared.terminal import complain, say
+from shared.terminal import complain
 
 PAGE = 500
 
@@ -33,11 +33,8 @@ def connect(
     Example: portico stripe connect --business sunrise-cleaning
     """
     made = ask_once(ctx, portal.BEGIN_CONNECTING, business_id=business)
-    if as_json:
-        print_json(made)
-    else:
-        say(made.url)
-        complain(f"it works until {as_moment(made.expires_at)} UTC, for whoever has it")
+    aside = f"it works until {as_moment(made.expires_at)} UTC, for whoever has it"
+    answer(made, made.url, as_json=as_json, aside=aside)
 
 
 def account_pages(call: Caller) -> Iterator[billing.StripeAccountPage]:
@@ -128,10 +125,8 @@ def disconnect(
                 raise
             complain(f"{name}: {fault.message}")
             raise typer.Exit(FINDING) from None
-    if as_json:
-        print_json(done)
-    else:
-        say(f"{name} is disconnected" if done.fresh else f"{name} was disconnected already")
+    text = f"{name} is disconnected" if done.fresh else f"{name} was disconnected already"
+    answer(done, text, as_json=as_json)
 
 
 def _account_of(call: Caller, business: str) -> str:

@@ -10,12 +10,11 @@ import typer
 from portico.cli.context import ask_once, context_of
 from portico.cli.durations import since as ago
 from portico.cli.options import AsJson
-from portico.cli.output import as_moment, print_json, print_table
+from portico.cli.output import answer, as_moment, print_list
 from portico.cli.rpc import ask
 from shared.clock import utc_now
 from shared.contracts.rpc import notifier, portal
 from shared.contracts.rpc.hooks import ENDPOINT_ID, WebhookEndpoint, WebhookSecret
-from shared.terminal import complain, say
 
 hooks = typer.Typer(
     help="Webhooks to host applications: endpoints, what was tried, and sending again.",
@@ -74,13 +73,8 @@ def create(
 
 
 def _show_secret(made: WebhookSecret, as_json: bool) -> None:
-    if as_json:
-        print_json(made)
-    else:
-        say(made.secret)
-        complain(
-            f"{made.about.endpoint_id}: keep it as you keep a password; it can't be shown again"
-        )
+    aside = f"{made.about.endpoint_id}: keep it as you keep a password; it can't be shown again"
+    answer(made, made.secret, as_json=as_json, aside=aside)
 
 
 @hooks.command("list")
@@ -107,22 +101,18 @@ def list_endpoints(
     found = ask_once(
         ctx, notifier.WEBHOOK_ENDPOINTS, business_id=business, limit=100, starting_after=after
     )
-    if as_json:
-        print_json(found)
-        return
-    print_table(
+    print_list(
+        found,
         ("id", "business", "url", "types", "state", "failing since"),
-        [
-            (
-                one.endpoint_id,
-                one.business_id or "all",
-                one.url,
-                " ".join(one.event_types) or "all",
-                _state(one),
-                as_moment(one.failing_since),
-            )
-            for one in found
-        ],
+        lambda one: (
+            one.endpoint_id,
+            one.business_id or "all",
+            one.url,
+            " ".join(one.event_types) or "all",
+            _state(one),
+            as_moment(one.failing_since),
+        ),
+        as_json=as_json,
         empty="No endpoints.",
         under=4,
     )
@@ -143,13 +133,13 @@ def show(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -> 
 
 
 def _show(one: WebhookEndpoint, as_json: bool) -> None:
-    if as_json:
-        print_json(one)
-        return
-    say(f"{one.endpoint_id}: {one.url}")
-    say(f"hears of {one.business_id or 'all businesses'}: {' '.join(one.event_types) or 'all'}")
     failing = f", failing since {as_moment(one.failing_since)}" if one.failing_since else ""
-    say(f"{_state(one)}{failing}")
+    text = (
+        f"{one.endpoint_id}: {one.url}\n"
+        f"hears of {one.business_id or 'all businesses'}: {' '.join(one.event_types) or 'all'}\n"
+        f"{_state(one)}{failing}"
+    )
+    answer(one, text, as_json=as_json)
 
 
 @hooks.command("attempts")
@@ -177,24 +167,20 @@ def attempts(
         before=before,
         event_id=event,
     )
-    if as_json:
-        print_json(found)
-        return
-    print_table(
+    print_list(
+        found,
         ("attempt", "at", "event", "type", "answer", "ms", "delivery", "next try"),
-        [
-            (
-                str(one.attempt_id),
-                as_moment(one.at),
-                one.event_id,
-                one.type,
-                str(one.status) if one.status else one.error or "",
-                str(one.milliseconds),
-                one.delivery_status or "forgotten",
-                as_moment(one.next_try_at),
-            )
-            for one in found
-        ],
+        lambda one: (
+            str(one.attempt_id),
+            as_moment(one.at),
+            one.event_id,
+            one.type,
+            str(one.status) if one.status else one.error or "",
+            str(one.milliseconds),
+            one.delivery_status or "forgotten",
+            as_moment(one.next_try_at),
+        ),
+        as_json=as_json,
         empty="Nothing was tried.",
         under=4,
     )
@@ -207,10 +193,8 @@ def try_endpoint(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = Fa
     Example: portico hooks test whe_4mQ9bX2tLr7VwY1zAbCdEf
     """
     sent = ask_once(ctx, notifier.TEST_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
-    if as_json:
-        print_json(sent)
-    else:
-        say(f"{sent.event_id} is on its way: portico hooks attempts {endpoint_id}")
+    text = f"{sent.event_id} is on its way: portico hooks attempts {endpoint_id}"
+    answer(sent, text, as_json=as_json)
 
 
 @hooks.command("replay")
@@ -243,10 +227,8 @@ def replay(
     if until:
         given["until"] = ago(until, now, "--until").isoformat()
     sent = ask_once(ctx, notifier.REPLAY_WEBHOOKS, **given)
-    if as_json:
-        print_json(sent)
-    else:
-        say(f"{sent.count} on their way: portico hooks attempts {endpoint_id}")
+    text = f"{sent.count} on their way: portico hooks attempts {endpoint_id}"
+    answer(sent, text, as_json=as_json)
 
 
 @hooks.command("rotate")
@@ -289,7 +271,4 @@ def delete(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -
     Example: portico hooks delete whe_4mQ9bX2tLr7VwY1zAbCdEf
     """
     gone = ask_once(ctx, notifier.DELETE_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
-    if as_json:
-        print_json(gone)
-    else:
-        say(f"{gone.endpoint_id} is deleted")
+    answer(gone, f"{gone.endpoint_id} is deleted", as_json=as_json)

@@ -9,7 +9,7 @@ import typer
 
 from portico.cli.context import FINDING, UNAVAILABLE, context_of
 from portico.cli.options import AsJson, TableAsJson
-from portico.cli.output import as_moment, print_json
+from portico.cli.output import answer, as_moment, print_json
 from portico.cli.rpc import ask
 from shared.contracts.rpc import notifier
 from shared.terminal import complain, say
@@ -89,10 +89,7 @@ def preview(
         raise typer.BadParameter(
             f"{error.filename or out}: {error.strerror}", param_hint="--out"
         ) from None
-    if as_json:
-        print_json(written)
-    else:
-        say("\n".join(written))
+    answer(written, "\n".join(written), as_json=as_json)
 
 
 @mail.command("test")

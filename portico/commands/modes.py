@@ -10,7 +10,7 @@ import typer
 
 from portico.cli.context import FINDING, USAGE, Stop, context_of
 from portico.cli.options import AsJson, Yes
-from portico.cli.output import as_moment, confirm, print_json, progress_bar
+from portico.cli.output import answer, as_moment, confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, ask
 from portico.commands.preview import Shown, show_rows, show_totals
 from portico.figures import few, number_of
@@ -49,14 +49,10 @@ def observe(ctx: typer.Context, business: Business = None, as_json: AsJson = Fal
     with context_of(ctx).calling() as call:
         before = _mode(call, business)
         now = ask(call, portal.SET_MODE, business_id=business, mode=OBSERVE)
-    if as_json:
-        print_json(now)
-    elif before.mode == OBSERVE:
-        say(f"{now.name} observes already: portico preview --business {business}")
-    else:
-        say(
-            f"{now.name} observes: nothing is mailed or charged for it. What would have been: portico preview --business {business}"
-        )
+    text = f"{now.name} observes already: portico preview --business {business}"
+    if before.mode != OBSERVE:
+        text = f"{now.name} observes: nothing is mailed or charged for it. What would have been: portico preview --business {business}"
+    answer(now, text, as_json=as_json)
 
 
 def go_live(

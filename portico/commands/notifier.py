@@ -10,7 +10,7 @@ from portico.cli.context import FINDING, OK, ask_once, context_of
 from portico.cli.durations import since
 from portico.cli.names import arguments_of
 from portico.cli.options import TableAsJson
-from portico.cli.output import as_moment, print_json, print_table, progress_bar
+from portico.cli.output import answer, as_moment, print_json, print_list, progress_bar
 from portico.cli.rpc import Caller, ask
 from shared.clock import utc_now
 from shared.contracts.accounts import Account, in_account
@@ -59,29 +59,25 @@ def list_notifications(
         limit=limit,
         **({"status": status} if status else {}),  # a notifier of the release before knows none
     )
-    if as_json:
-        print_json(found)
-        return
-    _show(found, empty="No email is recorded that matches.")
+    _show(found, empty="No email is recorded that matches.", as_json=as_json)
 
 
-def _show(found: list[notifier.Notification], *, empty: str) -> None:
-    print_table(
+def _show(found: list[notifier.Notification], *, empty: str, as_json: bool = False) -> None:
+    print_list(
+        found,
         COLUMNS,
-        (
-            (
-                as_moment(row.created_at),
-                row.notification_id,
-                row.kind,
-                row.status,
-                _named(row, row.stripe_customer_id) or row.customer_id,
-                _named(row, row.invoice_id),
-                row.attempt or None,
-                row.attempts,
-                row.reason or row.last_error,
-            )
-            for row in found
+        lambda row: (
+            as_moment(row.created_at),
+            row.notification_id,
+            row.kind,
+            row.status,
+            _named(row, row.stripe_customer_id) or row.customer_id,
+            _named(row, row.invoice_id),
+            row.attempt or None,
+            row.attempts,
+            row.reason or row.last_error,
         ),
+        as_json=as_json,
         empty=empty,
         under=len(COLUMNS) - ABOVE,
     )
@@ -103,12 +99,8 @@ def resend(
     Example: portico notifications resend ntf_6x0Q
     """
     done = ask_once(ctx, notifier.RESEND, notification_id=notification_id)
-    if as_json:
-        print_json(done)
-    elif done.created:
-        say(f"{done.notification_id} is due now.")
-    else:
-        say(f"{done.notification_id} waits already: nothing was added.")
+    then = "is due now." if done.created else "waits already: nothing was added."
+    answer(done, f"{done.notification_id} {then}", as_json=as_json)
 
 
 @notifications.command("resend-failed")
@@ -187,7 +179,4 @@ def cancel(
     Example: portico notifications cancel ntf_6x0Q
     """
     done = ask_once(ctx, notifier.CANCEL, notification_id=notification_id)
-    if as_json:
-        print_json(done)
-    else:
-        say(f"{done.notification_id} will not be sent.")
+    answer(done, f"{done.notification_id} will not be sent.", as_json=as_json)

@@ -12,7 +12,7 @@ import typer
 from portico.cli.context import FINDING, OK, context_of
 from portico.cli.names import arguments_of
 from portico.cli.options import AsJson, Business
-from portico.cli.output import data_stream, new_private_file, print_json, progress_bar
+from portico.cli.output import answer, data_stream, new_private_file, print_json, progress_bar
 from portico.cli.rpc import Caller, ask, pages
 from portico.figures import number_of
 from portico.spreadsheets import guarded
@@ -228,12 +228,8 @@ def _theirs(customer: portal.FoundCustomer, stripe_customer: str) -> str:
 
 
 def _show_link(done: portal.LinkedCustomer, *, as_json: bool) -> None:
-    if as_json:
-        print_json(done)
-        return
-    stripe_id = done.platform_stripe_customer_id
-    now = f"is linked with {stripe_id}" if stripe_id else "is linked with no Stripe customer"
-    say(f"{done.customer_id} {now}")
+    whom = done.platform_stripe_customer_id or "no Stripe customer"
+    answer(done, f"{done.customer_id} is linked with {whom}", as_json=as_json)
 
 
 @customers.command("evidence")
@@ -327,9 +323,5 @@ def link(
         found = find(call, customer, business)
         method = portal.ROTATE_LINK if rotate else portal.LINK
         made = ask(call, method, customer_id=found.customer_id)
-    if as_json:
-        print_json(
-            {"customer_id": made.customer_id, "url": made.url, "generation": made.generation}
-        )
-    else:
-        say(made.url)
+    told = {"customer_id": made.customer_id, "url": made.url, "generation": made.generation}
+    answer(told, made.url, as_json=as_json)

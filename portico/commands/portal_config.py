@@ -11,11 +11,10 @@ import typer
 
 from portico.cli.context import Stop, context_of, exit_of
 from portico.cli.options import TableAsJson
-from portico.cli.output import print_json
+from portico.cli.output import answer
 from portico.cli.rpc import Unavailable, ask
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc import portal
-from shared.terminal import say
 
 if TYPE_CHECKING:
     from services.billing.settings import StripeSettings
@@ -92,10 +91,7 @@ def portal_config(
             on = Account(ask(call, portal.BUSINESS_ACCOUNTS, business_id=business)[0].account)
     with stripe_errors():
         found = configure_portal(settings, business, None if show else policy, on)
-    if as_json:
-        print_json(configuration_view(found))
-    else:
-        say(describe(found))
+    answer(configuration_view(found), describe(found), as_json=as_json)
 
 
 @contextmanager
