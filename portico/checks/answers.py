@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -137,21 +138,15 @@ def mode(known: Mapping[str, str]) -> Iterator[Finding]:
 
 def sendgrid_key(known: Mapping[str, str]) -> Iterator[Finding]:
     """Whether SendGrid takes it, and lets it send."""
-    account = _mail_account(known)
-    try:
+    with closing(_mail_account(known)) as account:
         yield notifier.check_mail_key(account)
-    finally:
-        account.close()
 
 
 def sender(known: Mapping[str, str]) -> Iterator[Finding]:
     """Whether the address may send."""
     settings, _ = _settings("notifier", known)
-    account = _mail_account(known)
-    try:
+    with closing(_mail_account(known)) as account:
         yield notifier.check_sender(settings.mail_from, account)
-    finally:
-        account.close()
 
 
 def amqp_uri(known: Mapping[str, str]) -> Iterator[Finding]:
