@@ -30,3 +30,17 @@ def now() -> dt.datetime:
 def host() -> ApiHost:
     """A host application, and the HTTP API of a portal that is its alone."""
     return ApiHost()
+
+
+@pytest.fixture
+def key(host: ApiHost) -> str:
+    return tables.filled(host.db.engine, with_key, host)
+
+
+def with_key(host: ApiHost) -> str:
+    """The key of a host that has told of two businesses."""
+    made = host.key()
+    for business_id in ("sunrise", "other"):
+        host.ok("POST", "/businesses", made, {"business_id": business_id, "name": business_id})
+    host.woken.clear()
+    return made

@@ -33,7 +33,6 @@ from shared.database import Transactions
 from shared.events import CustomerDeleted, SubscriptionUpdated
 from shared.nameko_ext.rpc import RpcTimeout
 from shared.retention import RETENTION, prune_round
-from tests.unit import tables
 from tests.unit.portal.api_host import ApiHost, query
 from tests.unit.portal.builders import event, failed, paid
 
@@ -45,20 +44,6 @@ ADA = {
     "email": "ada@example.com",
     "platform_stripe_customer_id": "cus_ada",
 }
-
-
-@pytest.fixture
-def key(host: ApiHost) -> str:
-    return tables.filled(host.db.engine, with_key, host)
-
-
-def with_key(host: ApiHost) -> str:
-    """The key of a host that has told of its businesses."""
-    made = host.key()
-    for business_id in ("sunrise", "other"):
-        host.ok("POST", "/businesses", made, {"business_id": business_id, "name": business_id})
-    host.woken.clear()
-    return made
 
 
 @pytest.fixture

@@ -15,24 +15,9 @@ from services.notifier.models import HookDelivery
 from services.portal.models import IdempotentRequestRow
 from shared.contracts.rpc.errors import RemoteFault
 from shared.nameko_ext.rpc import RpcTimeout
-from tests.unit import tables
 from tests.unit.portal.api_host import ApiHost, Told, query
 
 URL = "https://hooks.example.com/in"
-
-
-@pytest.fixture
-def key(host: ApiHost) -> str:
-    return tables.filled(host.db.engine, with_key, host)
-
-
-def with_key(host: ApiHost) -> str:
-    """The key of a host that has told of its businesses."""
-    made = host.key()
-    for business_id in ("sunrise", "other"):
-        host.ok("POST", "/businesses", made, {"business_id": business_id, "name": business_id})
-    host.woken.clear()
-    return made
 
 
 def create(host: ApiHost, key: str, **more: Any) -> dict[str, Any]:
