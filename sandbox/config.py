@@ -22,7 +22,6 @@ class SandboxConfig:
     webhook_retry_delays: seconds before each further delivery after a failure. Stripe takes days for it.
     webhook_timeout: seconds that an endpoint has to answer.
     max_events: how many events are kept; older ones are forgotten.
-    after_last_retry: what becomes of a subscription when its last retry fails: `cancel`, `unpaid` or `past_due`.
     retry_delays: seconds between the attempts at an unpaid invoice, as Stripe's smart retries space them.
     settlement_delay: seconds until a bank debit has settled.
     """
@@ -38,7 +37,6 @@ class SandboxConfig:
     webhook_retry_delays: tuple[float, ...] = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60, 300, 300, 300)
     webhook_timeout: float = 10.0
     max_events: int = 20_000
-    after_last_retry: str = "cancel"
     retry_delays: tuple[int, ...] = (3 * 86_400, 5 * 86_400, 7 * 86_400)
     settlement_delay: int = 4 * 86_400
 

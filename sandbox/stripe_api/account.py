@@ -1,4 +1,4 @@
-"""Accounts as the API shows them, and the account's balance."""
+"""Accounts as the API shows them."""
 
 from __future__ import annotations
 
@@ -91,15 +91,3 @@ def list_connected(world: World, ids: dict[str, str], params: Params) -> Object:
             if directory.reachable(Place(record["id"], world.livemode)):
                 found.append(shown(world, record))
     return {**as_list(found[:limit], "/v1/accounts"), "has_more": len(found) > limit}
-
-
-@route("GET", "/v1/balance")
-def balance(world: World, ids: dict[str, str], params: Params) -> Object:
-    """What all charges brought in, less refunds, by currency."""
-    sums: dict[str, int] = {"usd": 0}
-    for charge in world.store.oldest("charge"):
-        if charge["status"] == "succeeded":
-            kept = charge["amount_captured"] - charge["amount_refunded"]
-            sums[charge["currency"]] = sums.get(charge["currency"], 0) + kept
-    available = [{"amount": a, "currency": c, "source_types": {"card": a}} for c, a in sums.items()]
-    return {"object": "balance", "available": available, "livemode": world.livemode, "pending": []}

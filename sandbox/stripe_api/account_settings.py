@@ -31,10 +31,7 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
 
 def setting(world: World, name: str) -> Any:
     """The business's choice."""
-    chosen = world.store.setting("account", {})
-    if name in chosen:
-        return chosen[name]
-    return world.config.after_last_retry if name == "after_last_retry" else CHOICES[name][0]
+    return world.store.setting("account", {}).get(name, CHOICES[name][0])
 
 
 @route("GET", "/sandbox/account")

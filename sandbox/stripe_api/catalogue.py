@@ -1,8 +1,6 @@
-"""Products, prices, and the plans that older integrations still make."""
+"""Products and prices."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from sandbox.stripe_api import pricing
 from sandbox.stripe_api.errors import StripeError, parameter_missing
@@ -10,8 +8,6 @@ from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import narrowed, page
 from sandbox.stripe_api.metadata import take
-from sandbox.stripe_api.reading import PATHS
-from sandbox.stripe_api.rendering import deleted
 from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
@@ -77,18 +73,6 @@ def update_product(world: World, product: Object, params: Params) -> Object:
     return product
 
 
-@route_of("product", "DELETE", "/v1/products/{product}")
-def delete_product(world: World, product: Object, params: Params) -> Object:
-    """Only a product without prices can go."""
-    if world.store.count("price", "product", product["id"]):
-        raise StripeError(
-            "This product cannot be deleted because it has one or more user-created prices."
-        )
-    world.remove(product)
-    world.emit("product.deleted", product)
-    return deleted(product)
-
-
 # --- prices -------------------------------------------------------------------------------------------------
 
 
@@ -151,8 +135,6 @@ def price_for(world: World, params: Params, where: str) -> Object:
     """The price that an item names by `price`, or describes by `price_data`."""
     if params.get("price"):
         return world.get("price", params["price"], f"{where}[price]")
-    if params.get("plan"):
-        return world.get("price", params["plan"], f"{where}[plan]")
     if params.get("price_data"):
         return _make_price(world, params["price_data"])
     raise parameter_missing(f"{where}[price]")
@@ -186,50 +168,3 @@ def update_price(world: World, price: Object, params: Params) -> Object:
     with world.edit(price, "price.updated"):
         take(price, params, "active", "nickname", "lookup_key", "tax_behavior")
     return price
-
-
-# --- plans --------------------------------------------------------------------------------------------------
-
-
-@route("POST", "/v1/plans")
-def create_plan(world: World, ids: dict[str, str], params: Params) -> Object:
-    """The older form of a recurring price."""
-    product: Any = params.get("product")
-    if isinstance(product, dict):
-        product = _make_product(world, product)["id"]
-    plan: Object = {
-        **world.head("plan", params.get("id") or new_id("plan"), world.now(), params),
-        "active": params.get("active", True),
-        "billing_scheme": "per_unit",
-        "currency": params["currency"],
-        "interval": params["interval"],
-        "interval_count": params.get("interval_count", 1),
-        "product": product,
-        "usage_type": "licensed",
-        **as_given(params, "amount nickname trial_period_days"),
-    }
-    world.save(plan, "plan.created")
-    return plan
-
-
-def _simple(kind: str) -> None:
-    """Update metadata and delete, for objects that nothing else depends on."""
-    path = PATHS[kind] + "/{id}"
-
-    @route("POST", path)
-    def update_one(world: World, ids: dict[str, str], params: Params) -> Object:
-        obj = world.get(kind, ids["id"])
-        with world.edit(obj, f"{kind}.updated"):
-            take(obj, params)
-        return obj
-
-    @route("DELETE", path)
-    def delete_one(world: World, ids: dict[str, str], params: Params) -> Object:
-        obj = world.get(kind, ids["id"])
-        world.remove(obj)
-        world.emit(f"{kind}.deleted", obj)
-        return deleted(obj)
-
-
-_simple("plan")
-_simple("coupon")

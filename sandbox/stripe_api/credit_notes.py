@@ -10,7 +10,6 @@ from sandbox.stripe_api import collection, endings, refunds
 from sandbox.stripe_api.errors import StripeError, missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import intent_of
-from sandbox.stripe_api.metadata import take
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object, as_given, nulls
@@ -202,21 +201,6 @@ def _ask_for(world: World, invoice: Object, intent: Object) -> None:
     if payment is not None:
         with world.edit(payment):
             payment["amount_requested"] = intent["amount"]
-
-
-@route("GET", "/v1/credit_notes/{note}/lines")
-def list_lines(world: World, ids: dict[str, str], params: Params) -> Object:
-    """What is credited."""
-    found: Object = world.get(KIND, ids["note"])["lines"]
-    return found
-
-
-@route_of(KIND, "POST", "/v1/credit_notes/{note}")
-def update(world: World, note: Object, params: Params) -> Object:
-    """Only memo and metadata change."""
-    with world.edit(note, "credit_note.updated"):
-        take(note, params, "memo")
-    return note
 
 
 @route_of(KIND, "POST", "/v1/credit_notes/{note}/void")

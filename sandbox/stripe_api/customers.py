@@ -169,11 +169,6 @@ def _subscriptions(world: World, customer: Object) -> Object:
     return as_list(items, f"/v1/customers/{customer['id']}/subscriptions")
 
 
-@included("customer", "tax_ids")
-def _tax_ids(world: World, customer: Object) -> Object:
-    return as_list([], f"/v1/customers/{customer['id']}/tax_ids")
-
-
 def invoice_number(world: World, customer: Object) -> str:
     """The next number of a customer's invoices, `ABCDEF12-0001`."""
     prefix = customer["invoice_prefix"]

@@ -8,7 +8,7 @@ from sandbox.stripe_api.clock import DUE
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import subscription_of
-from sandbox.stripe_api.routing import Params, route, route_of
+from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import RUN, World
 
@@ -70,17 +70,6 @@ def _cancel_subscription(world: World, charge: Object) -> None:
 def dispute_charge(world: World, ids: dict[str, str], params: Params) -> Object:
     """The customer disputes the charge now, for a `reason`."""
     return begin(world, world.get("charge", ids["charge"]), params.get("reason"))
-
-
-@route_of(KIND, "POST", "/v1/disputes/{dispute}/close")
-def close(world: World, dispute: Object, params: Params) -> Object:
-    """The business gives in: lost."""
-    if dispute["status"] == "lost":
-        raise StripeError("This dispute is already closed.", code="resource_already_exists")
-    with world.edit(dispute):
-        dispute["status"] = "lost"
-    world.emit("charge.dispute.closed", dispute)
-    return dispute
 
 
 def _fall_due(world: World, charge: Object) -> None:

@@ -7,11 +7,8 @@ from sandbox.stripe_api.catalogue import price_for
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.invoice_objects import new_line, retotal
-from sandbox.stripe_api.listing import narrowed, page
-from sandbox.stripe_api.metadata import take
-from sandbox.stripe_api.rendering import deleted
-from sandbox.stripe_api.routing import Params, route, route_of
+from sandbox.stripe_api.invoice_objects import new_line
+from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
@@ -114,51 +111,3 @@ def put_on_invoice(world: World, item: Object, invoice: Object, *, keep: bool = 
         invoice_item=item["id"],
         metadata=item["metadata"],
     )
-
-
-@route("GET", "/v1/invoiceitems")
-def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All, a customer's, an invoice's, or those that wait (`pending`)."""
-    key = narrowed("invoiceitem", params, "invoice", "customer")
-
-    def wanted(item: Object) -> bool:
-        return "pending" not in params or (item["invoice"] is None) == params["pending"]
-
-    return page(world, key, params, wanted, url="/v1/invoiceitems")
-
-
-@route_of("invoiceitem", "POST", "/v1/invoiceitems/{item}")
-def update(world: World, item: Object, params: Params) -> Object:
-    """Amount, description and metadata, until the invoice is final."""
-    _must_wait(world, item)
-    with world.edit(item):
-        take(item, params, "amount", "description")
-        item["net_amount"] = item["amount"]
-    return item
-
-
-@route_of("invoiceitem", "DELETE", "/v1/invoiceitems/{item}")
-def delete(world: World, item: Object, params: Params) -> Object:
-    """Remove, also from the draft it stands on."""
-    invoice = _must_wait(world, item)
-    if invoice is not None:
-        with world.edit(invoice, "invoice.updated"):
-            invoice["lines"]["data"] = [
-                line
-                for line in invoice["lines"]["data"]
-                if (line["parent"]["invoice_item_details"] or {}).get("invoice_item") != item["id"]
-            ]
-            retotal(invoice)
-    world.remove(item)
-    world.emit("invoiceitem.deleted", item)
-    return deleted(item)
-
-
-def _must_wait(world: World, item: Object) -> Object | None:
-    invoice = world.store.get(item["invoice"]) if item["invoice"] else None
-    if invoice is not None and invoice["status"] != "draft":
-        raise StripeError(
-            "This invoice item is attached to a finalized invoice and can't be changed.",
-            code="invoice_not_editable",
-        )
-    return invoice

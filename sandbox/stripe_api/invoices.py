@@ -9,10 +9,7 @@ from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
 from sandbox.stripe_api.invoice_objects import (
     DAY,
-    intent_of,
     new_invoice,
-    new_line,
-    retotal,
     subscription_of,
     subscription_parent,
 )
@@ -20,7 +17,7 @@ from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged, take
 from sandbox.stripe_api.method_choice import chosen_defaults
 from sandbox.stripe_api.platform_rules import may_pay, on_behalf_of
-from sandbox.stripe_api.rendering import as_list, deleted, public
+from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route, route_of
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
@@ -138,46 +135,6 @@ def update(world: World, invoice: Object, params: Params) -> Object:
     return invoice
 
 
-@route_of("invoice", "DELETE", "/v1/invoices/{invoice}")
-def delete(world: World, invoice: Object, params: Params) -> Object:
-    """Only a draft can go; its items wait again."""
-    if invoice["status"] != "draft" or subscription_of(invoice):
-        raise StripeError(
-            "You can only delete draft invoices. To cancel a finalized invoice, void it.",
-            code="invoice_not_editable",
-        )
-    for item in list(world.store.oldest("invoiceitem", "invoice", invoice["id"])):
-        with world.edit(item):
-            item["invoice"] = None
-    world.remove(invoice)
-    world.emit("invoice.deleted", invoice)
-    return deleted(invoice)
-
-
-@route_of("invoice", "POST", "/v1/invoices/{invoice}/add_lines")
-def add_lines(world: World, invoice: Object, params: Params) -> Object:
-    """Put lines on a draft: amounts with a description, or waiting invoice items."""
-    if invoice["status"] != "draft":
-        raise _is_final()
-    with world.edit(invoice, "invoice.updated"):
-        for given in params["lines"]:
-            if given.get("invoice_item"):
-                item = world.get("invoiceitem", given["invoice_item"], "lines[0][invoice_item]")
-                put_on_invoice(world, item, invoice)
-            else:
-                now = world.now_for(invoice)
-                new_line(
-                    invoice,
-                    amount=given.get("amount", 0),
-                    description=given.get("description"),
-                    quantity=given.get("quantity", 1),
-                    period=(now, now),
-                    metadata=given.get("metadata"),
-                )
-        retotal(invoice)
-    return invoice
-
-
 def _is_final() -> StripeError:
     return StripeError(
         "Finalized invoices can't be updated in this way", code="invoice_not_editable"
@@ -215,15 +172,6 @@ def pay(world: World, invoice: Object, params: Params) -> Object:
     return invoice
 
 
-@route_of("invoice", "POST", "/v1/invoices/{invoice}/send")
-def send(world: World, invoice: Object, params: Params) -> Object:
-    """Mail it by hand (the sandbox mails nothing; the event says that it was sent)."""
-    if invoice["status"] == "draft":
-        collection.finalize(world, invoice)
-    world.emit("invoice.sent", invoice)
-    return invoice
-
-
 @route_of("invoice", "POST", "/v1/invoices/{invoice}/void")
 def void(world: World, invoice: Object, params: Params) -> Object:
     """Nothing is owed any more."""
@@ -251,14 +199,6 @@ def _close(world: World, invoice: Object, status: str) -> Object:
 def _payments(world: World, invoice: Object) -> Object:
     found = world.store.newest("invoice_payment", "invoice", invoice["id"])
     return as_list([public(payment) for payment in found], "/v1/invoice_payments")
-
-
-@included("invoice", "confirmation_secret")
-def _confirmation_secret(world: World, invoice: Object) -> Object | None:
-    intent = intent_of(world, invoice)
-    if intent is None:
-        return None
-    return {"client_secret": intent["client_secret"], "type": "payment_intent"}
 
 
 @route("GET", "/v1/invoice_payments")

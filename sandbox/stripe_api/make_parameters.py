@@ -40,7 +40,6 @@ FAMILIES = (
     "/v1/invoices",
     "/v1/payment_intents",
     "/v1/payment_methods",
-    "/v1/plans",
     "/v1/prices",
     "/v1/products",
     "/v1/refunds",
@@ -50,7 +49,7 @@ FAMILIES = (
     "/v1/test_helpers/test_clocks",
     "/v1/webhook_endpoints",
 )
-EXACT = ("/v1/account", "/v1/balance")
+EXACT = ("/v1/account",)
 SCALARS = {
     "str": "string",
     "int": "integer",

@@ -178,14 +178,6 @@ def _of_type(params: Params) -> Any:
     return (lambda method: method["type"] == wanted) if wanted else None
 
 
-@route("GET", "/v1/customers/{customer}/payment_methods/{payment_method}")
-def retrieve_of_customer(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One that the customer has saved."""
-    world.get("customer", ids["customer"])
-    method = world.get("payment_method", ids["payment_method"])
-    return of_customer(world, method["id"], {"id": ids["customer"]}, "payment_method")
-
-
 @route("GET", "/v1/payment_methods/{payment_method}")
 def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
     """One, attached or not; a magic name shows what it would become."""

@@ -40,7 +40,7 @@ class Result:
 
     @property
     def succeeded(self) -> bool:
-        return self.status in ("succeeded", "requires_capture")
+        return self.status == "succeeded"
 
 
 def new_intent(
@@ -122,8 +122,7 @@ def _verdict(
         if off_session and intent["_invoice"] is None:
             return Result("requires_payment_method", CARD_DECLINES["authentication_required"])
         return Result("requires_action")
-    manual = intent["capture_method"] == "manual"
-    return Result("requires_capture" if manual else "succeeded")
+    return Result("succeeded")
 
 
 def confirm(world: World, intent: Object, method: Object, *, off_session: bool) -> Result:
@@ -176,16 +175,6 @@ def _decline(world: World, intent: Object, method: Object, decline: Decline) -> 
 def _succeed(world: World, intent: Object, method: Object) -> None:
     charge = new_charge(world, intent, method, "succeeded")
     intent["latest_charge"] = charge["id"]
-    if intent["capture_method"] == "manual":
-        charge["captured"] = False
-        charge["amount_captured"] = 0
-        intent["status"] = "requires_capture"
-        intent["amount_capturable"] = intent["amount"]
-        world.save(charge)
-        world.save(intent)
-        world.emit("charge.succeeded", charge)
-        world.emit("payment_intent.amount_capturable_updated", intent)
-        return
     _take_in(world, intent, charge, method)
 
 

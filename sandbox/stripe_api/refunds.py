@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from sandbox.stripe_api.errors import StripeError
-from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.metadata import merged, take
-from sandbox.stripe_api.rendering import as_list, public
-from sandbox.stripe_api.routing import Params, route, route_of
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
@@ -67,18 +65,3 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     world.emit("refund.created", refund)
     world.emit("charge.refunded", charge)
     return refund
-
-
-@route_of("refund", "POST", "/v1/refunds/{refund}")
-def update(world: World, refund: Object, params: Params) -> Object:
-    """Only its metadata changes."""
-    with world.edit(refund, "refund.updated"):
-        take(refund, params)
-    world.emit("charge.refund.updated", refund)
-    return refund
-
-
-@included("charge", "refunds")
-def _refunds(world: World, charge: Object) -> Object:
-    found = world.store.newest("refund", "charge", charge["id"])
-    return as_list([public(refund) for refund in found], f"/v1/charges/{charge['id']}/refunds")

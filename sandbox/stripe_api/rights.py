@@ -13,7 +13,6 @@ from sandbox.stripe_api.errors import StripeError
 RESOURCES: Final[dict[str, str]] = {
     "account": "accounts_kyc_basic",
     "accounts": "accounts_kyc_basic",
-    "balance": "balance",
     "billing": "billing_meter",
     "billing_portal": "customer_portal",
     "charges": "charge",

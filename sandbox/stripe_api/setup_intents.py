@@ -105,17 +105,3 @@ def confirm(world: World, intent: Object, params: Params) -> Object:
         )
     confirm_with(world, intent, payment_methods.resolve(world, id, "payment_method"))
     return intent
-
-
-@route_of("setup_intent", "POST", "/v1/setup_intents/{intent}/cancel")
-def cancel(world: World, intent: Object, params: Params) -> Object:
-    """Give it up."""
-    if intent["status"] in ("succeeded", "canceled"):
-        raise StripeError(
-            f"You cannot cancel this SetupIntent because it has a status of {intent['status']}.",
-            code="setup_intent_unexpected_state",
-        )
-    intent["status"] = "canceled"
-    intent["cancellation_reason"] = params.get("cancellation_reason")
-    world.save(intent, "setup_intent.canceled")
-    return intent

@@ -10,8 +10,8 @@ from typing import Any
 from sandbox.stripe_api import payment_methods, test_methods
 from sandbox.stripe_api.errors import missing
 from sandbox.stripe_api.expansion import included
-from sandbox.stripe_api.rendering import as_list, deleted, diff
-from sandbox.stripe_api.routing import Params, route, route_of
+from sandbox.stripe_api.rendering import diff
+from sandbox.stripe_api.routing import Params, route_of
 from sandbox.stripe_api.store import Object, as_given
 from sandbox.stripe_api.world import World
 
@@ -34,12 +34,6 @@ def of_customer(world: World, customer: Object, id: str, param: str | None = Non
     return method
 
 
-def _saved(world: World, customer_id: str) -> list[Object]:
-    """The customer's sources, newest first."""
-    methods = world.store.newest("payment_method", "customer", customer_id)
-    return [method for method in methods if method["id"].startswith("card_")]
-
-
 @route_of("customer", "POST", "/v1/customers/{customer}/sources")
 def add(world: World, customer: Object, params: Params) -> Object:
     """Save `source=tok_visa`; the first one is the default."""
@@ -52,25 +46,6 @@ def add(world: World, customer: Object, params: Params) -> Object:
     return source
 
 
-@route("GET", "/v1/customers/{customer}/sources/{source}")
-def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return shown(of_customer(world, world.get("customer", ids["customer"]), ids["source"]))
-
-
-@route("POST", "/v1/customers/{customer}/sources/{source}")
-def update(world: World, ids: dict[str, str], params: Params) -> Object:
-    """Change a saved card's expiry, name or metadata."""
-    world.get("customer", ids["customer"])
-    method = world.get("payment_method", ids["source"])
-    change = {key: value for key, value in params.items() if key == "metadata"}
-    card = {key: int(params[key]) for key in ("exp_month", "exp_year") if params.get(key)}
-    before = shown(method)
-    with world.edit(method, "payment_method.updated"):
-        payment_methods.change(method, {**change, "card": card})
-    return tell_change(world, method, before)
-
-
 def tell_change(world: World, method: Object, before: Object) -> Object:
     """Tell that a saved card is not what it was `before`; the card now."""
     source = shown(method)
@@ -78,21 +53,6 @@ def tell_change(world: World, method: Object, before: Object) -> Object:
     if previous:
         world.emit("customer.source.updated", source, previous)
     return source
-
-
-@route("DELETE", "/v1/customers/{customer}/sources/{source}")
-def delete(world: World, ids: dict[str, str], params: Params) -> Object:
-    """Gone; the one that was saved last becomes the default, if this was it."""
-    customer = world.get("customer", ids["customer"])
-    method = of_customer(world, customer, ids["source"])
-    was_default = customer["default_source"] == method["id"]
-    payment_methods.detach(world, method)
-    left = _saved(world, customer["id"])
-    if was_default and left:
-        with world.edit(customer, "customer.updated"):
-            customer["default_source"] = left[0]["id"]
-    world.emit("customer.source.deleted", shown(method))
-    return deleted(shown(method))
 
 
 def shown(method: Object) -> Object:
@@ -109,12 +69,6 @@ def shown(method: Object) -> Object:
         "name": method["billing_details"]["name"],
         **as_given(card, "exp_month exp_year fingerprint last4"),
     }
-
-
-@included("customer", "sources")
-def _sources(world: World, customer: Object) -> Object:
-    found = [shown(method) for method in _saved(world, customer["id"])]
-    return as_list(found, f"/v1/customers/{customer['id']}/sources")
 
 
 def _default_source(world: World, one: Object) -> Object | None:

@@ -7,14 +7,10 @@ from sandbox.stripe_api.clock import DUE
 from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.periods import next_period, period_end
 from sandbox.stripe_api.store import Object
-from sandbox.stripe_api.subscription_invoices import announce, bill
+from sandbox.stripe_api.subscription_invoices import bill
 from sandbox.stripe_api.world import RUN, World
 
 LIVING = ("active", "past_due", "trialing", "unpaid")
-TRIAL_WARNING = 3 * 86_400
-"""Seconds before the end of a trial at which Stripe says that it will end."""
-UPCOMING = 7 * 86_400
-"""Seconds before a renewal at which `invoice.upcoming` is sent; Stripe's dashboard offers other times."""
 INCOMPLETE_FOR = 23 * 3600
 """Seconds after which a subscription that was never paid for expires."""
 
@@ -48,7 +44,7 @@ def charge_now(world: World, subscription: Object) -> Object:
 
 
 def end_trial(world: World, subscription: Object) -> None:
-    """The trial is over: billed, or paused or cancelled if there is nothing to charge."""
+    """The trial is over: billed, or cancelled if there is nothing to charge."""
     customer = world.get("customer", subscription["customer"])
     method = charged_method(world, customer, subscription=subscription)
     behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
@@ -56,18 +52,8 @@ def end_trial(world: World, subscription: Object) -> None:
     subscription["trial_end"] = min(subscription["trial_end"], now)
     if method is None and behavior == "cancel":
         endings.cancel(world, subscription)
-    elif method is None and behavior == "pause":
-        with world.edit(subscription, "customer.subscription.updated"):
-            subscription["status"] = "paused"
-        world.emit("customer.subscription.paused", subscription)
     else:
         renew(world, subscription, at=now)
-
-
-def warn_of_trial_end(world: World, subscription: Object) -> None:
-    """The trial ends in three days, or sooner if it is a short one."""
-    subscription["_trial_warned"] = True
-    world.save(subscription, "customer.subscription.trial_will_end")
 
 
 def _due(subscription: Object) -> int | None:
@@ -77,26 +63,12 @@ def _due(subscription: Object) -> int | None:
     if status not in LIVING:
         return None
     times = [period_end(subscription)]
-    if _renews(subscription) and subscription.get("_announced") != times[0]:
-        times.append(max(times[0] - UPCOMING, subscription["created"]))
-    if status == "trialing" and not subscription["_trial_warned"]:
-        times.append(max(subscription["trial_end"] - TRIAL_WARNING, subscription["created"]))
     if subscription["cancel_at"]:
         times.append(subscription["cancel_at"])
     pause = subscription["pause_collection"]
     if pause is not None and pause["resumes_at"]:
         times.append(pause["resumes_at"])
     return min(times)
-
-
-def _renews(subscription: Object) -> bool:
-    """Whether a renewal will be announced: nothing is while collection is paused, or at the end."""
-    return (
-        subscription["pause_collection"] is None
-        and not subscription["cancel_at_period_end"]
-        and not subscription["cancel_at"]
-        and subscription["status"] in ("active", "past_due", "trialing")
-    )
 
 
 def _fall_due(world: World, subscription: Object) -> None:
@@ -114,21 +86,10 @@ def _fall_due(world: World, subscription: Object) -> None:
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["pause_collection"] = None
         return
-    trialing = subscription["status"] == "trialing"
-    to_warn = trialing and not subscription["_trial_warned"]
-    if to_warn and subscription["trial_end"] - TRIAL_WARNING <= now:
-        warn_of_trial_end(world, subscription)
-        return
-    end = period_end(subscription)
-    if now < end and _renews(subscription) and subscription.get("_announced") != end:
-        subscription["_announced"] = end
-        world.save(subscription)
-        announce(world, subscription)
-        return
     ends = subscription["cancel_at"]
     if (ends is not None and ends <= now) or subscription["cancel_at_period_end"]:
         endings.cancel(world, subscription)
-    elif trialing:
+    elif subscription["status"] == "trialing":
         end_trial(world, subscription)
     else:
         renew(world, subscription)

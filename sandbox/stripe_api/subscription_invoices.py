@@ -1,4 +1,4 @@
-"""The invoice of a subscription's period: made, previewed, announced."""
+"""The invoice of a subscription's period: made, and previewed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from sandbox.stripe_api.invoice_objects import (
     subscription_parent,
     take_off_credit,
 )
-from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, copy
 from sandbox.stripe_api.world import World
@@ -156,7 +155,7 @@ def _none(customer_id: str) -> StripeError:
 
 def _goes_on(subscription: Object) -> bool:
     """Whether there will be another invoice."""
-    if subscription["status"] in ("canceled", "incomplete_expired", "paused"):
+    if subscription["status"] in ("canceled", "incomplete_expired"):
         return False
     items = subscription["items"]["data"]
     end = min(item["current_period_end"] for item in items)
@@ -185,10 +184,3 @@ def upcoming(world: World, subscription: Object) -> Object:
     if invoice["collection_method"] == "charge_automatically":
         invoice["next_payment_attempt"] = start + HOUR
     return invoice
-
-
-def announce(world: World, subscription: Object) -> None:
-    """`invoice.upcoming`: some days before a renewal; its invoice has no id yet."""
-    invoice = upcoming(world, subscription)
-    del invoice["id"]
-    world.emit("invoice.upcoming", public(invoice))

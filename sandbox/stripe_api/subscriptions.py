@@ -71,8 +71,6 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     world.save(subscription)
     invoice = bill(world, subscription, "subscription_create")
     world.emit("customer.subscription.created", subscription)
-    if trial_end is not None and trial_end - now <= subscription_cycle.TRIAL_WARNING:
-        subscription_cycle.warn_of_trial_end(world, subscription)
     _collect_first(world, subscription, invoice, behavior)
     return subscription
 
@@ -116,6 +114,8 @@ def _new_subscription(
     trial_settings = params.get("trial_settings") or {
         "end_behavior": {"missing_payment_method": "create_invoice"}
     }
+    if trial_settings["end_behavior"]["missing_payment_method"] == "pause":
+        raise StripeError("This sandbox pauses no subscription.", param="trial_settings")
     method = params.get("collection_method", "charge_automatically")
     return {
         **world.head("subscription", id, now, params),
@@ -152,7 +152,6 @@ def _new_subscription(
             "next_pending_invoice_item_invoice pause_collection pending_invoice_item_interval "
             "pending_setup_intent pending_update schedule transfer_data"
         ),
-        "_trial_warned": False,
     }
 
 
@@ -287,18 +286,4 @@ def cancel(world: World, subscription: Object, params: Params) -> Object:
     details = params.get("cancellation_details") or {}
     subscription["cancellation_details"].update(details)
     endings.cancel(world, subscription)
-    return subscription
-
-
-@route_of("subscription", "POST", "/v1/subscriptions/{subscription}/resume")
-def resume(world: World, subscription: Object, params: Params) -> Object:
-    """Go on after a trial that ended without a payment method."""
-    must_have_made(world, subscription)
-    if subscription["status"] != "paused":
-        raise StripeError("Subscription cannot be resumed because it is not paused.")
-    with world.edit(subscription, "customer.subscription.updated"):
-        subscription["status"] = "active"
-    invoice = subscription_cycle.renew(world, subscription, at=world.now_for(subscription))
-    collection.finalize_and_collect(world, invoice)
-    world.emit("customer.subscription.resumed", subscription)
     return subscription

@@ -221,19 +221,6 @@ def test_a_trial_costs_nothing_and_its_preview_what_comes_after(stripe: Stripe) 
     assert (seen["total"], seen["period_end"]) == (1000, START + 14 * DAY)
 
 
-def test_a_renewal_is_announced_unless_collection_is_paused(stripe: Stripe) -> None:
-    """`invoice.upcoming` a week before, once, about an invoice without an id."""
-    _, id = subscribed(stripe, price(stripe, unit_amount=1000))
-    _, paused = subscribed(stripe, price(stripe, unit_amount=1000))
-    stripe.post(f"/v1/subscriptions/{paused}", pause_collection={"behavior": "void"})
-    stripe.events.clear()
-    stripe.world.advance(28 * DAY)
-    (told,) = [e["data"]["object"] for e in stripe.events if e["type"] == "invoice.upcoming"]
-    assert "id" not in told
-    assert told["parent"]["subscription_details"]["subscription"] == id
-    assert (told["billing_reason"], told["total"]) == ("upcoming", 1000)
-
-
 @pytest.mark.parametrize(
     ("behavior", "status"),
     [("void", "void"), ("keep_as_draft", "draft"), ("mark_uncollectible", "uncollectible")],

@@ -70,8 +70,7 @@ def test_lines_are_credited(stripe: Stripe) -> None:
     ]
     note = stripe.post("/v1/credit_notes", invoice=invoice["id"], lines=given)
     assert note["amount"] == 1200
-    listed = stripe.get(f"/v1/credit_notes/{note['id']}/lines")["data"]
-    assert [each["amount"] for each in listed] == [200, 1000]
+    assert [each["amount"] for each in note["lines"]["data"]] == [200, 1000]
 
 
 def test_a_void_note_is_owed_again(stripe: Stripe) -> None:

@@ -75,6 +75,7 @@ def test_missing_parameter_is_named(stripe: Stripe) -> None:
         ({"amount": 10, "currency": ""}, "parameter_invalid_empty"),
         ({"amount": 10, "currency": "usd", "confirm": "perhaps"}, None),
         ({"amount": 10, "currency": "usd", "capture_method": "later"}, None),
+        ({"amount": 10, "currency": "usd", "capture_method": "manual"}, None),
         ({"amount": 10, "currency": "usd", "metadata": "x"}, None),
         ({"amount": 10, "currency": "usd", "shipping": "x"}, None),
     ],
