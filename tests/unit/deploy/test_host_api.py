@@ -10,7 +10,6 @@ import yaml
 from tests.unit.deploy.manifests import (
     OVERLAYS,
     Manifest,
-    documents,
     edited,
     identity,
     kind,
@@ -50,9 +49,15 @@ def paths(manifests: list[Manifest]) -> set[str]:
     }
 
 
-@pytest.fixture(params=["staging", "production"])
+@pytest.fixture(scope="module", params=["staging", "production"])
 def overlay(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def outside(overlay: str, tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """What the overlay renders to with both components."""
+    return edited(tmp_path_factory.mktemp("outside"), overlay, (LAST, OUTSIDE))
 
 
 def test_inside_the_cluster_hosts_alone_come_there(overlay: str, tmp_path: Path) -> None:
@@ -81,23 +86,22 @@ def test_inside_the_cluster_hosts_alone_come_there(overlay: str, tmp_path: Path)
     assert not any(path.startswith("/api") for path in paths(found))
 
 
-def test_outside_a_route_of_its_own_leads_there(overlay: str, tmp_path: Path) -> None:
+def test_outside_a_route_of_its_own_leads_there(overlay: str, outside: list[Manifest]) -> None:
     """At the overlay's host name, for the API's addresses and nothing else, and only the gateway comes besides."""
-    found = edited(tmp_path, overlay, (LAST, OUTSIDE))
-    public, own = sorted(of_kind(found, "HTTPRoute"), key=lambda one: one["metadata"]["name"])
+    public, own = sorted(of_kind(outside, "HTTPRoute"), key=lambda one: one["metadata"]["name"])
     assert own["spec"]["hostnames"] == public["spec"]["hostnames"]
     assert own["spec"]["parentRefs"] == public["spec"]["parentRefs"]
     assert paths([own]) == {"/api/v1/"}
     assert paths([public]) == paths(list(rendered(overlay)))
     (rule,) = own["spec"]["rules"]
     assert [one["name"] for one in rule["backendRefs"]] == ["portal-api"]
-    assert set(policies(found)) == {NAME, "host-api-gateway"}
+    assert set(policies(outside)) == {NAME, "host-api-gateway"}
 
 
-def test_nothing_else_changes(overlay: str, tmp_path: Path) -> None:
+def test_nothing_else_changes(overlay: str, outside: list[Manifest]) -> None:
     """An overlay without the components stays as it is; with both, the portal and the new ones are all that is different."""
     before = {identity(one): one for one in rendered(overlay)}
-    after = {identity(one): one for one in edited(tmp_path, overlay, (LAST, OUTSIDE))}
+    after = {identity(one): one for one in outside}
     changed = {key for key in before.keys() & after.keys() if before[key] != after[key]}
     assert changed == {("Deployment", "portal")}
     new = {name for _, name in after.keys() - before.keys()}
@@ -115,12 +119,10 @@ def test_no_overlay_lets_the_api_out_by_itself(name: str) -> None:
     assert not [one for one in kind(name, "Service") if "api" in one["metadata"]["name"]]
 
 
-def test_the_components_fit_their_schemas(tmp_path: Path) -> None:
+def test_the_components_fit_their_schemas(outside: list[Manifest], tmp_path: Path) -> None:
     """As an API server would read them, strictly."""
-    edited(tmp_path, "staging", (LAST, OUTSIDE))
-    done = run("kubectl", "kustomize", tmp_path / "k8s" / "overlays" / "staging")
     ours = [
-        one for one in documents(done.stdout)
+        one for one in outside
         if one["kind"] != "HTTPRoute" and identity(one)[1] in ("portal-api", NAME, "host-api-gateway")
     ]  # fmt: skip
     assert len(ours) == 3
