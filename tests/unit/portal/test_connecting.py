@@ -21,7 +21,7 @@ ACCOUNT = Account("acct_1")
 
 def way(session: Session) -> int:
     add_business(session, "sunrise")
-    connecting.begin(session, "sunrise", NOW)
+    connecting.begin(session, "sunrise", "a secret", NOW)
     session.flush()
     return session.scalars(select(ConnectionRow.id)).one()
 
