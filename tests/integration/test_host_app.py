@@ -103,6 +103,8 @@ def test_listening_ends_with_ctrl_c(stack: Stack) -> None:
         env={"AMQP_URI": stack.amqp_uri, "PATH": os.environ["PATH"]},
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever has the tests run behind a shell's `&` has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         queue = "host.billing-events"
