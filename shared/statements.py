@@ -227,6 +227,14 @@ def _update_recordset(table: Table, columns: tuple[str, ...], key: tuple[str, ..
     return Kept(text(statement), WITH_NEXT)
 
 
+def hold_lock(session: Session, key: int, *, shared: bool = False) -> None:
+    """Wait for the advisory lock of this key, and hold it until the transaction ends; `shared`: beside others who hold it so. PostgreSQL
+    alone has them; SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+        session.execute(text(f"SELECT {name}({key})"))
+
+
 def changed(session: Session, statement: Any, values: dict[str, Any] | None = None) -> int:
     """Run an UPDATE or DELETE, with what it names by `bindparam`; how many rows it changed."""
     return cast("CursorResult[Any]", session.execute(statement, values)).rowcount

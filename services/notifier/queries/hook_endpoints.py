@@ -6,11 +6,12 @@ import datetime as dt
 from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.hooks import DeliveryStatus
 from services.notifier.models import HookAttempt, HookDelivery, HookEndpoint
+from shared.statements import hold_lock
 
 LOCK: Final = 0x686F6F6B
 """PostgreSQL's advisory lock under which endpoints are counted and made."""
@@ -45,9 +46,8 @@ def page(
 
 
 def count_of(session: Session, business_id: str | None) -> int:
-    """How many a business has, or the installation itself; nobody makes another one before the transaction ends. SQLite has one writer anyway."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+    """How many a business has, or the installation itself; nobody makes another one before the transaction ends."""
+    hold_lock(session, LOCK)
     whose = HookEndpoint.business_id.is_(None) if business_id is None else HookEndpoint.business_id == business_id  # fmt: skip
     return session.scalar(select(func.count()).select_from(HookEndpoint).where(whose)) or 0
 

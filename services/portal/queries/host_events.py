@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Row, exists, func, select, text, update
+from sqlalchemy import Row, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, HostEventRow
@@ -20,6 +20,7 @@ from shared.statements import (
     Kept,
     among_named,
     changed,
+    hold_lock,
     insert_new_rows,
     named_objects,
     table_of,
@@ -92,8 +93,7 @@ def place(session: Session, now: dt.datetime) -> int:
     Whatever is committed later gets a later place: nobody who has read up to one misses any. Places are microseconds where these are
     later, so they grow even when every event before has been forgotten, or the database was put back to what it was.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+    hold_lock(session, LOCK)
     last = session.scalar(select(func.max(_table.c.position))) or 0
     first = max(last + 1, place_of(now))
     waiting = (

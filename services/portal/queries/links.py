@@ -22,7 +22,7 @@ from services.portal.models import (
 from services.portal.queries.behalves import counts_for
 from services.portal.queries.behalves import merchants as effective_merchants
 from shared.contracts.accounts import Account, Merchant, StripeId
-from shared.statements import changed, insert_new, is_object, table_of
+from shared.statements import changed, hold_lock, insert_new, is_object, table_of
 
 LOCK: Final = 0x6C696E6B
 """PostgreSQL's advisory lock under which links are decided."""
@@ -39,10 +39,9 @@ _HOST_NAMES: Final = and_(
 def lock(session: Session) -> None:
     """Wait until nobody else decides about links: a decision looks at rows that another one may be writing.
 
-    Take it before any row is locked. SQLite has one writer anyway.
+    Take it before any row is locked.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+    hold_lock(session, LOCK)
 
 
 def keep_still(session: Session) -> None:
@@ -51,8 +50,7 @@ def keep_still(session: Session) -> None:
     For whoever locks many customers and decides nothing: a decision locks those whom it finds connected, in no order that is known
     before, so the two would end each other. Take it before any row is locked, and `lock` not after it.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"SELECT pg_advisory_xact_lock_shared({LOCK})"))
+    hold_lock(session, LOCK, shared=True)
 
 
 def evidence_of(
