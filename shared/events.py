@@ -132,7 +132,8 @@ class InvoiceMarkedUncollectible(InvoiceData, frozen=True, kw_only=True):
 
 class InvoiceUpdated(InvoiceData, frozen=True, kw_only=True):
     """Something about an open, attempted invoice changed: usually the date of the next attempt is known now. Or, with
-    `processing`, a payment of it has begun. Or an amount of one that was given up changed: a part was paid, or forgiven."""
+    `processing`, a payment of it has begun. Or an amount of one that was given up changed: a part was paid, or forgiven. Or an invoice
+    that is sent to its customer (`send_invoice`) was finalized or changed while it is open."""
 
     type: ClassVar[str] = "invoice.updated"
 

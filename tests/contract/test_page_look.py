@@ -89,6 +89,10 @@ def odd_rows() -> Iterator[tuple[type[Base], dict[str, Any]]]:
         "closed_at": None, "card_exp_year": 2031, "schedule_changed": True, "next_payment_attempt": LAST,
     }  # fmt: skip
     yield InvoiceRow, invoice | {"invoice_id": "in_0", "first_failed_at": None}  # nothing to tell
+    sent = {"first_failed_at": None, "collection_method": "send_invoice"}
+    yield InvoiceRow, invoice | sent | {"invoice_id": "in_3"}
+    paid = {"status": "paid", "closed_at": at(hours=-1)}
+    yield InvoiceRow, invoice | sent | paid | {"invoice_id": "in_4"}  # nothing to tell
     yield (
         InvoiceRow,
         invoice | {"invoice_id": "in_9", "stripe_customer_id": "cus_9"},
@@ -212,6 +216,10 @@ def expected() -> Snapshot:
             ),
             OwnedInvoice(
                 invoice_id="in_2", invoice=Invoice(**declined, auto_advance=True, subscription_id="sub_2")
+            ),
+            OwnedInvoice(
+                invoice_id="in_3",
+                invoice=Invoice(**declined | {"first_failed_at": None, "collection_method": "send_invoice"}),
             ),
         ),
         subscriptions=(

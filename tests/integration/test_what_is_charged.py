@@ -6,6 +6,9 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+import requests
+
 from tests.fixtures.story import BUSINESS, Customer, Story, eventually, next_second
 
 
@@ -51,6 +54,32 @@ def new_card(story: Story, customer: Customer, card: str) -> None:
     method = story.post(f"/v1/payment_methods/{card}/attach", customer=str(customer.stripe_id))
     default = {"invoice_settings[default_payment_method]": method["id"]}
     story.post(f"/v1/customers/{customer.stripe_id}", **default)
+
+
+def sent_invoice(story: Story, customer: Customer) -> dict[str, Any]:
+    """An invoice that the business sends to its customer, for nothing that is charged by itself."""
+    whose = {"customer": str(customer.stripe_id)}
+    story.post("/v1/invoiceitems", amount="50000", currency="usd", **whose)
+    by_hand = {"collection_method": "send_invoice", "days_until_due": "14"}
+    made = story.post("/v1/invoices", pending_invoice_items_behavior="include", **by_hand, **whose)
+    found: dict[str, Any] = story.post(f"/v1/invoices/{made['id']}/finalize")
+    return found
+
+
+def says(customer: Customer, sentence: str) -> bool:
+    """Whether the customer's page says that."""
+    return sentence in requests.get(customer.link, timeout=10).text
+
+
+@pytest.mark.parametrize("end", ["pay", "void", "mark_uncollectible"])
+def test_nobody_is_all_set_while_an_invoice_that_was_sent_is_open(story: Story, end: str) -> None:
+    """Nothing is tried and nothing fails, and yet the page says that it is unpaid, until it is paid or the business lets it go."""
+    customer = story.customer()
+    invoice = sent_invoice(story, customer)
+    eventually(lambda: says(customer, "You have an unpaid invoice"), what="the page's word on it")
+    story.post(f"/v1/invoices/{invoice['id']}/{end}")
+    eventually(lambda: says(customer, "You’re all set"), what="the page once it is no more owed")
+    assert story.mails(customer.email) == []
 
 
 def test_who_observes_writes_nothing_and_is_charged_nothing_of_it_when_live(

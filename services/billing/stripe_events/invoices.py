@@ -117,6 +117,15 @@ RELEVANT_INVOICE_CHANGES: Final = AMOUNTS | {
     "auto_advance",
 }
 
+SENT: Final = "send_invoice"
+
+
+def invoice_finalized(event: StripeEvent) -> Iterator[EventDraft]:
+    """An invoice asks for money from now on. One that Stripe charges is news once that failed; one that is sent waits for its customer."""
+    data = invoice_data(event, read_invoice(event), events.InvoiceUpdated)
+    if data.status == "open" and data.collection_method == SENT:
+        yield EventDraft(data, dedupe_key(data, data.invoice_id, event.id))
+
 
 def invoice_updated(event: StripeEvent) -> Iterator[EventDraft]:
     yield from _invoice_method_changed(event)
@@ -126,7 +135,8 @@ def invoice_updated(event: StripeEvent) -> Iterator[EventDraft]:
     data = invoice_data(event, read_invoice(event), events.InvoiceUpdated)
     # Of what was given up a part may still be paid, or forgiven.
     given_up = data.status == "uncollectible" and not AMOUNTS.isdisjoint(changed)
-    if data.attempted and (data.status == "open" or given_up):
+    sent = data.collection_method == SENT or "collection_method" in changed
+    if (data.attempted and given_up) or (data.status == "open" and (data.attempted or sent)):
         yield EventDraft(data, dedupe_key(data, data.invoice_id, event.id))
 
 

@@ -29,7 +29,7 @@ from services.billing.queries import inbox as queries
 from services.billing.queries import outbox, reconciliation
 from services.billing.stripe_events.drafts import dedupe_key
 from services.billing.stripe_events.payloads import NotAnEvent
-from services.billing.stripe_events.translation import WANTED
+from services.billing.stripe_events.translation import LOGGED
 from services.billing.workflows.invoice_reports import invoices_heard
 from shared import events
 from shared.contracts.accounts import our_event_id
@@ -179,7 +179,7 @@ def reconcile(
     try:
         report = Report()
         # Oldest first, as the webhooks would have come.
-        for page in gateway.events_since(since, sorted(WANTED), MOST_PAGES):
+        for page in gateway.events_since(since, sorted(LOGGED), MOST_PAGES):
             _take_in(database, gateway, page, report, clock)
             keep_lease()
         if sweep or report.new:

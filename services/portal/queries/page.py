@@ -91,10 +91,10 @@ def _invoices() -> Select[Any]:
         invoice=json_object(**_columns(_invoice, Invoice.__struct_fields__)),
         subscription=case((_subscription.c.status != NOT_TOLD, state)),
     )
-    worth_telling = _invoice.c.first_failed_at.is_not(None) & (
-        (_invoice.c.status == "open")
-        | ((_invoice.c.status == "paid") & (_invoice.c.closed_at > _moment("thanks_after")))
-    )
+    failed = _invoice.c.first_failed_at.is_not(None)
+    thanked_for = (_invoice.c.status == "paid") & (_invoice.c.closed_at > _moment("thanks_after"))
+    sent = (_invoice.c.status == "open") & (_invoice.c.collection_method == "send_invoice")
+    worth_telling = failed & ((_invoice.c.status == "open") | thanked_for) | sent
     return (
         select(document.label("document"))
         .select_from(_invoice)

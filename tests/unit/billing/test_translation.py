@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from services.billing.adapters.stripe.gateway import MOST_TYPES
 from services.billing.domain.accounts import Directory
 from services.billing.stripe_events.payloads import NotAnEvent, StripeEvent, parse_event, subject_of
 from services.billing.stripe_events.translation import (
     EVIDENCE_TYPES,
+    LOGGED,
+    ROUTES,
     WANTED,
     Status,
     Translation,
@@ -168,6 +171,48 @@ def test_what_is_paid_or_forgiven_of_an_invoice_that_was_given_up_is_told(amount
     """It stays given up, and less of it is lost."""
     credited = with_fields(status="uncollectible", before={amount: 14900})
     assert only(read("invoice.updated", credited)).status == "uncollectible"
+
+
+def test_an_invoice_that_is_sent_is_told_when_it_asks_for_money() -> None:
+    """Nobody tries to charge it, so nothing else would tell of it; one that Stripe charges is news once that failed."""
+    sent = only(read("invoice.finalized"))
+    assert (type(sent), sent.status, sent.collection_method, sent.attempted) == (
+        events.InvoiceUpdated,
+        "open",
+        "send_invoice",
+        False,
+    )
+    charged = with_fields(collection_method="charge_automatically")
+    assert read("invoice.finalized", charged).status is Status.IGNORED
+    settled = with_fields(status="paid", amount_remaining=0)
+    assert read("invoice.finalized", settled).status is Status.IGNORED  # `invoice.paid` tells
+
+
+@pytest.mark.parametrize(
+    ("now", "before"),
+    [
+        (
+            {"collection_method": "send_invoice", "amount_remaining": 100},
+            {"amount_remaining": 8900},
+        ),
+        ({"collection_method": "send_invoice"}, {"collection_method": "charge_automatically"}),
+        ({"collection_method": "charge_automatically"}, {"collection_method": "send_invoice"}),
+    ],
+)
+def test_what_changes_of_an_invoice_that_is_sent_is_told(
+    now: dict[str, Any], before: dict[str, Any]
+) -> None:
+    """What is due of it, and that it is sent now, or no more, though nobody has tried to charge it."""
+    told = only(read("invoice.updated", with_fields(attempted=False, before=before, **now)))
+    assert told.collection_method == now["collection_method"]
+    draft = with_fields(attempted=False, status="draft", before=before, **now)
+    assert read("invoice.updated", draft).status is Status.IGNORED
+
+
+def test_stripes_log_is_asked_for_all_in_one_question() -> None:
+    """It takes twenty types; what is left out another one tells."""
+    assert len(LOGGED) <= MOST_TYPES
+    assert {ROUTES.get(one) for one in WANTED} == {ROUTES.get(one) for one in LOGGED}
 
 
 def test_an_invoice_without_a_subscription_is_fine() -> None:

@@ -130,8 +130,8 @@ def invoice_by_api(house: House) -> None:
     _tried(house, f"/v1/invoices/{made['id']}/pay")
 
 
-def invoice_to_be_paid_by_hand(house: House) -> None:
-    """An invoice that is sent; Maria's own try to pay it is declined."""
+def sends_an_invoice(house: House) -> None:
+    """The business makes an invoice by hand and sends it, so that nobody charges it."""
     customer = house.customer_id
     house.call("/v1/invoiceitems", customer=customer, amount=8000, currency="usd")
     made = house.call(
@@ -142,8 +142,6 @@ def invoice_to_be_paid_by_hand(house: House) -> None:
         days_until_due=14,
     )
     house.call(f"/v1/invoices/{made['id']}/finalize")
-    house.call(f"/sandbox/customers/{customer}/decline_next")
-    _tried(house, f"/v1/invoices/{made['id']}/pay")
 
 
 def _tried(house: House, path: str, **params: Any) -> None:

@@ -61,6 +61,7 @@ STEPS = st.one_of(
             steps.portico_looks_through_unpaid,
             steps.renewal,
             steps.reschedules(),
+            steps.sends_an_invoice,
             steps.takes_the_cancelling_back,
             steps.voids,
         ]
