@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+import eventlet
 from babel import Locale
 from jinja2 import FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -94,6 +95,7 @@ def _icon(brand: Palette, initial: str) -> str:
 def _environment(catalogue_name: str) -> TranslatedEnvironment:
     """The templates in one language. One environment each: Jinja keeps `gettext` among its globals."""
     texts = texts_in(Locale.parse(catalogue_name))
+    eventlet.sleep(0)  # texts and templates take tens of milliseconds: others take turns between
     environment = TranslatedEnvironment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -146,6 +148,7 @@ def _drawn_icon(path: str) -> Markup:
 
 @lru_cache(maxsize=512)
 def _template(catalogue_name: str, name: str) -> Template:
+    eventlet.sleep(0)
     return _environment(catalogue_name).get_template(name)
 
 
