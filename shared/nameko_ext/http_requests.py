@@ -34,9 +34,10 @@ REQUEST_MEMORY: Final = 1500
 """What the smallest request takes."""
 
 _TARGET: Final = re.compile(rb"[!-~]+")
-_ORIGIN: Final = re.compile(rb"\Ahttps?://[^/?]+", re.IGNORECASE)
-"""What stands before the path where a client writes its address out (RFC 9112, 3.2.2). Without a host it is no address (RFC 9110, 4.2.1)."""
 _HOST: Final = re.compile(rb"[\w.~!$&'()*+;=%:\[\]-]*")
+_ORIGIN: Final = re.compile(rb"\Ahttps?://(?=[^/?])%s(?=[/?]|\Z)" % _HOST.pattern, re.IGNORECASE)
+"""What stands before the path where a client writes its address out (RFC 9112, 3.2.2). Without a host it is no address (RFC 9110, 4.2.1),
+nor with a user's name (4.2.4)."""
 _LINE: Final = len("  HTTP/1.1\r\n\r\n")
 _FIELD: Final = len(": \r\n")
 _CHUNK: Final = len("ffffffff\r\n\r\n")
