@@ -35,18 +35,15 @@ _TURNS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _RAW: Final = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0xC2])
 """One of these bytes is in every UTF-8 text with an unwanted character, and in few others. `bytes.translate` finds them sooner
 than a regular expression."""
-_ESCAPED: Final = re.compile(rb"\\(?:[bf]|u(?:00(?:[0189]|7[fF])|[dD][89a-fA-F]))")
-"""This, or one of `_RAW`, is in every JSON document with an unwanted character, and in few others."""
 _CONTROLS: Final = tuple(
     chr(one).encode() for one in (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0))
 )
-_ESCAPE: Final = re.compile(
-    rb"(?:[^\\]+|\\(?:[\"\\/nrt]|u(?!00(?:[0189]|7[fF])|[dD][89a-fA-F])[0-9a-fA-F]{4})){1,256}|"
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)",
-    re.DOTALL,
+_UNWANTED_ESCAPES: Final = re.compile(
+    rb"\\(?:[bf]|u(?:00(?:0[0-8bBcCeEfF]|1[0-9a-fA-F]|7[fF]|[89][0-9a-fA-F])|"
+    rb"[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})|"
+    rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F][0-9a-fA-F]{2}))"
 )
-"""A good part up to the next escape that is not wanted, or may not be; or that one, of a pair both halves. (Python 3.11.2 finds the wrong
-thing by a group that is repeated with `++`.)"""
+"""What JSON escapes of `_UNWANTED`, where each backslash begins an escape."""
 _STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
 """A string, which may hold brackets, or a bracket."""
 
@@ -117,15 +114,11 @@ def _utf8(text: str) -> bytes:
 def _clean_json(body: bytes) -> bytes:
     """The same document, whose texts are what `clean` makes of them."""
     body = _without_controls(body)
-    return _ESCAPE.sub(_escape, body) if b"\\" in body and _ESCAPED.search(body) else body
-
-
-def _escape(found: re.Match[bytes]) -> bytes:
-    token = found[0]
-    unwanted = token in (rb"\b", rb"\f") or (
-        len(token) == 6 and token.startswith(rb"\u") and _UNWANTED.match(chr(int(token[2:], 16)))
-    )
-    return rb"\ufffd" if unwanted else token
+    if b"\\" not in body:
+        return body
+    # A backslash that is written twice begins no escape; NUL stands for those meanwhile, since there is none any more.
+    apart = body.replace(rb"\\", b"\0\0")
+    return _UNWANTED_ESCAPES.sub(rb"\\ufffd", apart).replace(b"\0\0", rb"\\")
 
 
 def _shallow(body: bytes) -> bytes:

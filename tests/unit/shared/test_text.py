@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from typing import Any
 
 import msgspec
@@ -109,6 +110,24 @@ def test_an_escaped_backslash_is_not_the_beginning_of_an_escape() -> None:
     r"""`\\u0000` is a backslash and five characters, `\u0000` is NUL; raw NUL is none of JSON's and read all the same."""
     body = rb'["\\u0000", "\\\u0000", "' + b'\x00"]'
     assert decode_json(ANY, body) == ["\\u0000", f"\\{REPLACEMENT}", REPLACEMENT]
+
+
+@pytest.mark.parametrize("escape", [r"\u0000", r"\b", r"\ud83d", r"\ude00"])
+def test_a_document_of_unwanted_escapes_is_cleaned_in_one_go(escape: str) -> None:
+    """However many there are, without a call of ours for each: a webhook of nothing else held a process up."""
+    assert _calls(escape) == _calls(escape * 1000)
+
+
+def _calls(text: str) -> int:
+    """How often something is called while the document is read."""
+    kinds: list[str] = []
+    body = f'["{text}"]'.encode()
+    sys.setprofile(lambda _, kind, __: kinds.append(kind))
+    try:
+        decode_json(ANY, body)
+    finally:
+        sys.setprofile(None)
+    return kinds.count("call")
 
 
 @given(st.binary(max_size=200))
