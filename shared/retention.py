@@ -67,13 +67,20 @@ def prune_batch(
     return gone
 
 
-def prune_round(database: Transactions, rules: Sequence[Rule], now: dt.datetime) -> bool:
-    """One round of a service's loop; True when there may be more. What is old is so by the database's clock as well: a machine whose own is
-    years ahead would delete all that there is."""
+def prune_some(
+    database: Transactions, rules: Sequence[Rule], now: dt.datetime, age: dt.timedelta
+) -> dict[str, int]:
+    """Delete up to `BATCH` rows a rule of what is so old, in a transaction of its own; how many, by table. What is old is so by the database's
+    clock as well: a machine whose own is years ahead would delete all that there is."""
     with database.transaction() as session:
         if session.get_bind().dialect.name == "postgresql":  # SQLite has no other clock
             now = min(now, session.scalars(select(func.now())).one())
-        gone = prune_batch(session, rules, now - RETENTION, now=now)
+        return prune_batch(session, rules, now - age, now=now)
+
+
+def prune_round(database: Transactions, rules: Sequence[Rule], now: dt.datetime) -> bool:
+    """One round of a service's loop; True when there may be more."""
+    gone = prune_some(database, rules, now, RETENTION)
     return max(gone.values(), default=0) >= BATCH
 
 

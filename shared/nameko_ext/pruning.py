@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from shared.clock import utc_now
 from shared.database import Transactions, make_engine
 from shared.nameko_ext.runtime import ServiceSettings
-from shared.retention import BATCH, RETENTION, Rule, parse_age, prune_batch
+from shared.retention import BATCH, RETENTION, Rule, parse_age, prune_some
 
 
 def prune_command(
@@ -28,7 +28,7 @@ def prune_command(
         )
         chosen = parser.parse_args(words)
         try:
-            before = utc_now() - parse_age(chosen.older_than)
+            age = parse_age(chosen.older_than)
         except ValueError as error:
             parser.error(f"--older-than: {error}")
         database = Transactions(make_engine(settings.database_url.reveal()), service)
@@ -36,8 +36,7 @@ def prune_command(
         try:
             more = True
             while more:
-                with database.transaction() as session:
-                    gone = prune_batch(session, rules, before)
+                gone = prune_some(database, rules, utc_now(), age)
                 for name, count in gone.items():
                     total[name] = total.get(name, 0) + count
                 more = any(count >= BATCH for count in gone.values())
