@@ -31,16 +31,14 @@ class Standing(StrEnum):
     OVERDUE = "overdue"
     """Stripe says so, and the customer is asked for a payment of it."""
     TRIAL = "trial"
-    RENEWS = "renews"
-    """Its next payment comes at the end of the period."""
     OTHER = "other"
-    """Nothing can be said for sure."""
+    """It goes on, or nothing can be said for sure."""
 
 
 def standing(
     subscription: Subscription, invoices: Iterable[OwnedInvoice], now: dt.datetime
 ) -> Standing:
-    """How it stands. A date of payment is for those alone of which it is known that nothing is in its way."""
+    """How it stands."""
     if subscription.over:
         return Standing.ENDED
     if subscription.ends_at is not None:
@@ -51,15 +49,28 @@ def standing(
         return Standing.COLLECTION_PAUSED
     if subscription.behind:
         return Standing.OVERDUE if _owes(subscription, invoices) else Standing.OTHER
-    charges_at = next_charge(subscription)
-    known = subscription.collection_paused is False and charges_at is not None and charges_at > now
-    if subscription.status == "trialing":
-        return Standing.TRIAL if charges_at is not None and charges_at > now else Standing.OTHER
-    return Standing.RENEWS if known and subscription.status == "active" else Standing.OTHER
+    until = _period_end(subscription)
+    trial = subscription.status == "trialing" and until is not None and until > now
+    return Standing.TRIAL if trial else Standing.OTHER
 
 
-def next_charge(subscription: Subscription) -> dt.datetime | None:
-    """When the period or the trial ends, and the next invoice is made."""
+def renews(subscription: Subscription) -> bool:
+    """Whether it goes on after its period or trial, as far as its own end is concerned: that may be planned for a later one."""
+    if subscription.over:
+        return False
+    ends_at, until = subscription.ends_at, _period_end(subscription)
+    return ends_at is None or (until is not None and until < ends_at)
+
+
+def next_charge(subscription: Subscription, now: dt.datetime) -> dt.datetime | None:
+    """When the next invoice is made and charged; None unless it is known that nothing is in its way."""
+    at = _period_end(subscription)
+    served = subscription.status in ("active", "trialing")
+    free = served and subscription.collection_paused is False and renews(subscription)
+    return at if free and at is not None and at > now else None
+
+
+def _period_end(subscription: Subscription) -> dt.datetime | None:
     if subscription.status == "trialing":
         return subscription.trial_ends_at or subscription.current_period_end
     return subscription.current_period_end

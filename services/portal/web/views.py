@@ -21,7 +21,7 @@ from services.portal.domain.snapshot import (
     Snapshot,
     Subscription,
 )
-from services.portal.domain.subscribed import Standing, next_charge, standing
+from services.portal.domain.subscribed import Standing, next_charge, renews, standing
 from services.portal.settings import PLATFORM
 from services.portal.texts import Texts, texts_in
 from services.portal.web import wording
@@ -178,24 +178,23 @@ def _bought(subscription: Subscription, view: MeView, texts: Texts) -> _Bought:
     said, coming = price(terms), next_amount(terms)
     stands = standing(subscription, snapshot.invoices, now)
     differs = coming is not None and (said is None or coming != said.amount)
-    sure = stands is Standing.RENEWS or (
-        stands is Standing.TRIAL and differs and subscription.collection_paused is False
-    )
-    # An invoice that asks for nothing is no payment, and a discount may leave nothing, or a credit: before Stripe was asked, nobody knows.
-    expected = not subscription.nothing_due and (said.amount != 0 if said else not terms.discounted)
-    comes = sure and (expected if coming is None else coming != 0)
+    # An invoice that asks for nothing is no payment. What usage, tiers, a discount leave of it nobody knows before Stripe was asked.
+    expected = said is not None and (said.amount or 0) > 0 and not subscription.nothing_due
+    comes = expected if coming is None else coming > 0
+    # The day on which a trial ends is said anyway, and so is the price.
+    told = stands is Standing.TRIAL and not differs
     currency = terms.currency
     return _Bought(
         subscription=subscription,
         name=subscription.description,
         price=texts.price(said, texts.days(snapshot.zone, now)) if said else None,
         standing=stands,
-        charges_at=next_charge(subscription) if comes else None,
+        charges_at=next_charge(subscription, now) if comes and not told else None,
         charges=texts.money(coming, currency) if coming and differs and currency else None,
         may_ask=may_ask(subscription, snapshot.business, now),
         method_kept=subscription.method_kept
         and not snapshot.business.observed
-        and stands not in (Standing.ENDED, Standing.ENDS),
+        and renews(subscription),
     )
 
 

@@ -249,6 +249,8 @@ def test_nobody_is_told_that_all_is_set_where_a_subscription_keeps_its_old_card(
     assert (
         "isn’t set for this" not in draw(Notice(Tone.SAVED), snapshot(subscriptions=(ends,))).html
     )
+    later = dataclasses.replace(kept, ends_at=ahead(days=80))
+    assert "isn’t set for this" in draw(Notice(Tone.SAVED), snapshot(subscriptions=(later,))).html
 
 
 def test_the_business_gets_the_one_link_that_cancels() -> None:
