@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from portico.cli.rpc import Caller, Fault, ask, read
 from services.notifier.domain.kinds import TO_BUSINESS, occasion
+from shared.contracts import invoices as contracts
 from shared.contracts.accounts import Account, StripeCustomer, by_merchant, merchant_arguments
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.rpc import billing, notifier, portal
@@ -56,7 +57,7 @@ class Invoice(NamedTuple):
     number: str | None
     """The one printed on it."""
     amount: int
-    """What it asked for, in the currency's minor unit."""
+    """What it asks for, in the currency's minor unit; of one that was forgiven, what was."""
     currency: str
     end: str
     """What Stripe did with it since, in words."""
@@ -104,8 +105,9 @@ class Mail:
         told = self.row.invoice
         if self.row.invoice_id is None or told is None:
             return None
-        end = meanwhile(told.status, told.amount_paid, told.amount_credited)
-        return Invoice(self.row.invoice_id, told.number, told.amount_due, told.currency, end)
+        end = meanwhile(told)
+        asked = told.amount_credited if end == FORGIVEN else told.amount_due
+        return Invoice(self.row.invoice_id, told.number, asked, told.currency, end)
 
     def view(self) -> dict[str, Any]:
         """As JSON: what the notifier told, and who it is about."""
@@ -139,7 +141,15 @@ class Charge:
     def invoice(self) -> Invoice:
         """What would have been paid with it."""
         row = self.row
-        end = meanwhile(row.invoice_status, row.amount_paid, row.amount_credited)
+        # Billing of a release before tells no amount that it asked for.
+        end = meanwhile(
+            contracts.Invoice(
+                status=row.invoice_status or "",
+                amount_due=row.amount_due or 0,
+                amount_paid=row.amount_paid or 0,
+                amount_credited=row.amount_credited or 0,
+            )
+        )
         return Invoice(row.invoice_id, row.number, row.amount, row.currency, end)
 
     def view(self) -> dict[str, Any]:
@@ -151,12 +161,15 @@ Observed = Mail | Charge
 """Something that was not done."""
 
 
-def meanwhile(status: str | None, paid: int | None, credited: int | None) -> str:
-    """What Stripe did with an invoice since, in words: paid without any money is one that a credit note let go, and one that was
-    marked as paid elsewhere, in which some versions of Stripe's API name no amount (`contracts.invoices.settlement`)."""
-    if status == InvoiceStatus.PAID and paid == 0 and credited:
+def meanwhile(invoice: contracts.Amounts) -> str:
+    """What Stripe did with an invoice since, in words: paid without any money is one that credit notes let go."""
+    if (
+        invoice.status == InvoiceStatus.PAID
+        and invoice.amount_credited
+        and contracts.settlement(invoice).is_waived
+    ):
         return FORGIVEN
-    return MEANWHILE.get(status or "", UNKNOWN)
+    return MEANWHILE.get(invoice.status, UNKNOWN)
 
 
 def customer(one: Observed) -> Addressee:

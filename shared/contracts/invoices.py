@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import msgspec
 
@@ -395,7 +395,20 @@ class Settlement:
         return self.paid <= 0
 
 
-def settlement(invoice: Invoice) -> Settlement:
+class Amounts(Protocol):
+    """An invoice in whatever shape, as far as money has come in for it."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def amount_due(self) -> int: ...
+    @property
+    def amount_paid(self) -> int: ...
+    @property
+    def amount_credited(self) -> int: ...
+
+
+def settlement(invoice: Amounts) -> Settlement:
     """What was paid and what was forgiven: two things.
 
     A credit note lowers what an open invoice asks for (Stripe, "Create a credit note"); where that comes to nothing, Stripe calls the

@@ -16,7 +16,7 @@ from services.billing.stripe_events.payment_methods import (
 )
 from services.billing.stripe_events.seen import PAID, paying_seen
 from shared import events
-from shared.contracts.invoices import Invoice, settlement
+from shared.contracts.invoices import settlement
 
 
 def own_retry_key(event: StripeEvent) -> str | None:
@@ -89,15 +89,7 @@ def invoice_paid(event: StripeEvent) -> Iterator[EventDraft]:
     invoice = read_invoice(event)
     data = invoice_data(event, invoice, events.InvoicePaid)
     yield EventDraft(data, dedupe_key(data, data.invoice_id))
-    settled = settlement(
-        Invoice(
-            status=data.status,
-            amount_due=data.amount_due,
-            amount_paid=data.amount_paid,
-            amount_credited=data.amount_credited,
-        )
-    )
-    if not settled.is_waived:
+    if not settlement(data).is_waived:
         yield from paying_seen(
             event,
             ref_id(invoice.customer),

@@ -50,6 +50,7 @@ def _charge(row: PaymentTry, invoice: Invoice | None) -> ObservedCharge:
         currency=row.currency or "",
         number=invoice.number if invoice else None,
         invoice_status=invoice.status if invoice else None,
+        amount_due=invoice.amount_due if invoice else None,
         amount_paid=invoice.amount_paid if invoice else None,
         amount_credited=invoice.amount_credited if invoice else None,
         amount_remaining=invoice.amount_remaining if invoice else None,

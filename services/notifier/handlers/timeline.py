@@ -15,6 +15,7 @@ from services.notifier.models import IncidentRow, Notification, ProcessedEvent, 
 from services.notifier.queries import notifications, welcomes
 from services.notifier.queries import timeline as queries
 from shared.contracts.accounts import OWN, Account
+from shared.contracts.invoices import settlement
 from shared.contracts.rpc.base import at_or_since, in_words
 from shared.contracts.rpc.notifier import Timeline, TimelineStep
 from shared.l10n.locales import ENGLISH
@@ -111,8 +112,7 @@ def _incident_steps(row: IncidentRow, mails: list[Notification]) -> list[Timelin
     about = row.number or row.invoice_id
     steps = []
     if row.opened_at is not None:
-        asked = money(row.amount_due, row.currency, ENGLISH) if row.currency else "amount unknown"
-        text = f"{about} failed for the first time ({asked})"
+        text = f"{about} failed for the first time ({_asked(row)})"
         events = (
             one.correlation_id
             for one in mails
@@ -124,10 +124,20 @@ def _incident_steps(row: IncidentRow, mails: list[Notification]) -> list[Timelin
         more = {"event_id": event_id} if event_id else {}
         steps.append(_step(row.opened_at, "failed", text, object_id=row.invoice_id, **more))
     if row.closed_at is not None:
-        waived = row.status == "paid" and row.amount_paid == 0 and row.amount_credited > 0
+        waived = row.status == "paid" and settlement(row).is_waived
         text = f"{about} is {row.status}" + (" by a credit note, without any money" * waived)
         steps.append(_step(row.closed_at, row.status, text, object_id=row.invoice_id))
     return steps
+
+
+def _asked(row: IncidentRow) -> str:
+    """What the invoice asked for; when a part of that was credited, it does not tell."""
+    if not row.currency:
+        return "amount unknown"
+    asked = money(row.amount_due + row.amount_credited, row.currency, ENGLISH)
+    if not row.amount_credited:
+        return asked
+    return f"{asked}, of which {money(row.amount_credited, row.currency, ENGLISH)} is credited"
 
 
 def _processed_step(row: ProcessedEvent) -> TimelineStep:

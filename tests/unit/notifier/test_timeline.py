@@ -285,3 +285,15 @@ def test_what_a_credit_note_settled_was_not_paid(house: House) -> None:
     house.hear(paid(amount_due=0, amount_paid=0, amount_credited=14900))
     (closed,) = (one for one in story(house) if one["step"] == "paid")
     assert closed["text"] == "SUN-0042 is paid by a credit note, without any money"
+
+
+def test_what_was_paid_elsewhere_after_a_credit_note_was_paid(house: House) -> None:
+    """Though Stripe names no amount that came in. And what failed was the whole invoice."""
+    house.hear(failed())
+    house.hear(paid(amount_due=4900, amount_paid=0, amount_credited=10000))
+    (begun,) = (one for one in story(house) if one["step"] == "failed")
+    assert begun["text"].endswith(
+        "failed for the first time ($149.00, of which $100.00 is credited)"
+    )
+    (closed,) = (one for one in story(house) if one["step"] == "paid")
+    assert closed["text"] == "SUN-0042 is paid"
