@@ -14,6 +14,7 @@ from sandbox.stripe_api.endings import cancel_intent
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import secret
 from sandbox.stripe_api.invoice_objects import (
+    default_payment,
     intent_of,
     new_payment,
     subscription_of,
@@ -153,7 +154,7 @@ def after_intent(world: World, invoice: Object, result: payments.Result) -> None
 
 
 def mark_paid(world: World, invoice: Object, *, by: str = "charge") -> None:
-    """Nothing is owed any more `by` a `charge`, money `out_of_band`, or a `credit` note: then nothing was paid.
+    """Nothing is owed any more `by` a `charge`, several in `parts`, money `out_of_band`, or a `credit` note: then nothing was paid.
 
     Subscription and customer are in good standing again.
     """
@@ -170,7 +171,7 @@ def mark_paid(world: World, invoice: Object, *, by: str = "charge") -> None:
         invoice["next_payment_attempt"] = None
         invoice["status_transitions"]["paid_at"] = world.now_for(invoice)
     world.emit("invoice.paid", invoice)
-    if by == "charge":
+    if by in ("charge", "parts"):
         world.emit("invoice.payment_succeeded", invoice)
     subscription = world.store.get(subscription_of(invoice) or "")
     if subscription is not None:
@@ -179,7 +180,7 @@ def mark_paid(world: World, invoice: Object, *, by: str = "charge") -> None:
 
 
 def _close_payment(world: World, invoice: Object, *, paid: bool) -> None:
-    payment = world.store.first("invoice_payment", "invoice", invoice["id"])
+    payment = default_payment(world, invoice)
     if payment is None:
         return
     now = world.now_for(invoice)
@@ -193,6 +194,44 @@ def _close_payment(world: World, invoice: Object, *, paid: bool) -> None:
             payment["status_transitions"]["canceled_at"] = now
     if paid:
         world.emit("invoice_payment.paid", payment)
+
+
+def ask_for(world: World, invoice: Object, intent: Object) -> None:
+    """The payment intent asks for what is left."""
+    with world.edit(intent):
+        intent["amount"] = invoice["amount_remaining"]
+    payment = default_payment(world, invoice)
+    if payment is not None:
+        with world.edit(payment):
+            payment["amount_requested"] = intent["amount"]
+
+
+def attach(world: World, invoice: Object, intent: Object) -> None:
+    """Another payment intent pays the invoice, or a part of it, as soon as it succeeds."""
+    new_payment(world, invoice, intent, is_default=False)
+    with world.edit(intent):
+        intent["_pays_part_of"] = invoice["id"]
+    _take_part(world, intent)
+
+
+def _take_part(world: World, intent: Object) -> None:
+    invoice = world.store.get(intent.get("_pays_part_of") or "")
+    if invoice is None or intent["status"] != "succeeded":
+        return
+    payments_ = world.store.newest("invoice_payment", "payment_intent", intent["id"])
+    payment = next(one for one in payments_ if one["status"] == "open")
+    with world.edit(payment):
+        payment.update(status="paid", amount_paid=intent["amount"])
+        payment["status_transitions"]["paid_at"] = world.now_for(invoice)
+    world.emit("invoice_payment.paid", payment)
+    with world.edit(invoice, "invoice.updated"):
+        invoice["amount_paid"] += intent["amount"]
+        invoice["amount_remaining"] -= intent["amount"]
+    own = intent_of(world, invoice)
+    if invoice["amount_remaining"] <= 0:
+        mark_paid(world, invoice, by="parts")
+    elif own is not None:
+        ask_for(world, invoice, own)
 
 
 def let_go(world: World, invoice: Object) -> None:
@@ -286,6 +325,7 @@ def _tell_invoice(world: World, intent: Object, result: payments.Result) -> None
     invoice = world.store.get(intent["_invoice"] or "")
     if invoice is not None and invoice["status"] in ("open", "uncollectible"):
         after_intent(world, invoice, result)
+    _take_part(world, intent)
 
 
 def confirmed(world: World, intent: Object, result: payments.Result) -> None:

@@ -190,17 +190,7 @@ def _lower(world: World, invoice: Object, intent: Object | None, before: int, af
         endings.cancel_intent(world, invoice)
         collection.mark_paid(world, invoice, by="credit")
     elif intent is not None:
-        _ask_for(world, invoice, intent)
-
-
-def _ask_for(world: World, invoice: Object, intent: Object) -> None:
-    """The payment intent asks for what is left."""
-    with world.edit(intent):
-        intent["amount"] = invoice["amount_remaining"]
-    payment = world.store.first("invoice_payment", "invoice", invoice["id"])
-    if payment is not None:
-        with world.edit(payment):
-            payment["amount_requested"] = intent["amount"]
+        collection.ask_for(world, invoice, intent)
 
 
 @route_of(KIND, "POST", "/v1/credit_notes/{note}/void")
@@ -223,5 +213,5 @@ def void(world: World, note: Object, params: Params) -> Object:
         invoice["pre_payment_credit_notes_amount"] -= note["pre_payment_amount"]
     intent = intent_of(world, invoice)
     if intent is not None:
-        _ask_for(world, invoice, intent)
+        collection.ask_for(world, invoice, intent)
     return note

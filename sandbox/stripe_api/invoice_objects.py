@@ -240,8 +240,10 @@ def take_off_credit(invoice: Object, customer: Object) -> int:
     return used
 
 
-def new_payment(world: World, invoice: Object, intent: Object) -> Object:
-    """The invoice payment that ties an invoice to its payment intent."""
+def new_payment(
+    world: World, invoice: Object, intent: Object, *, is_default: bool = True
+) -> Object:
+    """The invoice payment that ties an invoice to a payment intent: its own (`is_default`), or another one that pays a part."""
     payment: Object = {
         "id": new_id("inpay"),
         "object": "invoice_payment",
@@ -250,7 +252,7 @@ def new_payment(world: World, invoice: Object, intent: Object) -> Object:
         "created": world.now_for(invoice),
         "currency": invoice["currency"],
         "invoice": invoice["id"],
-        "is_default": True,
+        "is_default": is_default,
         "livemode": world.livemode,
         "payment": {"payment_intent": intent["id"], "type": "payment_intent"},
         "status": "open",
@@ -261,7 +263,13 @@ def new_payment(world: World, invoice: Object, intent: Object) -> Object:
     return payment
 
 
+def default_payment(world: World, invoice: Object) -> Object | None:
+    """The invoice payment of an invoice's own payment intent."""
+    payments = world.store.newest("invoice_payment", "invoice", invoice["id"])
+    return next((one for one in payments if one["is_default"]), None)
+
+
 def intent_of(world: World, invoice: Object) -> Object | None:
     """The payment intent of an open invoice."""
-    payment = world.store.first("invoice_payment", "invoice", invoice["id"])
+    payment = default_payment(world, invoice)
     return world.store.get(payment["payment"]["payment_intent"]) if payment else None

@@ -172,6 +172,22 @@ def pay(world: World, invoice: Object, params: Params) -> Object:
     return invoice
 
 
+@route_of("invoice", "POST", "/v1/invoices/{invoice}/attach_payment")
+def attach_payment(world: World, invoice: Object, params: Params) -> Object:
+    """A payment intent of its customer pays a part of it, or all of it."""
+    if not params.get("payment_intent"):
+        raise StripeError("This sandbox attaches payment intents alone.", param="payment_record")
+    intent = world.get("payment_intent", params["payment_intent"], "payment_intent")
+    if invoice["status"] != "open":
+        raise StripeError("Payments can only be attached to open invoices.")
+    if intent["amount"] > invoice["amount_remaining"]:
+        raise StripeError(
+            "The PaymentIntent is over more than what remains.", param="payment_intent"
+        )
+    collection.attach(world, invoice, intent)
+    return invoice
+
+
 @route_of("invoice", "POST", "/v1/invoices/{invoice}/void")
 def void(world: World, invoice: Object, params: Params) -> Object:
     """Nothing is owed any more."""

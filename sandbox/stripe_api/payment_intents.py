@@ -45,6 +45,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         on_behalf_of=on_behalf_of(world, params),
         **{field: params.get(field) for field in KEPT},
     )
+    intent["payment_details"].update(params.get("payment_details") or {})
     if method is not None and not params.get("confirm"):
         intent["payment_method"] = method["id"]
         intent["status"] = "requires_confirmation"

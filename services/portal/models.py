@@ -299,6 +299,7 @@ class InvoiceRow(KeyedByAccount, Base):
     card_of_failure: Mapped[dt.datetime | None]
     needs_new_method: Mapped[bool] = mapped_column(server_default=false())
     under_way_since: Mapped[dt.datetime | None]
+    under_way_amount: Mapped[int | None] = mapped_column(BigInteger)
     ask_again_at: Mapped[dt.datetime | None]
     refused_since: Mapped[dt.datetime | None]
 

@@ -104,6 +104,8 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     action_required_at: dt.datetime | None = None
     under_way_since: dt.datetime | None = None
     """When a payment whose outcome takes time last began; see `payment_under_way`."""
+    under_way_amount: int | None = None
+    """What that comes to; None: not known, which counts as all that is due."""
     closed_at: dt.datetime | None = None
     """When it was paid, voided or given up (of the status that won)."""
 
@@ -208,13 +210,15 @@ def may_be_at_checkout(invoice: Invoice, now: dt.datetime) -> bool:
 
 
 def payment_under_way(invoice: Invoice) -> bool:
-    """Whether a payment that takes days (a bank debit) has begun and not come back: nobody is asked for what is on its way.
+    """Whether a payment of all that is due which takes days (a bank debit) has begun and not come back: nobody is asked for what is on
+    its way. Of an invoice that is paid in parts, the rest is asked for.
 
     Stripe tells of the end by `invoice.paid` or `invoice.payment_failed`. Within one second the failure was of the try before:
     no bank answers as soon as that, while our own retry follows a failure at once.
     """
-    since, last = invoice.under_way_since, invoice.last_failed_at
-    return since is not None and (last is None or since >= last)
+    since, last, amount = invoice.under_way_since, invoice.last_failed_at, invoice.under_way_amount
+    covered = amount is None or amount >= invoice.amount_remaining
+    return since is not None and (last is None or since >= last) and covered
 
 
 def is_autopay_debt(invoice: Invoice) -> bool:

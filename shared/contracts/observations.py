@@ -61,7 +61,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     action_required: bool = False
     """The customer's bank wants a confirmation."""
     processing: bool = False
-    """A payment whose outcome takes time has begun. Such an event tells nothing else of the invoice."""
+    """A payment whose outcome takes time has begun, of `amount_remaining`. Such an event tells nothing else of the invoice."""
 
 
 AnyInvoice = TypeVar("AnyInvoice", bound=Invoice)
@@ -181,9 +181,18 @@ def _with_payment_begun(
         status=known.status if known_open else InvoiceStatus.OPEN.value,
         currency=known.currency or seen.currency,
         on_behalf_of=known.on_behalf_of or seen.on_behalf_of,
-        under_way_since=_latest(known.under_way_since, seen.at),
+        **_under_way(known, seen),
         **besides,
     )
+
+
+def _under_way(known: Invoice, seen: Observation) -> dict[str, Any]:
+    """The newest payment; of two that began in one second the larger one."""
+    since, amount = known.under_way_since, known.under_way_amount
+    newer = since is None or seen.at > since
+    if newer or (seen.at == since and amount is not None and seen.amount_remaining > amount):
+        return {"under_way_since": seen.at, "under_way_amount": seen.amount_remaining}
+    return {}
 
 
 def _amounts_are_newer(known: Invoice, seen: Observation) -> bool:

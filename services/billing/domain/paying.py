@@ -77,7 +77,7 @@ class InvoiceLook:
     problem: PaymentProblem | None = None
     """The last error of its payment, where there is one."""
     processing: bool = False
-    """A payment is under way: a bank debit, whose outcome takes days."""
+    """All that is due is under way: a bank debit, whose outcome takes days."""
     subscription: SubscriptionState | None = None
     """Its subscription, where it is of one."""
     next_method: NextMethod | None = None

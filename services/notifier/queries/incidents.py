@@ -32,7 +32,9 @@ from shared.statements import (
 
 MOST_TOLD_TOGETHER: Final = 20
 """How many invoices of one customer an email to the business names."""
-_FIELDS: Final = tuple(name for name in Incident.__struct_fields__ if name != "under_way_since")
+_FIELDS: Final = tuple(
+    name for name in Incident.__struct_fields__ if not name.startswith("under_way_")
+)
 """Whether a payment is under way billing is asked before each email: it knows by its webhooks, too, when Stripe is busy."""
 _TABLE: Final = table_of(IncidentRow)
 _COLUMNS: Final = {name: IncidentRow.__mapper__.columns[name] for name in _FIELDS}

@@ -114,7 +114,8 @@ class Invoice(contracts.Invoice, frozen=True, kw_only=True, gc=False):
     def takes_days(self) -> bool:
         """The payment with the new payment method is known to be under way: a bank has to answer."""
         since, changed = self.under_way_since, self.retrying_since
-        return since is not None and changed is not None and since >= changed
+        covered = contracts.payment_under_way(self)
+        return covered and since is not None and changed is not None and since >= changed
 
     @property
     def tried_since_failure(self) -> bool:

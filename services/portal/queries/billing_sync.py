@@ -62,6 +62,7 @@ def _asking() -> Select[Any]:
     """Made once: it is asked after each batch of failures, and making it costs more than asking."""
     now, most = bindparam("now", type_=UtcDateTime()), bindparam("most", type_=Integer)
     changed_at = InvoiceRow.method_changed_at
+    in_part = InvoiceRow.under_way_amount < InvoiceRow.amount_remaining
     # `Invoice.retrying_since`, as a condition.
     unanswered = or_(
         changed_at > InvoiceRow.last_failed_at,
@@ -77,7 +78,7 @@ def _asking() -> Select[Any]:
     new_method = and_(
         changed_at.between(bindparam("changed_from"), bindparam("changed_until")),
         unanswered,
-        or_(InvoiceRow.under_way_since.is_(None), InvoiceRow.under_way_since < changed_at),
+        or_(InvoiceRow.under_way_since.is_(None), InvoiceRow.under_way_since < changed_at, in_part),
     )
     # `Invoice.tried_since_failure`, while no answer is known and no date lies ahead.
     tried_again = and_(
@@ -92,6 +93,7 @@ def _asking() -> Select[Any]:
         or_(
             InvoiceRow.under_way_since.is_(None),
             InvoiceRow.under_way_since < InvoiceRow.last_failed_at,
+            in_part,
         ),
     )
     # Each by a partial index of its own, newest first: asked for all three at once, PostgreSQL reads whatever is open.

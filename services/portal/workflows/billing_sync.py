@@ -105,14 +105,14 @@ def _learnt(invoice: Invoice, seen: DeclineSeen, now: dt.datetime) -> dict[str, 
         learnt |= {"purpose": seen.purpose, "purpose_more": seen.purpose_more}
     changed_at = invoice.retrying_since
     if changed_at is not None and seen.processing:
-        learnt["under_way_since"] = changed_at
+        learnt |= {"under_way_since": changed_at, "under_way_amount": None}
     elif changed_at is not None:
         learnt["ask_again_at"] = now + max(now - changed_at, CARD_ANSWERS_IN)
         if seen.refused_at is not None and seen.refused_at >= changed_at - ONE_CHANGE:
             learnt["refused_since"] = changed_at
     elif invoice.tried_since_failure and invoice.as_of is not None:
         if seen.processing:
-            learnt["under_way_since"] = invoice.as_of
+            learnt |= {"under_way_since": invoice.as_of, "under_way_amount": None}
         else:
             pause = min(max(now - invoice.as_of, CARD_ANSWERS_IN), DEBIT_EVERY)
             learnt["ask_again_at"] = now + pause

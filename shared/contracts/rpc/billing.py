@@ -158,7 +158,7 @@ class InvoiceState(Answer, frozen=True, kw_only=True):
     auto_advance: bool | None = None
     """Whether Stripe goes on collecting it by itself."""
     processing: bool = False
-    """A payment is under way, whose outcome takes days."""
+    """A payment of all that is due is under way, whose outcome takes days."""
     decline: InvoiceDecline | None = None
     """null where Stripe tells of none."""
     charge_id: str | None = None

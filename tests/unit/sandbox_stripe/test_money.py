@@ -228,3 +228,37 @@ def test_the_invoice_has_the_current_shape(stripe: Stripe) -> None:
     assert details == {"metadata": {"k": "v"}, "subscription": subscription["id"]}
     gone = {"subscription", "payment_intent", "charge", "paid", "subscription_details"}
     assert not gone & invoice.keys()
+
+
+def test_an_invoice_is_paid_in_parts(stripe: Stripe) -> None:
+    """A payment intent that is attached takes off what it brought in; the invoice's own asks for the rest.
+    https://docs.stripe.com/api/invoices/attach_payment"""
+    customer = stripe.customer("pm_card_chargeCustomerFail")
+    id = stripe.invoice(customer)["id"]
+    with pytest.raises(StripeError):
+        stripe.post(f"/v1/invoices/{id}/pay")
+    due = stripe.get(f"/v1/invoices/{id}")["amount_due"]
+    for part in (due // 4, due - due // 4):
+        method = stripe.post(
+            "/v1/payment_methods/pm_usBankAccount_success/attach", customer=customer
+        )
+        intent = stripe.post(
+            "/v1/payment_intents",
+            customer=customer,
+            amount=part,
+            currency="usd",
+            payment_method=method["id"],
+            confirm=True,
+        )
+        stripe.post(f"/v1/invoices/{id}/attach_payment", payment_intent=intent["id"])
+        before = stripe.get(f"/v1/invoices/{id}")["amount_remaining"]
+        stripe.world.advance(4 * DAY)
+        assert stripe.get(f"/v1/invoices/{id}")["amount_remaining"] == before - part
+    paid = stripe.get(f"/v1/invoices/{id}")
+    assert (paid["status"], paid["amount_paid"], paid["amount_remaining"]) == ("paid", due, 0)
+    parts = stripe.get("/v1/invoice_payments", invoice=id)["data"]
+    assert sorted((one["status"], one["is_default"]) for one in parts) == [
+        ("canceled", True),
+        ("paid", False),
+        ("paid", False),
+    ]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.stories.house import House
+from tests.unit.stories.steps import renewal_fails
 
 pytestmark = pytest.mark.whole
 
@@ -53,3 +54,35 @@ def test_what_ends_in_some_months_is_charged_until_then(house: House) -> None:
     text = house.page().text
     assert "Ends on January 29" in text
     assert "Next payment" not in text
+
+
+@pytest.mark.parametrize("first", ["payment_intent.processing", "invoice.payment_failed"])
+@pytest.mark.parametrize("dollars", [20, 49])
+def test_a_debit_of_a_part_is_not_taken_for_all(house: House, dollars: int, first: str) -> None:
+    """The rest is still asked for, on the page and by mail, whichever event comes first."""
+    house.subscribe()
+    house.hold(True)
+    renewal_fails()(house)
+    (invoice,) = house.failed_invoices()
+    bank = house.call(
+        "/v1/payment_methods/pm_sepaDebit_success_de/attach", customer=house.customer_id
+    )
+    house.wait(minutes=1)
+    intent = house.call(
+        "/v1/payment_intents",
+        customer=house.customer_id,
+        amount=dollars * 100,
+        currency="usd",
+        payment_method=bank["id"],
+        payment_details={"order_reference": invoice["id"]},
+        confirm=True,
+    )
+    house.call(f"/v1/invoices/{invoice['id']}/attach_payment", payment_intent=intent["id"])
+    house.hold(False)
+    house.undelivered.sort(key=lambda one: one["type"] != first)
+    house.wait(minutes=1)
+    text = house.page().text
+    part = dollars < 49
+    assert ("Your payment didn’t go through\n$49.00 due" in text) is part
+    assert ("Your payment is being processed\n$49.00" in text) is not part
+    assert len(house.mails) == (1 if part else 0)

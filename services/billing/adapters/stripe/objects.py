@@ -7,6 +7,7 @@ A `StripeObject` is no dict: attributes that Stripe did not send raise Attribute
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Any
 
 from services.billing.adapters.stripe.attributes import id_of, moment_of
@@ -145,14 +146,19 @@ def to_look(invoice: Any) -> InvoiceLook:
     return InvoiceLook(
         plain,
         problem=problem,
-        processing=plain.status == "open"
-        and any(
-            attribute(one, "payment", "payment_intent", "status") == "processing"
-            for one in payments
-        ),
+        processing=plain.status == "open" and _covered(plain.amount_remaining, payments),
         subscription=status and to_subscription(subscription).state,
         next_method=_next_method(invoice, subscription),
     )
+
+
+def _covered(amount: int, payments: Iterable[Any]) -> bool:
+    """Whether what is under way of an invoice's payments is all that is due of it. One of which no amount is told counts as all."""
+    intents = [attribute(one, "payment", "payment_intent") for one in payments]
+    begun = [
+        attribute(one, "amount") for one in intents if attribute(one, "status") == "processing"
+    ]
+    return bool(begun) and (None in begun or sum(begun) >= amount)
 
 
 def _next_method(invoice: Any, subscription: Any) -> NextMethod | None:

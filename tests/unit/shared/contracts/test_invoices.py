@@ -107,15 +107,15 @@ def test_order_and_repetition_change_nothing(observations: list[Observation], ra
     assert one == other
 
 
-def began(minutes: int) -> Observation:
+def began(minutes: int, amount: int = 14900) -> Observation:
     """What a payment that begins tells of its invoice."""
     data = events.InvoiceUpdated(
         invoice_id="in_1",
         stripe_customer_id="cus_1",
         status="open",
         currency="usd",
-        amount_due=5000,
-        amount_remaining=5000,
+        amount_due=amount,
+        amount_remaining=amount,
         attempted=True,
         processing=True,
     )
@@ -136,7 +136,22 @@ def test_a_payment_that_began_tells_nothing_else() -> None:
     """It is told by the payment, which knows neither what the invoice comes to nor when it is tried."""
     known = story(seen(next_payment_attempt=NOW + DAY, collection_method="send_invoice"))
     after = merge(known, began(5))
-    assert after.with_changes(under_way_since=None) == known
+    assert after.with_changes(under_way_since=None, under_way_amount=None) == known
+
+
+def test_a_payment_of_a_part_leaves_the_rest_to_be_asked_for() -> None:
+    """As long as more is due than is on its way: until the rest was paid or forgiven, and in whatever order the events come. What is on its
+    way by a word of before amounts were told is all of it."""
+    part = began(5, 5000)
+    assert not payment_under_way(story(seen(), part))
+    rest_paid = seen(
+        at=NOW + dt.timedelta(minutes=7), amount_remaining=5000, amount_paid=9900, failed=False
+    )
+    assert payment_under_way(story(seen(), part, rest_paid))
+    assert payment_under_way(story(seen(), part, began(6)))
+    assert not payment_under_way(story(seen(), began(4), part))
+    assert payment_under_way(story(seen(), part, began(5)))
+    assert payment_under_way(story(seen()).with_changes(under_way_since=NOW))
 
 
 def test_a_release_before_reads_a_payment_that_began_as_no_news() -> None:

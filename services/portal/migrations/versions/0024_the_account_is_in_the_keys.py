@@ -3,16 +3,16 @@ may be a customer of several businesses (docs/adr/0025-an-account-is-part-of-a-n
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0023
-Revises: 0022
+Revision ID: 0024
+Revises: 0023
 """
 
 import sqlalchemy as sa
 
 from shared.migrations import replace_key
 
-revision = "0023"
-down_revision = "0022"
+revision = "0024"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
