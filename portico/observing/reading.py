@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 
 from portico.cli.rpc import Caller, Fault, ask, read
 from services.notifier.domain.kinds import TO_BUSINESS, occasion
-from shared.contracts import invoices as contracts
 from shared.contracts.accounts import Account, StripeCustomer, by_merchant, merchant_arguments
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.rpc import billing, notifier, portal
@@ -105,7 +104,7 @@ class Mail:
         told = self.row.invoice
         if self.row.invoice_id is None or told is None:
             return None
-        end = meanwhile(told)
+        end = meanwhile(told.status, told.amount_paid, told.amount_credited)
         asked = told.amount_credited if end == FORGIVEN else told.amount_due
         return Invoice(self.row.invoice_id, told.number, asked, told.currency, end)
 
@@ -141,15 +140,7 @@ class Charge:
     def invoice(self) -> Invoice:
         """What would have been paid with it."""
         row = self.row
-        # Billing of a release before tells no amount that it asked for.
-        end = meanwhile(
-            contracts.Invoice(
-                status=row.invoice_status or "",
-                amount_due=row.amount_due or 0,
-                amount_paid=row.amount_paid or 0,
-                amount_credited=row.amount_credited or 0,
-            )
-        )
+        end = meanwhile(row.invoice_status, row.amount_paid, row.amount_credited)
         return Invoice(row.invoice_id, row.number, row.amount, row.currency, end)
 
     def view(self) -> dict[str, Any]:
@@ -161,15 +152,11 @@ Observed = Mail | Charge
 """Something that was not done."""
 
 
-def meanwhile(invoice: contracts.Amounts) -> str:
-    """What Stripe did with an invoice since, in words: paid without any money is one that credit notes let go."""
-    if (
-        invoice.status == InvoiceStatus.PAID
-        and invoice.amount_credited
-        and contracts.settlement(invoice).is_waived
-    ):
+def meanwhile(status: str | None, paid: int | None, credited: int | None) -> str:
+    """What Stripe did with an invoice since, in words: paid without any money is one that a credit note let go."""
+    if status == InvoiceStatus.PAID and paid == 0 and credited:
         return FORGIVEN
-    return MEANWHILE.get(invoice.status, UNKNOWN)
+    return MEANWHILE.get(status or "", UNKNOWN)
 
 
 def customer(one: Observed) -> Addressee:

@@ -10,7 +10,7 @@ from services.billing.models import PaymentTry
 from services.billing.queries import payment_tries
 from services.billing.workflows.invoice_reports import invoices_heard
 from shared.contracts.accounts import Account, StripeId, by_account
-from shared.contracts.invoices import Invoice
+from shared.contracts.invoices import Invoice, settlement
 from shared.contracts.rpc.billing import ObservedCharge, ObservedCharges
 from shared.contracts.rpc.errors import InvalidArgument
 
@@ -50,8 +50,7 @@ def _charge(row: PaymentTry, invoice: Invoice | None) -> ObservedCharge:
         currency=row.currency or "",
         number=invoice.number if invoice else None,
         invoice_status=invoice.status if invoice else None,
-        amount_due=invoice.amount_due if invoice else None,
-        amount_paid=invoice.amount_paid if invoice else None,
+        amount_paid=settlement(invoice).paid if invoice else None,
         amount_credited=invoice.amount_credited if invoice else None,
         amount_remaining=invoice.amount_remaining if invoice else None,
     )

@@ -17,6 +17,7 @@ from services.notifier.models import Notification
 from services.notifier.queries import incidents, notifications
 from services.notifier.queries import observed as queries
 from shared.contracts.accounts import StripeId, look_up
+from shared.contracts.invoices import settlement
 from shared.contracts.rpc import notifier as contract
 
 
@@ -61,7 +62,9 @@ def _view(row: Notification, incident: Incident | None) -> contract.ObservedNoti
         business_id=row.business_id or "",
         occurred_at=row.occurred_at or row.created_at,
         observed_at=row.finished_at or row.created_at,
-        invoice=contract.ObservedInvoice.of(incident) if incident is not None else None,
+        invoice=None
+        if incident is None
+        else contract.ObservedInvoice.of(incident, amount_paid=settlement(incident).paid),
     )
 
 

@@ -14,6 +14,7 @@ from services.portal.queries import customers as people
 from services.portal.queries import incidents, invoices, subscriptions
 from shared.contracts import host_api
 from shared.contracts.accounts import Account, StripeId
+from shared.contracts.invoices import settlement
 from shared.contracts.rpc.errors import NotFound
 from shared.contracts.rpc.notifier import Notification
 
@@ -74,14 +75,15 @@ def _incident(
 ) -> host_api.Incident:
     known = row.SubscriptionRow
     subscription = subscriptions.read_state(known) if known is not None else None
-    plan = invoices.read_invoice(row.InvoiceRow).retry_plan(subscription, now)
+    invoice = invoices.read_invoice(row.InvoiceRow)
     told: host_api.Incident = _copied(
         host_api.Incident,
         row.InvoiceRow,
         business_id=row.business_id,
         customer_id=row.customer_id,
         external_id=row.external_id,
-        next_payment_attempt=plan.at,
+        amount_paid=settlement(invoice).paid,
+        next_payment_attempt=invoice.retry_plan(subscription, now).at,
         emails=emails,
     )
     return told

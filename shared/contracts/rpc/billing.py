@@ -424,8 +424,6 @@ class ObservedCharge(Answer, frozen=True, kw_only=True):
     """The number printed on the invoice; this and what follows as its webhooks have told by now, null where none is kept."""
     invoice_status: Annotated[str, one_of(*InvoiceStatus)] | None = None
     """What became of the invoice."""
-    amount_due: int | None = None
-    """What it asks for, or asked for to the last: without what was credited."""
     amount_paid: int | None = None
     """Money that came in."""
     amount_credited: int | None = None

@@ -340,6 +340,17 @@ def test_what_became_of_the_invoice_is_told_from_its_webhooks(loop: Loop) -> Non
     assert (told["in_2"].invoice_status, told["in_2"].amount_paid) == (None, None)
 
 
+def test_what_was_paid_elsewhere_came_in(loop: Loop) -> None:
+    """Stripe may name no amount of it: half was credited, and the rest was paid."""
+    loop.run()
+    amounts = {"amount_due": 7450, "amount_paid": 0, "pre_payment_credit_notes_amount": 7450}
+    with loop.database.transaction() as session:
+        body = payload("invoice.paid", with_fields(id="in_1", **amounts))
+        store_webhook(session, inbox.read_webhook(body, directory=OWN_ALONE), loop.clock())
+    (told,) = charges(loop).charges
+    assert (told.amount_paid, told.amount_credited) == (7450, 7450)
+
+
 @pytest.mark.whole
 def test_the_list_goes_on_where_it_ended(loop: Loop) -> None:
     """Each once, whatever the size of a page, those of one moment too."""

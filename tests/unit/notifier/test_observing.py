@@ -28,6 +28,7 @@ from tests.unit.notifier.observed_house import (
     business,
     go_live,
     observe,
+    page,
     states,
     until_quiet,
 )
@@ -110,6 +111,15 @@ def test_a_failure_is_observed_and_nobody_is_written_to(house: House, who: str) 
     all_that_waits(house)
     assert house.mailer.inbox == []
     assert len(house.rows()) == 1  # no "it is paid", to nobody
+
+
+def test_what_was_paid_elsewhere_came_in(watched: House) -> None:
+    """Stripe may name no amount of it: a part was credited, and the rest was paid."""
+    watched.hear(failed())
+    assert watched.work() == ["observed"]
+    watched.hear(paid(amount_due=4900, amount_paid=0, amount_credited=10000))
+    (told,) = page(watched).notifications
+    assert (told.invoice.amount_paid, told.invoice.amount_credited) == (4900, 10000)
 
 
 def test_what_is_paid_when_it_would_go_is_suppressed_as_ever(watched: House) -> None:

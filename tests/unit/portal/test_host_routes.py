@@ -254,6 +254,15 @@ def test_an_incident_has_its_emails(host: ApiHost, key: str, ada: str) -> None:
     assert page == {"data": [one], "has_more": False}
 
 
+def test_what_was_paid_elsewhere_came_in(host: ApiHost, key: str, ada: str) -> None:
+    """Stripe may name no amount of it."""
+    happens(host, failed(stripe_customer_id="cus_ada"))
+    happens(host, paid(stripe_customer_id="cus_ada", amount_due=12900, amount_paid=0))
+    host.notifier.answers["emails_of_invoices"] = [[]]
+    one = host.ok("GET", "/incidents/in_1?business_id=sunrise", key)
+    assert (one["status"], one["amount_paid"]) == ("paid", 12900)
+
+
 @pytest.mark.whole
 def test_incidents_come_in_pages_the_latest_first(host: ApiHost, key: str, ada: str) -> None:
     """Of those that failed at one moment, too; open ones or closed ones alone; of one customer alone."""
