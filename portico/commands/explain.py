@@ -17,7 +17,7 @@ from portico.standing import headline
 from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, account_argument, in_account, read_name
 from shared.contracts.rpc import billing, notifier, portal
-from shared.contracts.rpc.base import Method, TimelineStep, plain
+from shared.contracts.rpc.base import Method, Timeline, TimelineStep, plain
 from shared.l10n.dates import full_day
 from shared.l10n.locales import ENGLISH
 from shared.messaging.amqp import BROKER_ERRORS, trouble_of
@@ -26,7 +26,6 @@ from shared.settings import Reader
 from shared.terminal import complain, one_line
 
 MOST_DEAD_LETTERS = 2000
-Timeline = portal.Timeline | billing.Timeline | notifier.Timeline
 COLOURS = {
     "received": "cyan",
     "deduped": "bright_black",
@@ -81,10 +80,10 @@ class Story:
     unreachable: list[str] = field(default_factory=list)
     """Who did not answer, so that the story is not whole."""
 
-    def add(self, part: Timeline) -> None:
+    def add(self, part: Timeline | portal.Timeline) -> None:
         """Take what one service told."""
         known = {_same(step) for step in self.steps}
-        self.steps += [_alike(step) for step in part.steps if _same(step) not in known]
+        self.steps += [step for step in part.steps if _same(step) not in known]
         self.stripe_customers.update(part.stripe_customers)
         if isinstance(part, portal.Timeline):
             self.customer = self.customer or part.customer
@@ -181,11 +180,6 @@ def _is_cause(one: TimelineStep, step: TimelineStep) -> bool:
     if step.event_id:
         return one.event_id == step.event_id
     return one.object_id == step.object_id  # of a notifier that does not name the event
-
-
-def _alike(step: TimelineStep) -> TimelineStep:
-    """The step in the one form of all, whose times end in `Z` whoever told them."""
-    return TimelineStep(**{name: getattr(step, name) for name in TimelineStep.__struct_fields__})
 
 
 def _rank(step: TimelineStep) -> int:

@@ -13,8 +13,8 @@ from services.billing.queries import timeline as queries
 from services.billing.queries.erasure import ERASED
 from services.billing.stripe_events.translation import ROUTES, Status
 from shared.contracts.accounts import OWN, Account, StripeId, our_event_id
-from shared.contracts.rpc.base import at_or_since
-from shared.contracts.rpc.billing import RecoveryAttempt, Timeline, TimelineStep
+from shared.contracts.rpc.base import Timeline, TimelineStep, at_or_since
+from shared.contracts.rpc.billing import RecoveryAttempt
 
 MOST_EVENTS: Final = 200
 MOST_CARD_EVENTS: Final = 50

@@ -17,6 +17,7 @@ from services.billing.workflows.observed_charges import observed_charges
 from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.rpc.arguments import check_limit
+from shared.contracts.rpc.base import Timeline
 from shared.contracts.rpc.billing import (
     ClosedEvent,
     DeadLetterAction,
@@ -30,7 +31,6 @@ from shared.contracts.rpc.billing import (
     RecoveryAttempt,
     ReplayedEvent,
     RepublishedPage,
-    Timeline,
 )
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.rpc import audited_rpc, rpc

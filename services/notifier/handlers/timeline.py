@@ -16,8 +16,7 @@ from services.notifier.queries import notifications, welcomes
 from services.notifier.queries import timeline as queries
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.invoices import settlement
-from shared.contracts.rpc.base import at_or_since, in_words
-from shared.contracts.rpc.notifier import Timeline, TimelineStep
+from shared.contracts.rpc.base import Timeline, TimelineStep, at_or_since, in_words
 from shared.l10n.locales import ENGLISH
 from shared.l10n.money import money
 

@@ -25,6 +25,7 @@ from services.notifier.queries import erasure, notifications
 from services.notifier.rpc.entrypoints import NotifierEntrypoints
 from shared.clock import utc_now
 from shared.contracts.accounts import OWN, Account, Merchant, stripe_id
+from shared.contracts.rpc.base import Timeline
 from shared.contracts.rpc.errors import (
     InvalidArgument,
     NotFound,
@@ -40,7 +41,6 @@ from shared.contracts.rpc.notifier import (
     ResentNotifications,
     SentTestMail,
     Stats,
-    Timeline,
 )
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger

@@ -93,6 +93,21 @@ class TimelineStep(Answer, frozen=True, kw_only=True):
     """Until when it stays so, of a step that is not over: one that waits or is held stands at the time of the answer."""
 
 
+class Timeline(Answer, frozen=True, kw_only=True):
+    """What billing or the notifier knows, with the ids met on the way."""
+
+    utc: ClassVar[str] = "+00:00"
+
+    steps: list[TimelineStep]
+    """In order of time."""
+    invoices: list[str] = msgspec.field(default_factory=list)
+    """Stripe's ids, `in_…`."""
+    stripe_customers: list[str] = msgspec.field(default_factory=list)
+    """Stripe's ids, `cus_…`."""
+    events: list[str] = msgspec.field(default_factory=list)
+    """Stripe's ids, `evt_…`."""
+
+
 def in_words(moment: dt.datetime) -> str:
     """A time in a step's sentence: `2026-11-29 07:45:00 UTC`."""
     return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

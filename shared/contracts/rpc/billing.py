@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, ClassVar, Final, Literal, get_args
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod, told_method
 from shared.contracts.prices import Lasts, Pricing
 from shared.contracts.rpc import base
-from shared.contracts.rpc.base import Method, one_of
+from shared.contracts.rpc.base import Method, Timeline, one_of
 from shared.contracts.rpc.errors import (
     AccountControlled,
     AccountNotConnected,
@@ -493,25 +492,6 @@ class ErasureRound(Answer, frozen=True, kw_only=True):
     """Rows that were deleted."""
     next: str | None = None
     """`after` of the following round; null: all is done."""
-
-
-class TimelineStep(base.TimelineStep, frozen=True, kw_only=True):
-    """Something that happened, as billing tells it."""
-
-    utc: ClassVar[str] = "+00:00"
-
-
-class Timeline(Answer, frozen=True, kw_only=True):
-    """What billing knows, with the ids met on the way."""
-
-    steps: list[TimelineStep]
-    """In order of time."""
-    invoices: list[str] = msgspec.field(default_factory=list)
-    """Stripe's ids, `in_…`."""
-    stripe_customers: list[str] = msgspec.field(default_factory=list)
-    """Stripe's ids, `cus_…`."""
-    events: list[str] = msgspec.field(default_factory=list)
-    """Stripe's ids, `evt_…`."""
 
 
 class NextInvoice(Answer, frozen=True, kw_only=True):

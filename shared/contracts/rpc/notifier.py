@@ -9,8 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 import msgspec
 
 from shared.contracts.invoices import InvoiceStatus
-from shared.contracts.rpc import base
-from shared.contracts.rpc.base import Answer, Method, SecretAnswer, one_of, spelled
+from shared.contracts.rpc.base import Answer, Method, SecretAnswer, Timeline, one_of, spelled
 from shared.contracts.rpc.errors import NotFound, StillObserved, TooLate
 from shared.contracts.rpc.hooks import (
     CHANGE_WEBHOOK_ENDPOINT,
@@ -331,27 +330,6 @@ class Stats(Answer, frozen=True, kw_only=True):
     """Every day of the time."""
     mails: list[EmailStats]
     """The 200 most frequent."""
-
-
-class TimelineStep(base.TimelineStep, frozen=True, kw_only=True):
-    """Something that happened, as the notifier tells it."""
-
-    utc: ClassVar[str] = "+00:00"
-
-
-class Timeline(Answer, frozen=True, kw_only=True):
-    """What the notifier knows, with the ids met on the way."""
-
-    utc: ClassVar[str] = "+00:00"
-
-    steps: list[TimelineStep]
-    """In order of time."""
-    invoices: list[str] = msgspec.field(default_factory=list)
-    """Stripe's ids, `in_…`."""
-    stripe_customers: list[str] = msgspec.field(default_factory=list)
-    """Stripe's ids, `cus_…`."""
-    events: list[str] = msgspec.field(default_factory=list)
-    """Stripe's ids, `evt_…`."""
 
 
 # --- methods ---------------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from shared.contracts.rpc import billing, errors, notifier, portal
-from shared.contracts.rpc.base import UnreadableAnswer, encode, plain
+from shared.contracts.rpc import billing, errors, portal
+from shared.contracts.rpc.base import Timeline, TimelineStep, UnreadableAnswer, encode, plain
 from shared.contracts.rpc.errors import ERRORS, BillingError, InternalError, RpcError, wire_error
 
 AT = dt.datetime(2026, 3, 3, 17, tzinfo=dt.UTC)
@@ -53,15 +53,11 @@ def test_times_are_written_as_each_service_always_has() -> None:
     assert plain({"in_1": billing.InvoiceState(next_payment_attempt=AT)})["in_1"][
         "next_payment_attempt"
     ].endswith("+00:00")
-    step = portal.TimelineStep(at=AT, service="portal", step="page", text="…")
+    step = TimelineStep(at=AT, service="portal", step="page", text="…")
     assert plain([step])[0]["at"] == "2026-03-03T17:00:00Z"
-    assert plain(notifier.Timeline(steps=[notifier.TimelineStep(**_fields(step))]))["steps"] == [
+    assert plain(Timeline(steps=[step]))["steps"] == [
         {"at": "2026-03-03T17:00:00+00:00", "service": "portal", "step": "page", "text": "…"}
     ]
-
-
-def _fields(step: portal.TimelineStep) -> dict[str, object]:
-    return {name: getattr(step, name) for name in ("at", "service", "step", "text")}
 
 
 def test_a_reply_is_one_object() -> None:
