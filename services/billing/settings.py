@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from services.billing.domain.paying import AN_API_KEY, is_api_key, is_live_key
 from services.billing.domain.portal import DASHBOARD, PORTICO
 from services.billing.own_keys import AccountsFile, Installation
-from shared.mode import read_observes
+from shared.service_settings import ServiceSettings, read_service
 from shared.settings import REQUIRED, Reader, Secret, is_loopback
 from shared.stripe_connect import STRIPE_CONNECT, read_client_id, read_connect_base
-from shared.tracing.settings import TracingSettings, read_tracing
 
 STRIPE_API = "https://api.stripe.com"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StripeSettings:
     """What it takes to set Stripe up, before there is a broker, a name or a webhook endpoint. No secret shows in its `repr`."""
 
@@ -29,9 +28,9 @@ class StripeSettings:
     stripe_portal_configuration: str | None
     """`dashboard`, `portico`, or the id of a configuration; None: `dashboard`, but for those who ran on Portico's before."""
 
-    stripe_client_id: str | None = field(default=None, kw_only=True)
+    stripe_client_id: str | None = None
     """What our key's account is called as a platform, `ca_…`, with which businesses connect their accounts; None: it is none."""
-    stripe_accounts_file: AccountsFile | None = field(default=None, kw_only=True)
+    stripe_accounts_file: AccountsFile | None = None
     """The accounts with keys of their own, as they stood in the file at the start."""
 
     @property
@@ -45,12 +44,10 @@ class StripeSettings:
         return is_live_key(self.stripe_api_key.reveal())
 
 
-@dataclass(frozen=True)
-class Settings(StripeSettings):
+@dataclass(frozen=True, kw_only=True)
+class Settings(StripeSettings, ServiceSettings):
     """What billing needs to know to run. No secret shows in its `repr`."""
 
-    amqp_uri: Secret
-    http_address: str
     stripe_webhook_secrets: tuple[Secret, ...]
     """Of the endpoint for the installation's own account."""
     public_url: str
@@ -62,11 +59,6 @@ class Settings(StripeSettings):
     """Where Stripe's OAuth is."""
     stripe_read_pool: int = 10_000
     """How many reads Stripe allows our key in thirty days, of all accounts that it works on."""
-    observes: bool = False
-    """Whether the whole installation observes (`MODE`): nothing is written to Stripe."""
-    tracing: TracingSettings | None = None
-    http_shared: bool = False
-    log_level: str = "INFO"
 
 
 def load_for_stripe(environ: Mapping[str, str] = os.environ) -> StripeSettings:
@@ -83,11 +75,8 @@ def load_for_stripe(environ: Mapping[str, str] = os.environ) -> StripeSettings:
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read and check the settings. Raises SettingsError that names every wrong one."""
     read = Reader(environ)
-    amqp_uri = read.amqp_uri()
+    service = read_service(read, listens="where billing takes webhooks", address="127.0.0.1:8001")
     stripe = _read_stripe(read)
-    http_address = read.address(
-        "HTTP_ADDRESS", meaning="where billing takes webhooks", default="127.0.0.1:8001"
-    )
     secrets = read.secrets(
         "STRIPE_WEBHOOK_SECRETS",
         meaning="the signing secrets of the webhook endpoint, newest first; without one anybody could send events",
@@ -112,9 +101,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     accounts_file = _read_accounts_file(
         read, stripe, (*(secrets or ()), *(connect_secrets or ())), public_url
     )
-    observes = read_observes(read)
-    tracing = read_tracing(read)
-    http_shared, log_level = read.http_shared(), read.log_level()
     look_rate = read.integer(
         "STRIPE_LOOK_RATE",
         meaning="how many requests a second each billing process may ask of Stripe to look at invoices before emails "
@@ -142,15 +128,9 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     read.refuse_known(public_url)
     read.done()
     return Settings(
-        **(vars(stripe) | {"stripe_accounts_file": accounts_file}),
-        amqp_uri=amqp_uri,
-        http_address=http_address,
+        **service | vars(stripe) | {"stripe_accounts_file": accounts_file},
         stripe_webhook_secrets=secrets,
         public_url=public_url,
-        observes=observes,
-        tracing=tracing,
-        http_shared=http_shared,
-        log_level=log_level,
         stripe_look_rate=look_rate,
         stripe_connect_webhook_secrets=connect_secrets,
         stripe_connect_base=connect_base,

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from email.utils import getaddresses
 from typing import Final
 
-from shared.mode import read_observes
+from shared.service_settings import ServiceSettings, read_service
 from shared.settings import Reader, Secret, is_loopback
-from shared.tracing.settings import TracingSettings, read_tracing
 
 SENDGRID: Final = "https://api.sendgrid.com"
 KEY_LENGTH: Final = 32
@@ -24,13 +23,10 @@ _P256_B: Final = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D26
 """Its points are those with y² = x³ - 3x + b modulo p (SEC 2, secp256r1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(ServiceSettings):
     """All that the notifier needs to know at start."""
 
-    amqp_uri: Secret
-    database_url: Secret
-    http_address: str
     sendgrid_api_key: Secret
     sendgrid_api_base: str
     sendgrid_webhook_public_key: str | None
@@ -48,11 +44,6 @@ class Settings:
     hooks_allow_loopback: bool = False
     hook_senders: int = 8
     """How many webhooks are on their way to hosts at the same time, per process."""
-    observes: bool = False
-    """Whether the whole installation observes (`MODE`)."""
-    tracing: TracingSettings | None = None
-    http_shared: bool = False
-    log_level: str = "INFO"
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -79,11 +70,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     senders = getaddresses([mail_from]) if isinstance(mail_from, str) else []
     name, address = senders[0] if len(senders) == 1 else ("", "")
     settings = Settings(
-        amqp_uri=reader.amqp_uri(),
+        **read_service(reader, listens="where the notifier listens", address="127.0.0.1:8002"),
         database_url=reader.database_url("notifier"),
-        http_address=reader.address(
-            "HTTP_ADDRESS", meaning="where the notifier listens", default="127.0.0.1:8002"
-        ),
         sendgrid_api_key=reader.secret(
             "SENDGRID_API_KEY",
             meaning="a SendGrid API key that may send mail",
@@ -135,10 +123,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             minimum=1,
             maximum=40,
         ),
-        observes=read_observes(reader),
-        tracing=read_tracing(reader),
-        http_shared=reader.http_shared(),
-        log_level=reader.log_level(),
     )
     if isinstance(mail_from, str):
         reader.check(

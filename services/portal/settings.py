@@ -10,21 +10,17 @@ from urllib.parse import urlsplit
 
 from services.portal.domain.api_keys import MODES
 from services.portal.tokens.signing import KEY_LENGTH
-from shared.mode import read_observes
+from shared.service_settings import ServiceSettings, read_service
 from shared.settings import Reader, Secret
 from shared.stripe_connect import STRIPE_CONNECT, read_client_id, read_connect_base
-from shared.tracing.settings import TracingSettings, read_tracing
 
 PLATFORM: Final = "Portico"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(ServiceSettings):
     """All that the portal needs to know at start."""
 
-    amqp_uri: Secret
-    database_url: Secret
-    http_address: str
     link_keys: tuple[Secret, ...]
     """The first signs, all verify."""
     public_url: str
@@ -43,11 +39,6 @@ class Settings:
     """The platform's `ca_…`, with which businesses connect their accounts; None: none does."""
     stripe_connect_base: str = STRIPE_CONNECT
     """Where Stripe asks them."""
-    observes: bool = False
-    """Whether the whole installation observes (`MODE`)."""
-    tracing: TracingSettings | None = None
-    http_shared: bool = False
-    log_level: str = "INFO"
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -66,11 +57,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         default=("https://billing.stripe.com", "https://invoice.stripe.com"),
     )
     settings = Settings(
-        amqp_uri=reader.amqp_uri(),
+        **read_service(reader, listens="where the portal listens", address="127.0.0.1:8000"),
         database_url=reader.database_url("portal"),
-        http_address=reader.address(
-            "HTTP_ADDRESS", meaning="where the portal listens", default="127.0.0.1:8000"
-        ),
         link_keys=reader.secrets(
             "PORTAL_LINK_KEYS",
             meaning=f"the keys of customers' links: the first signs, all verify; {KEY_LENGTH} characters or more each",
@@ -106,10 +94,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ),
         stripe_client_id=read_client_id(reader),
         stripe_connect_base=read_connect_base(reader),
-        observes=read_observes(reader),
-        tracing=read_tracing(reader),
-        http_shared=reader.http_shared(),
-        log_level=reader.log_level(),
     )
     for origin in origins or ():  # None when it is wrong, which is told already
         parts = urlsplit(origin)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from shared.clock import utc_now
 from shared.database import Transactions, make_engine
-from shared.nameko_ext.runtime import ServiceSettings
 from shared.retention import BATCH, RETENTION, Rule, parse_age, prune_some
+from shared.service_settings import ServiceSettings
 
 
 def prune_command(

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import eventlet
 from nameko.runners import ServiceRunner
@@ -23,7 +23,8 @@ from shared import telemetry, tracing
 from shared.database import DatabaseUnavailable
 from shared.database_errors import is_away, reason_of
 from shared.schema import Standing
-from shared.settings import Reader, Secret, SettingsError
+from shared.service_settings import ServiceSettings
+from shared.settings import Reader, SettingsError
 from shared.tracing.settings import TracingSettings
 from shared.version import VERSION
 
@@ -41,23 +42,6 @@ UNAVAILABLE: Final = 3
 FLUSH_SECONDS: Final = 3
 """What a stopping process gives its last spans, after its work has been finished."""
 SECOND_SIGNAL: Final = b'{"event": "second signal, leaving now", "level": "error"}\n'
-
-
-class ServiceSettings(Protocol):
-    """What the runner needs of a service's settings; each service adds its own."""
-
-    @property
-    def amqp_uri(self) -> Secret: ...
-    @property
-    def database_url(self) -> Secret: ...
-    @property
-    def http_address(self) -> str: ...
-    @property
-    def http_shared(self) -> bool: ...
-    @property
-    def log_level(self) -> str: ...
-    @property
-    def tracing(self) -> TracingSettings | None: ...
 
 
 def container_config(
