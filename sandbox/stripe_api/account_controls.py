@@ -6,10 +6,13 @@ Every other control, too, acts on the account that the header `Stripe-Account` n
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from sandbox.stripe_api import connections
-from sandbox.stripe_api.directory import CHOICES, client_id
+from sandbox.stripe_api.directory import Choices, client_id
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.places import ACCOUNT, Place
@@ -19,24 +22,51 @@ from sandbox.stripe_api.world import World
 from shared.l10n.palette import COLOR
 
 MOST: Final = 100_000
-FIELDS: Final = ("name", "email", "color", "country", "currency", "controlled")
 NOT_COPIED: Final = ("event", "v2.core.event", "webhook_endpoint", "billing_portal.session")
 
 _MADE_ID: Final = re.compile(r"[a-z]+(?:_[a-z]+)*_[A-Za-z0-9]{14,}")
 
 
-@route("GET", "/sandbox/accounts")
+class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of an account."""
+
+    name: str = ""
+    email: str | None = None
+    color: Annotated[str, Meta(pattern=f"^{COLOR.pattern}$")] | None = None
+    country: str = ""
+    currency: str = ""
+    controlled: Literal["platform", "another"] | None = None
+
+
+class NewAccounts(Changes, frozen=True, forbid_unknown_fields=True):
+    """Accounts as they are asked for."""
+
+    id: Annotated[str, Meta(pattern="^acct_")] | UnsetType = UNSET
+    count: Annotated[int, Meta(ge=1, le=MOST)] = 1
+    connected: Literal["test", "live"] | None = None
+    keys: bool = False
+    copy_of: str | None = None
+    new_ids: bool = False
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key as it is asked for."""
+
+    livemode: bool = False
+    permissions: list[Annotated[str, Meta(pattern="^rak_")]] = []
+    connect_permissions: list[Annotated[str, Meta(pattern="^rak_")]] = []
+    key: str | None = None
+
+
+@route("GET", "/sandbox/accounts", fields={"q": ["empty", "string"], "limit": "integer"})
 def list_accounts(world: World, ids: dict[str, str], params: Params) -> Object:
     """The newest `limit` accounts (20) whose id, name or email holds `q`; how many there are in all."""
     directory = world.engine.directory
-    limit = str(params.get("limit", "20"))
-    if not limit.isdigit():
-        raise StripeError("limit: expected a number", param="limit")
-    found = directory.search(str(params.get("q", "")), int(limit))
+    found = directory.search(params.get("q") or "", params.get("limit", 20))
     return {"accounts": list(found), "count": directory.store.count("account")}
 
 
-@route("POST", "/sandbox/accounts")
+@route("POST", "/sandbox/accounts", takes=NewAccounts)
 def make_accounts(world: World, ids: dict[str, str], params: Params) -> Object:
     """Make `count` accounts (1) at once.
 
@@ -45,24 +75,20 @@ def make_accounts(world: World, ids: dict[str, str], params: Params) -> Object:
     key of each mode; `copy_of` an account: what it has in test mode is there too, under the same ids, or with `new_ids` true under
     ids of its own.
     """
-    known = {*FIELDS, "id", "count", "connected", "keys", "copy_of", "new_ids"}
-    _known(params, known)
     count = params.get("count", 1)
-    if type(count) is not int or not 1 <= count <= MOST or ("id" in params and count > 1):
-        raise StripeError(f"count: expected 1 to {MOST}; 1 with an id", param="count")
-    _check(params)
-    _one_of(params, "connected", (None, "test", "live"))
     directory = world.engine.directory
-    if "id" in params and (
-        not str(params["id"]).startswith("acct_") or directory.account(params["id"]) is not None
-    ):
-        raise StripeError("id: expected a new one that begins with acct_", param="id")
+    if "id" in params and (count > 1 or directory.account(params["id"]) is not None):
+        raise StripeError("id: expected a new one, of one account", param="id")
     source = None
     if params.get("copy_of"):
         source = world.engine.world(Place(_account(world, params["copy_of"])["id"]))
     made = []
     for n in range(count):
-        fields = {name: params[name] for name in (*FIELDS, "id", "connected") if name in params}
+        fields = {
+            name: params[name]
+            for name in (*Changes.__struct_fields__, "id", "connected")
+            if name in params
+        }
         for name in ("name", "email"):
             if fields.get(name):
                 fields[name] = str(fields[name]).replace("{n}", str(n))
@@ -97,11 +123,9 @@ def read_account(world: World, ids: dict[str, str], params: Params) -> Object:
     return _account(world, ids["account"])
 
 
-@route("POST", "/sandbox/accounts/{account}")
+@route("POST", "/sandbox/accounts/{account}", takes=Changes)
 def change_account(world: World, ids: dict[str, str], params: Params) -> Object:
     """Its name, brand and whereabouts."""
-    _known(params, set(FIELDS))
-    _check(params)
     _account(world, ids["account"])
     return world.engine.directory.change(ids["account"], **params)
 
@@ -124,24 +148,19 @@ def disconnect(world: World, ids: dict[str, str], params: Params) -> Object:
     return account
 
 
-@route("POST", "/sandbox/accounts/{account}/keys")
+@route("POST", "/sandbox/accounts/{account}/keys", takes=NewKey)
 def make_key(world: World, ids: dict[str, str], params: Params) -> Object:
     """A key of the account: secret, or restricted to `permissions` (`rak_…_read`, `rak_…_write`).
 
     `connect_permissions` are those on connected accounts; `livemode` true: a live one; `key` says which it is to be.
     """
-    _known(params, {"livemode", "permissions", "connect_permissions", "key"})
     _account(world, ids["account"])
-    for name in ("permissions", "connect_permissions"):
-        given = params.get(name, [])
-        if not isinstance(given, list) or not all(str(one).startswith("rak_") for one in given):
-            raise StripeError(f"{name}: expected a list of rights (rak_…)", param=name)
     directory = world.engine.directory
     place = Place(ids["account"], params.get("livemode") is True)
     key = params.get("key")
     if key is not None:
         kind = "sk" if params.get("permissions") is None else "rk"
-        if not str(key).startswith(f"{kind}_{place.mode}_") or directory.key(key) is not None:
+        if not key.startswith(f"{kind}_{place.mode}_") or directory.key(key) is not None:
             raise StripeError(f"key: expected a new one, {kind}_{place.mode}_…", param="key")
     made = directory.make_key(
         place,
@@ -170,20 +189,14 @@ def read_platform(world: World, ids: dict[str, str], params: Params) -> Object:
     return {
         "account": ACCOUNT,
         "client_ids": {"test": client_id(livemode=False), "live": client_id(livemode=True)},
+        **msgspec.to_builtins(directory.chosen),
         "redirect_uris": directory.redirect_uris,
-        **{name: directory.choice(name) for name in CHOICES},
     }
 
 
-@route("POST", "/sandbox/connect")
+@route("POST", "/sandbox/connect", takes=Choices)
 def change_platform(world: World, ids: dict[str, str], params: Params) -> Object:
-    """Choose anew what is given: `redirect_uris`, and the names in `directory.CHOICES`."""
-    _known(params, {*CHOICES, "redirect_uris"})
-    for name in CHOICES:
-        _one_of(params, name, (True, False))
-    uris: Any = params.get("redirect_uris", [])
-    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
-        raise StripeError("redirect_uris: expected a list of addresses", param="redirect_uris")
+    """Choose anew what is given."""
     world.engine.directory.choose(params)
     return read_platform(world, ids, {})
 
@@ -201,27 +214,3 @@ def _account(world: World, id: str) -> Object:
     if found is None:
         raise StripeError(f"No such account: '{id}'", status=404, code="resource_missing")
     return found
-
-
-def _known(params: Params, names: set[str]) -> None:
-    if unknown := set(params) - names:
-        raise StripeError(
-            f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(names))}."
-        )
-
-
-def _check(params: Params) -> None:
-    _one_of(params, "controlled", (None, "platform", "another"))
-    for name in ("name", "country", "currency"):
-        if name in params and not isinstance(params[name], str):
-            raise StripeError(f"{name}: expected a string", param=name)
-    if not isinstance(params.get("email"), (str, type(None))):
-        raise StripeError("email: expected a string, or null", param="email")
-    color = params.get("color")
-    if color is not None and not (isinstance(color, str) and COLOR.fullmatch(color)):
-        raise StripeError("color: expected one such as #0a7d4f", param="color")
-
-
-def _one_of(params: Params, name: str, allowed: tuple[Any, ...]) -> None:
-    if name in params and not any(params[name] is one or params[name] == one for one in allowed):
-        raise StripeError(f"{name}: one of {allowed}", param=name)

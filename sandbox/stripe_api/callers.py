@@ -10,7 +10,7 @@ import binascii
 import re
 from dataclasses import dataclass
 
-from sandbox.stripe_api.account_settings import setting
+from sandbox.stripe_api.account_settings import chosen
 from sandbox.stripe_api.api import AccountApi, StripeApi
 from sandbox.stripe_api.directory import client_id
 from sandbox.stripe_api.errors import StripeError
@@ -54,7 +54,7 @@ def _caller(api: StripeApi, key: str, known: Object | None, home: Place, account
             raise _no_access(key, account)
         application = client_id(livemode=home.livemode)
     for place in {home, target}:
-        if setting(api.at(place), "revoked"):
+        if chosen(api.at(place)).revoked:
             raise _no_access(key, account)
     rights = None
     if known is not None and known["permissions"] is not None:
@@ -66,7 +66,7 @@ def _caller(api: StripeApi, key: str, known: Object | None, home: Place, account
 def _home(api: StripeApi, key: str, known: Object | None) -> Place:
     """Whose key it is. A test key that nobody made is the first account's, unless that was switched off."""
     if known is None:
-        if key[3:7] == "test" and api.engine.directory.choice("any_key"):
+        if key[3:7] == "test" and api.engine.directory.chosen.any_key:
             return OWN
         raise StripeError(f"Invalid API Key provided: {masked(key)}", status=401, keep=False)
     if known["revoked"]:

@@ -7,6 +7,8 @@ import string
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
+
 from sandbox.config import SandboxConfig
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.places import ACCOUNT, Place
@@ -14,20 +16,21 @@ from sandbox.stripe_api.store import Object, Store
 
 NAMESPACE: Final = "@directory"
 _LETTERS: Final = string.ascii_letters + string.digits
-CHOICES: Final[dict[str, tuple[bool | list[str], ...]]] = {
-    "any_key": (True, False),
-    "live_endpoints_hear_test": (True, False),
-    "null_application_is_foreign": (True, False),
-    "paying_is_changing": (False, True),
-}
-"""What can be chosen about the platform, by setting its possible values; the first one holds at the start.
 
-- `any_key`: a test key that nobody made is one of the first account's. Without it, it is refused with a 401.
-- `live_endpoints_hear_test`: Connect endpoints in live mode are sent the test events, too, of accounts connected live.
-- `null_application_is_foreign`: a subscription that the account itself made is refused to the platform as another's is.
-- `paying_is_changing`: the platform may not pay the invoices of a subscription that it may not change.
 
-Whether Stripe does what the last two say could not be verified."""
+class Choices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What can be chosen about the platform. Whether Stripe does what the last two say could not be verified."""
+
+    redirect_uris: list[str] = []
+    """Where OAuth may lead back to, beside what the environment says."""
+    any_key: bool = True
+    """A test key that nobody made is one of the first account's. Without it, it is refused with a 401."""
+    live_endpoints_hear_test: bool = True
+    """Connect endpoints in live mode are sent the test events, too, of accounts connected live."""
+    null_application_is_foreign: bool = True
+    """A subscription that the account itself made is refused to the platform as another's is."""
+    paying_is_changing: bool = False
+    """The platform may not pay the invoices of a subscription that it may not change."""
 
 
 def client_id(*, livemode: bool) -> str:
@@ -139,19 +142,20 @@ class Directory:
 
     # --- the platform -----------------------------------------------------------------------------------------
 
-    def choice(self, name: str) -> Any:
+    @property
+    def chosen(self) -> Choices:
         """What was chosen about the platform."""
-        return self.store.setting("connect", {}).get(name, CHOICES[name][0])
+        return msgspec.convert(self.store.setting("connect", {}), Choices)
 
     @property
     def redirect_uris(self) -> list[str]:
         """Where OAuth may lead back to."""
-        known: list[str] = self.store.setting("connect", {}).get("redirect_uris", [])
+        known = self.chosen.redirect_uris
         return [*known, *(uri for uri in self._config.redirect_uris if uri not in known)]
 
-    def choose(self, chosen: dict[str, Any]) -> None:
+    def choose(self, given: dict[str, Any]) -> None:
         """Choose anew what is given."""
-        self.store.set("connect", {**self.store.setting("connect", {}), **chosen})
+        self.store.set("connect", {**self.store.setting("connect", {}), **given})
 
 
 def _account(

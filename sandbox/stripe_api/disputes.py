@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.stripe_api import endings, subscription_cycle
-from sandbox.stripe_api.account_settings import setting
+from sandbox.stripe_api.account_settings import chosen
 from sandbox.stripe_api.clock import DUE
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
@@ -53,7 +53,7 @@ def begin(world: World, charge: Object, reason: str | None = None) -> Object:
     world.emit("charge.dispute.funds_withdrawn", dispute)
     if not is_card:
         world.emit("charge.dispute.closed", dispute)
-    elif setting(world, "cancel_on_dispute"):
+    elif chosen(world).cancel_on_dispute:
         _cancel_subscription(world, charge)
     return dispute
 

@@ -7,7 +7,7 @@ https://docs.stripe.com/billing/subscriptions/cancel: a cancelled subscription's
 from __future__ import annotations
 
 from sandbox.stripe_api import endings, test_methods
-from sandbox.stripe_api.account_settings import setting
+from sandbox.stripe_api.account_settings import chosen
 from sandbox.stripe_api.declines import HARD_DECLINES, RETRIABLE_DEBITS
 from sandbox.stripe_api.invoice_objects import subscription_of
 from sandbox.stripe_api.store import Object
@@ -54,7 +54,7 @@ def plan_after_debit(world: World, invoice: Object, method: Object | None, reaso
     if not collected_by_stripe(invoice) or invoice["_exhausted"] or method is None:
         return
     spec = test_methods.SPECS[method["_spec"]]
-    if not spec.is_debit or (setting(world, "retry_debits") and reason in RETRIABLE_DEBITS):
+    if not spec.is_debit or (chosen(world).retry_debits and reason in RETRIABLE_DEBITS):
         with world.edit(invoice, "invoice.updated"):
             plan_next(world, invoice)
             hold_date(world, invoice)
@@ -62,7 +62,7 @@ def plan_after_debit(world: World, invoice: Object, method: Object | None, reaso
 
 def hold_date(world: World, invoice: Object) -> None:
     """An automation names the date only after the failure has been told (not saved here)."""
-    if setting(world, "automations"):
+    if chosen(world).automations:
         invoice["_held_date"] = invoice["next_payment_attempt"]
         invoice["next_payment_attempt"] = None
 
@@ -94,13 +94,13 @@ def after_failure(world: World, invoice: Object) -> None:
 
 
 def _give_up(world: World, subscription: Object, invoice: Object) -> None:
-    wanted = setting(world, "after_last_retry")
+    wanted = chosen(world).after_last_retry
     if wanted == "cancel":
         endings.cancel(world, subscription, reason="payment_failed")
     elif wanted == "unpaid":
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["status"] = "unpaid"
-    if setting(world, "after_last_retry_invoice") == "uncollectible":
+    if chosen(world).after_last_retry_invoice == "uncollectible":
         endings.close(world, invoice, "uncollectible")
 
 

@@ -30,7 +30,7 @@ def listeners(
     if connection is None or place.account == ACCOUNT or not directory.reachable(place):
         return
     modes = [place.livemode]
-    if not place.livemode and connection == "live" and directory.choice("live_endpoints_hear_test"):
+    if not place.livemode and connection == "live" and directory.chosen.live_endpoints_hear_test:
         modes.append(True)
     for mode in modes:
         for endpoint in database.store(Place(ACCOUNT, mode).namespace).oldest(KIND):

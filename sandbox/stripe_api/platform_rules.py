@@ -13,13 +13,13 @@ def must_have_made(world: World, subscription: Object) -> None:
 
     https://docs.stripe.com/connect/subscriptions says so. Not verified: Stripe's words, the status (403 here), and that a
     subscription which the account itself made (`application` null) is refused like one of another platform; see
-    `directory.CHOICES`. The account's own keys, its customers in the portal and Stripe's own clock may all of it.
+    `directory.Choices`. The account's own keys, its customers in the portal and Stripe's own clock may all of it.
     """
     mine = world.application
     made_by = subscription["application"]
     if mine is None or made_by == mine:
         return
-    if made_by is None and not world.engine.directory.choice("null_application_is_foreign"):
+    if made_by is None and not world.engine.directory.chosen.null_application_is_foreign:
         return
     raise StripeError(
         f"This application is not authorized to edit this subscription: '{subscription['id']}'. It was not created by "
@@ -31,7 +31,7 @@ def must_have_made(world: World, subscription: Object) -> None:
 
 def may_pay(world: World, subscription: Object | None) -> None:
     """Paying an invoice is not changing its subscription, unless the sandbox was told so (not verified)."""
-    if subscription is not None and world.engine.directory.choice("paying_is_changing"):
+    if subscription is not None and world.engine.directory.chosen.paying_is_changing:
         must_have_made(world, subscription)
 
 

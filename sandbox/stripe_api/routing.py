@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from sandbox.stripe_api import params as parameters
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.store import Object
@@ -21,7 +23,8 @@ _ID = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Route:
-    """One method and path. `fields` is None where parameters are passed on unchecked (the sandbox's own paths)."""
+    """One method and path. Without `fields` parameters are passed on as they came, checked by `takes` where there is one (the sandbox's
+    own paths)."""
 
     method: str
     parts: tuple[str, ...]
@@ -29,6 +32,7 @@ class Route:
     fields: dict[str, parameters.Kind] | None
     required: tuple[str, ...]
     legacy: dict[str, parameters.Kind]
+    takes: type[msgspec.Struct] | None
 
     def match(self, parts: list[str]) -> dict[str, str] | None:
         """The ids in the path, or None if it is another path."""
@@ -45,6 +49,11 @@ class Route:
     def check(self, given: Params, *, legacy: bool = False) -> Params:
         """The parameters, checked and in Python types. `legacy` lets through what older API versions knew."""
         if self.fields is None:
+            try:
+                if self.takes is not None:
+                    msgspec.convert(given, self.takes)
+            except msgspec.ValidationError as error:
+                raise StripeError(str(error)) from None
             return given
         fields = {**self.fields, **self.legacy} if legacy else self.fields
         updating = self.method == "POST" and self.parts[-1].startswith("{")
@@ -60,11 +69,13 @@ def route(
     *,
     fields: dict[str, parameters.Kind] | None = None,
     legacy: dict[str, parameters.Kind] | None = None,
+    takes: type[msgspec.Struct] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Register a handler of (world, ids in the path, checked parameters) for `/v1/things/{thing}`.
 
     The parameters are those that stripe-python knows for the route; `fields` says which exist where Stripe's
-    library knows none. `legacy` ones are for clients that name no API version: Stripe's CLI still sends them.
+    library knows none, and `takes` those of a path of our own. `legacy` ones are for clients that name no API version: Stripe's CLI
+    still sends them.
     """
 
     def register(handler: Handler) -> Handler:
@@ -72,7 +83,7 @@ def route(
         known, required = shape if shape is not None else (fields, [])
         parts = tuple(path.strip("/").split("/"))
         ROUTES.setdefault((method, len(parts)), []).append(
-            Route(method, parts, handler, known, tuple(required), legacy or {})
+            Route(method, parts, handler, known, tuple(required), legacy or {}, takes)
         )
         # A word in the path goes before an id: `/v1/invoices/create_preview` is not an invoice.
         ROUTES[(method, len(parts))].sort(key=lambda r: [p.startswith("{") for p in r.parts])

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
-from sandbox.stripe_api.errors import StripeError
+import msgspec
+
 from sandbox.stripe_api.rate_limits import REASONS
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
+
+Rate = Annotated[float, msgspec.Meta(gt=0)] | None
+
+
+class Limits(msgspec.Struct, forbid_unknown_fields=True):
+    """Requests a second; None: as many as come. `accounts` are those of single ones."""
+
+    platform: Rate = None
+    account: Rate = None
+    endpoint: Rate = None
+    accounts: dict[str, Rate] = {}
 
 
 @route("GET", "/sandbox/requests")
@@ -31,21 +43,12 @@ def read_limits(world: World, ids: dict[str, str], params: Params) -> Object:
     return {**limits.limits, "accounts": dict(limits.of)}
 
 
-@route("POST", "/sandbox/limits")
+@route("POST", "/sandbox/limits", takes=Limits)
 def change_limits(world: World, ids: dict[str, str], params: Params) -> Object:
     """Set what is given; null takes a limit away. `accounts` maps ids to limits of their own."""
-    own: Any = params.get("accounts", {})
-    if unknown := set(params) - {*REASONS, "accounts"}:
-        raise StripeError(f"Unknown: {', '.join(sorted(unknown))}.")
-    if not isinstance(own, dict):
-        raise StripeError("accounts: expected an object", param="accounts")
-    shared = {name: params[name] for name in REASONS if name in params}
-    for name, rate in {**shared, **own}.items():
-        if rate is not None and (type(rate) not in (int, float) or rate <= 0):
-            raise StripeError(f"{name}: expected a number above 0, or null", param=name)
     limits = world.engine.limits
-    limits.limits.update(shared)
-    for account, rate in own.items():
+    limits.limits.update({name: params[name] for name in REASONS if name in params})
+    for account, rate in params.get("accounts", {}).items():
         limits.of.pop(account, None)
         if rate is not None:
             limits.of[account] = rate
