@@ -35,7 +35,7 @@ def look(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
     """What can be seen of a setting among all that are known so far: its form, and, where that is right, the world."""
     wrong = list(form(name, known)) or list(_beside(name, known))
     yield from wrong
-    if not wrong and name in CHECKS:
+    if not wrong and name in CHECKS and all(known.get(one) for one in NEEDS.get(name, ())):
         yield from CHECKS[name](known)
 
 
@@ -122,12 +122,8 @@ def stripe_key(known: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def mode(known: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether it is one of the two."""
-    if known["MODE"] not in ("observe", "live"):
-        yield finding(
-            "settings", "settings", "MODE is neither observe nor live", "say one of the two"
-        )
-    elif known["MODE"] == "live" and is_live_key(known["STRIPE_API_KEY"]):
+    """Whether it is meant, with the key."""
+    if known["MODE"] == "live" and is_live_key(known["STRIPE_API_KEY"]):
         yield ask(
             "mode",
             "mode-live",
@@ -190,6 +186,9 @@ CHECKS: Final[Mapping[str, Check]] = {
     "AMQP_URI": amqp_uri,
     **{f"{one.upper()}_DATABASE_URL": database(one) for one in SERVICES},
 }
+
+NEEDS: Final = {"MODE": ("STRIPE_API_KEY",), "MAIL_FROM": ("SENDGRID_API_KEY",)}
+"""What else must be set for a look at the world. That it is not is told of itself."""
 
 
 def _settings(service: str, known: Mapping[str, str]) -> tuple[Any, list[Finding]]:

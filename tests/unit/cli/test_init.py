@@ -117,6 +117,18 @@ def test_a_password_that_tears_its_url_is_told_and_not_shown(name: str, torn: st
     assert not [one for one in (PASSWORD, "x@", "12", "℀") if one in text]
 
 
+@pytest.mark.parametrize(("name", "answer"), [("MODE", "live"), ("MAIL_FROM", "me@example.com")])
+def test_what_hangs_on_a_setting_that_is_not_set_is_not_looked_at(name: str, answer: str) -> None:
+    """A script that has set next to nothing is told what is missing: there is no key to ask anybody with."""
+    assert list(look(name, {name: answer})) == []
+
+
+def test_a_mode_that_there_is_not_is_told() -> None:
+    """With the two that there are."""
+    (told,) = look("MODE", {"MODE": "watch"})
+    assert (told.code, "live, observe" in told.text) == ("settings", True)
+
+
 def test_a_setting_beside_that_is_wrong_is_named() -> None:
     """Nobody is asked for it, and with it nothing can be looked at: that ends no interview."""
     (told,) = look("STRIPE_API_KEY", {"STRIPE_API_KEY": STRIPE_TEST_KEY, "STRIPE_API_BASE": "ftp"})
