@@ -145,6 +145,15 @@ def send_test(
         raise typer.Exit(FINDING if sent.outcome == "refused" else UNAVAILABLE)
 
 
+def _limit(sent: notifier.SentTestMail) -> str:
+    from services.notifier.domain.sending import OUT_OF_CREDITS
+
+    if sent.why == OUT_OF_CREDITS:  # `retry_at` is only when the notifier would ask again
+        return f"{sent.why}: take a larger plan there, or wait for the plan's next day or month"
+    until = f" before {as_moment(sent.retry_at)} UTC" if sent.retry_at else ""
+    return f"SendGrid takes no more mail{until}; {REMEDIES['rate_limited']}"
+
+
 def _tell(sent: notifier.SentTestMail, to: str) -> None:
     if sent.outcome == "accepted":
         say(f"SendGrid has taken the email to {to}, from {sent.sender}: {sent.subject}")
@@ -152,8 +161,7 @@ def _tell(sent: notifier.SentTestMail, to: str) -> None:
             "If it is not there in a few minutes, look into the spam folder, then for the address in SendGrid (Activity)."
         )
     elif sent.outcome == "rate_limited":
-        until = f" before {as_moment(sent.retry_at)} UTC" if sent.retry_at else ""
-        complain(f"SendGrid takes no more mail{until}; {REMEDIES['rate_limited']}")
+        complain(_limit(sent))
     else:
         complain(f"{sent.why}; {REMEDIES.get(sent.outcome, ACCOUNT)}")
     if sent.business_sender and sent.business_sender != sent.sender:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from portico.cli.rpc import Fault
+from services.notifier.domain.sending import OUT_OF_CREDITS
 from tests.unit.cli.conftest import FakeServices, Run
 
 SENT = ("notifier", "send_test_mail")
@@ -52,6 +53,11 @@ def test_a_business_whose_own_sender_is_not_used_is_told(run: Run, services: Fak
             {"outcome": "rate_limited", "retry_at": "2026-11-23T10:00:00Z"},
             3,
             "SendGrid takes no more mail before 2026-11-23 10:00:00 UTC",
+        ),
+        (
+            {"outcome": "rate_limited", "why": OUT_OF_CREDITS, "retry_at": "2026-11-23T10:00:00Z"},
+            3,
+            "401: SendGrid's plan has no credits left: take a larger plan there, or wait",
         ),
         (
             {"outcome": "unavailable", "why": "no connection to SendGrid: SSLError"},
