@@ -12,6 +12,13 @@ from shared.l10n.grammar import grammar
 from tests.fixtures.languages import LANGUAGES, TRANSLATED, texts
 from tests.unit.l10n.drawn import all_mails, all_pages
 
+REASONS = (
+    "Your card has expired, so the payment failed.",
+    "Your payment method has expired, so the payment failed.",
+    "There wasn’t enough money available for this payment.",
+    "The payment from %(method)s was declined.",
+)
+
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_thing_has_one_name(language: str) -> None:
@@ -43,6 +50,19 @@ def test_the_button_of_the_mail_is_the_heading_of_the_page(language: str) -> Non
     words = translations(Locale.parse(language)).gettext("Update your payment method")
     for drawn in (all_mails(language), all_pages(language)):
         assert any(words in text for text in drawn)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_reason_does_not_say_again_that_the_payment_failed(language: str) -> None:
+    """It follows the sentence that says so, and ends in other words."""
+    say = translations(Locale.parse(language)).gettext
+
+    def end_of(text: str) -> str:
+        return " ".join(say(text).rstrip(".").split()[-2:])
+
+    failed = end_of("Your automatic payment to %(name)s didn’t go through.")
+    for reason in REASONS:
+        assert end_of(reason) != failed, say(reason)
 
 
 @pytest.mark.parametrize(
