@@ -36,9 +36,9 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def bar(value: int, most: int) -> str:
-    """A bar of eighths of a character."""
-    eighths = round(8 * BAR * value / most) if most else 0
+def bar(value: int, most: int, width: int = BAR) -> str:
+    """A bar of eighths of a character, `width` characters long where the value is the most."""
+    eighths = round(8 * width * value / most) if most else 0
     if value and not eighths:
         eighths = 1
     return "█" * (eighths // 8) + (PARTS[eighths % 8] if eighths % 8 else "")

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Final
 
-from portico.cli.output import console, literal
+from portico.cli.output import console, literal, print_beside
 
 
 class Level(enum.StrEnum):
@@ -80,6 +80,6 @@ MARKS: Final = {
 def tell(one: Finding) -> None:
     """A line for people, and one with what to do."""
     out = console()
-    out.print(f"{MARKS[one.level]} {literal(one.area):<18} {literal(one.text)}", soft_wrap=True)
+    print_beside(out, f"{MARKS[one.level]} {literal(one.area):<18} ", one.text)
     if one.remedy:
-        out.print(f"{'':27}→ {literal(one.remedy)}", soft_wrap=True)
+        print_beside(out, " " * 27, f"→ {one.remedy}")

@@ -10,10 +10,11 @@ import json
 import os
 import stat
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, Final, TextIO, TypeVar
 
 import typer
 from rich import box
@@ -41,6 +42,8 @@ NOTHING = "–"
 """What stands in a table where there is nothing to say."""
 MEASURED = 10_000
 """Columns in which every table has room."""
+BESIDE: Final = 24
+"""The fewest columns in which a text beside a mark can be read."""
 WIDE = 240
 """Columns of a table that goes into a file or a pipe: ids must not be cut there."""
 
@@ -196,6 +199,29 @@ def forget_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, or no file
             os.dup2(nowhere, stream.fileno())
+
+
+def print_beside(out: Console, mark: str, text: str) -> None:
+    """A line: `mark`, which is markup, and a text, which is none. Where a terminal is too narrow for both, the text goes on where it began,
+    or below the mark where there is no room beside it. No word is cut: ids and commands are copied from here."""
+    head = Text.from_markup(mark)
+    words = one_line(text)
+    if not out.is_terminal or head.cell_len + len(words) <= out.width:
+        out.print(f"{mark}{escape(words)}", soft_wrap=True)
+        return
+    beside = out.width - head.cell_len
+    below = beside < max(BESIDE, *map(len, words.split()), 0)
+    indent = 4 if below else head.cell_len
+    lines = textwrap.wrap(
+        words, max(out.width - indent, 1), break_long_words=False, break_on_hyphens=False
+    )
+    if not below:
+        out.print(f"{mark}{escape(lines.pop(0))}", soft_wrap=True)
+    elif head.plain.strip():
+        head.rstrip()
+        out.print(head, soft_wrap=True)
+    for line in lines:
+        out.print(f"{'':{indent}}{escape(line)}", soft_wrap=True)
 
 
 def _cell(value: Any) -> Text:

@@ -11,7 +11,7 @@ import typer
 
 from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, context_of
 from portico.cli.options import BusinessOfId
-from portico.cli.output import console, literal, print_json
+from portico.cli.output import console, literal, print_beside, print_json
 from portico.cli.rpc import Caller, Fault, Unavailable, ask
 from portico.standing import headline
 from shared.clock import utc_now
@@ -351,10 +351,7 @@ def show(story: Story) -> None:
             out.print(f"\n[bold]{full_day(day, ENGLISH, year=True)}[/bold] (UTC)")
         colour = COLOURS.get(step.step, "default")
         mark = f"{at:%H:%M:%S} {_pause(before, at):>8}  {literal(step.service):<9}"
-        out.print(
-            f"{mark} [{colour}]{literal(step.step):<18}[/{colour}] {literal(step.text)}",
-            soft_wrap=True,
-        )
+        print_beside(out, f"{mark} [{colour}]{literal(step.step):<18}[/{colour}] ", step.text)
         before = at
     others = sorted(story.invoices - {story.subject})
     if others and story.kind != "customer":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from msgspec.structs import replace
@@ -21,11 +21,14 @@ from portico.cli.output import (
     private_file,
 )
 from portico.cli.rpc import ask
-from portico.figures import bar, duration, money
+from portico.figures import BAR, bar, duration, money
 from shared.clock import utc_now
 from shared.contracts.rpc import notifier, portal
 from shared.contracts.rpc.notifier import Stats
 from shared.terminal import complain
+
+BESIDE_BAR: Final = 29
+"""The columns before a bar."""
 
 
 def stats(
@@ -96,6 +99,7 @@ def show(found: Stats, currency: str | None = None) -> None:
     if not found.failed:
         out.print("None failed.")
         return
+    widest = max(1, min(BAR, out.width - BESIDE_BAR))
     came_in = {row.currency: row.recovered_amount for row in found.currencies}
     own = [] if currency is None else [money(came_in.pop(currency, 0), currency)]
     others = [money(amount, name) for name, amount in came_in.items() if amount]
@@ -115,14 +119,14 @@ def show(found: Stats, currency: str | None = None) -> None:
         value = getattr(found, name)
         share = f"{100 * value / found.failed:.0f} %"
         out.print(
-            f"{name:<10} {value:>9,} {share:>6}  [{colour}]{bar(value, found.failed)}[/{colour}]"
+            f"{name:<10} {value:>9,} {share:>6}  [{colour}]{bar(value, found.failed, widest)}[/{colour}]"
         )
     out.print(f"\nmedian time to recover: [bold]{duration(found.median_seconds_to_recover)}[/bold]")
     most = max(one.count for one in found.times_to_recover)
     for one in found.times_to_recover:
         if most:
             out.print(
-                f"  {literal(one.within):<14} {one.count:>7,}  [green]{bar(one.count, most)}[/green]"
+                f"  {literal(one.within):<14} {one.count:>7,}  [green]{bar(one.count, most, widest)}[/green]"
             )
     print_table(
         ("currency", *AMOUNTS),

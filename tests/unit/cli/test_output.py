@@ -25,6 +25,7 @@ from portico.cli.output import (
 )
 from portico.cli.rpc import Fault, Unavailable
 from portico.commands import deadletters
+from portico.figures import bar
 from shared.messaging.deadletters import DeadLetter
 from shared.terminal import complain, say
 from tests.unit.cli.conftest import FakeServices, Run
@@ -326,3 +327,35 @@ def test_a_list_in_a_narrow_terminal_cuts_no_id(
     below = " ".join(" ".join(narrow[2:]).split())
     assert "customer: cus_NffrFeUfNV2Hib · invoice: in_1NabcdefghijklmnopqrstuV" in below
     assert "why: the address bounced before: 550 5.1.1" in below
+
+
+STEP = "the step's service   received           "
+COMMAND = "portico-explain-in_1NabcdefghijklmnopqrstuV"
+
+
+@pytest.mark.parametrize("columns", [120, 80, 60, 40])
+def test_a_text_beside_a_mark_goes_on_where_it_began(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No word is cut, and no line is longer than the terminal: where there is no room beside the mark, the text is below it."""
+    terminal = watched(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = f"Stripe delivered it [bold] on the way; see {COMMAND}, which tells more of it all"
+    output.print_beside(output.console(), f"[red]{STEP}[/red]", text)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+    assert all(len(line) <= max(columns, len(COMMAND) + 5) for line in lines)
+    assert " ".join(" ".join(lines).split()) == f"{' '.join(STEP.split())} {text}"
+    beside = columns >= len(STEP) + len(COMMAND) + 1
+    assert lines[0].startswith(f"{STEP}Stripe") if beside else lines[0] == STEP.rstrip()
+    assert {line[: len(STEP) if beside else 4].strip() for line in lines[1:]} == {""}
+
+
+def test_in_a_pipe_a_step_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """For grep, however long."""
+    output.print_beside(output.console(), STEP, "a word " * 100)
+    assert capsys.readouterr().out == f"{STEP}{'a word ' * 100}\n"
+
+
+def test_a_bar_has_the_room_that_it_is_given() -> None:
+    """Whole at the most, and never nothing where there is something."""
+    assert [len(bar(value, 100, 10)) for value in (0, 1, 50, 100)] == [0, 1, 5, 10]
