@@ -13,7 +13,7 @@ import typer
 
 from portico.checks.modes import check_settings, look_at_businesses
 from portico.checks.settings import SERVICES, STAND_INS, load, settings_findings, settings_together
-from portico.cli.context import FINDING, OK, UNAVAILABLE, context_of
+from portico.cli.context import FINDING, OK, UNAVAILABLE, USAGE, Stop, context_of
 from portico.cli.findings import Finding, Level, ok, tell, unknown
 from portico.cli.options import OnlyJson
 from portico.cli.output import console, print_json
@@ -295,9 +295,16 @@ def doctor(
     wrong = sorted(set(chosen) - set(SERVICES))
     if wrong:
         raise typer.BadParameter(f"no such service: {', '.join(wrong)}", param_hint="--service")
+    environ = context_of(ctx).environ
+    if not any(environ.get(name) or environ.get(f"{name}_FILE") for name in STAND_INS):
+        raise Stop(
+            USAGE,
+            "none of Portico's settings is set here: name their file, portico --env-file portico.env doctor, or run this where a "
+            "service runs; portico init makes new ones",
+        )
     found = []
     for one in examine(
-        context_of(ctx).environ,
+        environ,
         chosen,
         webhook_url=webhook_url,
         may_cancel=may_cancel,

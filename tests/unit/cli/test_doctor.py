@@ -580,13 +580,21 @@ def test_the_embedded_broker_is_not_called_well() -> None:
 
 
 def test_the_command_ends_with_one_when_something_is_found(run: Run) -> None:
-    """With no settings at all every service is named, and the exit code tells scripts."""
-    result = run("doctor", "--json", environ={})
+    """With next to no settings every service is named, and the exit code tells scripts."""
+    result = run("doctor", "--json", environ={"AMQP_URI": "rabbitmq:5672"})
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     texts = " ".join(one["text"] for one in found)
-    for name in ("AMQP_URI", "PORTAL_LINK_KEYS", "STRIPE_API_KEY", "SENDGRID_API_KEY"):
+    for name in ("PORTAL_DATABASE_URL", "PORTAL_LINK_KEYS", "STRIPE_API_KEY", "SENDGRID_API_KEY"):
         assert f"{name} is not set" in texts
+
+
+def test_a_shell_without_a_single_setting_is_told_where_they_come_from(run: Run) -> None:
+    """One sentence, and no list of all that there is to set: they are somewhere else."""
+    for words in ((), ("--service", "billing"), ("--json",)):
+        result = run("doctor", *words, environ={"LANG": "C"})
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "portico --env-file portico.env doctor" in result.stderr
 
 
 def test_an_unknown_service_is_a_wrong_word(run: Run) -> None:
