@@ -35,6 +35,7 @@ from shared import events
 from shared.contracts.accounts import our_event_id
 from shared.contracts.invoices import may_be_at_checkout
 from shared.contracts.payments import MethodKind
+from shared.contracts.rpc.arguments import OFFSET
 from shared.contracts.rpc.errors import ReconciliationRunning
 from shared.database import Transactions
 from shared.outbox import Outgoing
@@ -86,7 +87,7 @@ def parse_since(since: str, now: dt.datetime) -> dt.datetime:
                 "since: expected 90m, 12h, 3d or a moment such as 2026-11-20T08:00:00Z"
             ) from None
         if moment.tzinfo is None:
-            raise InvalidRequest("since: expected a time zone, such as Z at the end")
+            raise InvalidRequest(f"since: {OFFSET}")
     if not now - LONGEST <= moment <= now:
         raise InvalidRequest("since: expected a moment of the last 30 days; Stripe keeps no more")
     return moment

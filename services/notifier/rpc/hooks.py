@@ -29,7 +29,6 @@ from services.notifier.workflows import hooks as sending
 from shared import tracing
 from shared.clock import utc_now
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_PORTAL
-from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.hooks import (
     DeletedWebhookEndpoint,
     EndpointId,
@@ -308,9 +307,6 @@ class Hooks:
         """Send an endpoint one event again (`event_id`, `evh_…`), or all that came in since a time of the last 30 days and that it
         hears: also those of the time when it was off. `failed_only`: not those that were delivered. For the same `request_id` they are sent
         once in a day."""
-        for name, moment in (("since", since), ("until", until)):
-            if moment is not None and moment.tzinfo is None:
-                raise InvalidArgument(f"{name}: expected a time with its offset from UTC")
         with self.db.transaction() as session:
             row = handlers.find(session, endpoint_id, business_id)
             sent = handlers.replay(

@@ -13,7 +13,6 @@ from services.notifier.rpc.entrypoints import NotifierEntrypoints
 from services.notifier.workflows import observing
 from shared.clock import utc_now
 from shared.contracts.rpc.arguments import check_limit
-from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import AcceptedNotification, ObservedNotifications
 from shared.nameko_ext.rpc import audited_rpc, rpc
 
@@ -36,8 +35,6 @@ class Observed(NotifierEntrypoints):
         """The emails that a business (by the host's id) and its customers would have got, had it been live, in the order in which they
         would have gone out; without `business_id` those of all, business by business. Those since a moment, if given, at most `limit` (1 to
         500), after one of them. What was accepted is not among them any more. NotFound: `starting_after`."""
-        if since is not None and since.tzinfo is None:
-            raise InvalidArgument("since: expected a time with its offset from UTC")
         check_limit(limit, MOST_LISTED)
         with self.db.reading() as session:
             return handlers.observed(

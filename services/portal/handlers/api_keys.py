@@ -40,8 +40,8 @@ def create(
     name = arguments.text("name", name, 100)
     if not scopes:
         raise InvalidArgument("scopes: expected at least one")
-    if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
-        raise InvalidArgument("expires_at: expected a time in the future, with its offset from UTC")
+    if expires_at is not None and expires_at <= now:
+        raise InvalidArgument("expires_at: expected a time in the future")
     owner = None
     if business_id is not None:  # locked: keys of a business are made one after the other
         owner = existing.business(session, business_id, lock=True).id

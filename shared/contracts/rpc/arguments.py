@@ -20,6 +20,8 @@ UNKNOWN: Final = "unknown argument"
 """How the text begins where a caller gives what this release does not know."""
 LONGEST_TOLD: Final = 500
 """Characters of a place, or of what is wrong there: both quote the caller, whose names may be as long as a body."""
+OFFSET: Final = "expected a time with its offset from UTC, such as 2026-11-23T10:00:00Z"
+"""What is said of a time that could be any of twenty-four."""
 _STEP: Final = re.compile(r"\w+|\[[^][]*\]")
 """A step of a place, as msgspec writes it."""
 
@@ -60,8 +62,8 @@ def _read(
         raise InvalidArgument("the arguments are nested too deeply") from None
     if not strict:
         _refuse_lookalikes(given, checked)
-    for place in _beyond_utc(checked, "") if _has_moments(struct) else ():
-        raise InvalidArgument(f"{place}: expected a time of the years 1 to 9999 in UTC")
+    for place, expected in _wrong_moments(checked, "") if _has_moments(struct) else ():
+        raise InvalidArgument(f"{place}: {expected}")
     return checked
 
 
@@ -130,19 +132,23 @@ def _unclean(value: Any) -> str | None:
     return None
 
 
-def _beyond_utc(value: Any, place: str) -> Iterator[str]:
-    """Where in it a moment is one that UTC has no words for: `9999-12-31T23:59:59-12:00` is in the year 10000 there."""
+def _wrong_moments(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Where in it a moment has no offset, or is one that UTC has no words for (`9999-12-31T23:59:59-12:00` is in the year 10000 there), and
+    what was expected."""
     if isinstance(value, dt.datetime):
+        if value.tzinfo is None:
+            yield place, OFFSET
+            return
         try:
-            value.replace(tzinfo=value.tzinfo or dt.UTC).astimezone(dt.UTC)
+            value.astimezone(dt.UTC)
         except OverflowError:
-            yield place
+            yield place, "expected a time of the years 1 to 9999 in UTC"
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            yield from _beyond_utc(getattr(value, name), f"{place}.{name}".lstrip("."))
+            yield from _wrong_moments(getattr(value, name), f"{place}.{name}".lstrip("."))
     elif isinstance(value, list):
         for number, one in enumerate(value):
-            yield from _beyond_utc(one, f"{place}[{number}]")
+            yield from _wrong_moments(one, f"{place}[{number}]")
 
 
 def _name_the_field(text: str, struct: type[msgspec.Struct]) -> str:
@@ -163,6 +169,8 @@ def _name_the_field(text: str, struct: type[msgspec.Struct]) -> str:
             part.extra[SPELLED] for part in parts if isinstance(part, msgspec.Meta) and part.extra
         )
         message = f"expected {' or '.join(words)}"
+    elif message.startswith("Expected datetime with a timezone"):
+        message = OFFSET
     message = message.replace("Object missing required field", "missing").replace(
         "Object contains unknown field", UNKNOWN
     )

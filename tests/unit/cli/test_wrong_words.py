@@ -183,7 +183,7 @@ def no_invoice(**_: Any) -> Any:
 
 
 def too_long_ago(**_: Any) -> Any:
-    raise Fault("InvalidArgument", "since: expected a past moment with its zone, within two years")
+    raise Fault("InvalidArgument", "since: expected a time of the last two years")
 
 
 def no_such_business(business_id: str | None = None, **_: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from types import SimpleNamespace
-from typing import Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import eventlet
 import msgspec
@@ -157,11 +157,27 @@ def test_a_moment_beyond_utcs_years_is_refused(moment: str) -> None:
         check(("c",), {"visits": [VISIT, {**VISIT, "starts_at": moment}]})
 
 
-@pytest.mark.parametrize(
-    "moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+14:00", "9999-12-31T23:59:59"]
-)
+class Given(msgspec.Struct):
+    """A moment that is not optional, and one that must have its offset."""
+
+    since: dt.datetime
+    until: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
+
+
+@pytest.mark.parametrize("field", ["since", "until"])
+def test_a_moment_without_its_offset_is_refused_in_one_wording(field: str) -> None:
+    """It could be any of twenty-four: whatever the method, the caller hears which one and how to write it."""
+    given = {"since": "2026-11-23T10:00:00Z", field: "2026-11-23T10:00:00"}
+    with pytest.raises(InvalidArgument) as refused:
+        read_arguments(given, Given)
+    assert str(refused.value) == (
+        f"{field}: expected a time with its offset from UTC, such as 2026-11-23T10:00:00Z"
+    )
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+14:00"])
 def test_a_moment_at_the_ends_of_the_calendar_is_one(moment: str) -> None:
-    """What UTC can tell is taken as it is; a time without an offset is the method's own to judge."""
+    """What UTC can tell is taken as it is."""
     (visit,) = check(("c",), {"visits": [{**VISIT, "starts_at": moment}]})["visits"]
     assert visit.starts_at.year in (1, 9999)
 
