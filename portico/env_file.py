@@ -98,7 +98,7 @@ def must_be_writable(file: Path) -> None:
     file = _real(file)
     folder = file.parent
     if not folder.is_dir():
-        raise BadEnvFile(f"{folder} is no folder: make it first")
+        raise BadEnvFile(f"{folder} is not a folder: make it first")
     if file.is_dir():
         raise BadEnvFile(f"{file} is a folder: name a file")
     with _named_errors(file):

@@ -133,7 +133,7 @@ class Import:
     def __init__(self, file: Path, business: str, *, restart: bool = False) -> None:
         """Raises BadFile when the file has no usable header, or an earlier run was over another file."""
         if not file.is_file():
-            raise BadFile(f"{file} is no plain file: an import must be able to go back in it")
+            raise BadFile(f"{file} is not a plain file: an import must be able to go back in it")
         self._file, self._business = file, business
         self.state_file = file.with_name(file.name + ".import.json")
         self.errors_file = file.with_name(file.name + ".errors.csv")

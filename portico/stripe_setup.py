@@ -99,7 +99,7 @@ def problem_of_url(url: str) -> str | None:
         parts = urlsplit(url)
         away = parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url))
     except ValueError:
-        return "it is no URL"
+        return "it is not a URL"
     if away or not parts.hostname:
         return "Stripe delivers to https:// only"
     if account_of(url) is None:

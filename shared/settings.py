@@ -35,7 +35,7 @@ PAIR = re.compile(
 
 
 UNREADABLE: Final = (
-    "is no URL that can be read: in a password write # as %23, / as %2F, @ as %40, [ as %5B"
+    "can't be read as a URL: in a password write # as %23, / as %2F, @ as %40, [ as %5B"
 )
 
 
@@ -174,12 +174,13 @@ class Reader:
             if not parts:
                 raise ValueError("is empty")
             for number, part in enumerate(parts, 1):
+                entry = f"entry {number} " if len(parts) > 1 else ""
                 if len(part) < min_length:
                     raise ValueError(
-                        f"entry {number} is {len(part)} characters long, it needs {min_length}"
+                        f"{entry}is too short ({len(part)} of at least {min_length} characters)"
                     )
                 if not part.startswith(prefix):
-                    raise ValueError(f"entry {number} does not start with {prefix!r}")
+                    raise ValueError(f"{entry}does not start with {prefix!r}")
             return tuple(Secret(part) for part in parts)
 
         return self._read(name, parse, default, meaning, example)
@@ -204,7 +205,9 @@ class Reader:
             parts = [part.strip() for part in text.split(",") if part.strip()]
             for part in parts:
                 if _split(part).scheme not in ("http", "https") or not _split(part).netloc:
-                    raise ValueError(f"has an entry that is no http(s) URL: {part!r}")
+                    raise ValueError(
+                        f"has an entry that does not start with http:// or https://: {part!r}"
+                    )
             return tuple(part.rstrip("/") for part in parts)
 
         return self._read(name, parse, default, meaning, example)
@@ -224,7 +227,7 @@ class Reader:
             try:
                 number = int(text)
             except ValueError:
-                raise ValueError(f"is no whole number: {text!r}") from None
+                raise ValueError(f"is not a whole number: {text!r}") from None
             if minimum is not None and number < minimum:
                 raise ValueError(f"is {number}, the least is {minimum}")
             if maximum is not None and number > maximum:
@@ -242,7 +245,7 @@ class Reader:
             try:
                 number = float(text)
             except ValueError:
-                raise ValueError(f"is no number: {text!r}") from None
+                raise ValueError(f"is not a number: {text!r}") from None
             if not 0 <= number <= 1:
                 raise ValueError(f"is {number:g}, it must be from 0 to 1")
             return number
@@ -256,7 +259,7 @@ class Reader:
         def parse(text: str) -> Secret:
             for number, part in enumerate(text.split(","), 1):
                 if not PAIR.match(part):
-                    raise ValueError(f"has an entry that is no name=value: number {number}")
+                    raise ValueError(f"has an entry that is not name=value: number {number}")
             return Secret(text)
 
         return self._read(name, parse, Secret(""), meaning, example)
@@ -291,7 +294,7 @@ class Reader:
 
         def parse(text: str) -> str:
             if not ADDRESS.match(text) or not 0 <= int(text.rsplit(":", 1)[1]) <= 65535:
-                raise ValueError(f"is no host:port: {text!r}")
+                raise ValueError(f"is not host:port: {text!r}")
             return text
 
         return self._read(name, parse, default, meaning, example or default)

@@ -58,7 +58,7 @@ def form(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
         yield finding(
             "settings",
             "url",
-            f"{name} can't be read as it is meant: a character of its password stands for something else, or its port is no number",
+            f"{name} can't be read as it is meant: a character of its password stands for something else, or its port is not a number",
             "in the password write # as %23, / as %2F, ? as %3F, @ as %40, : as %3A",
         )
 

@@ -25,7 +25,9 @@ hooks = typer.Typer(
 def _an_endpoint(given: str | None) -> str | None:
     """Raises BadParameter for what can be no endpoint's id."""
     if given is not None and not re.fullmatch(ENDPOINT_ID, given):
-        raise typer.BadParameter(f"{given[:40]!r} is no whe_…, as `portico hooks list` shows it")
+        raise typer.BadParameter(
+            f"{given[:40]!r} is not an endpoint's id (whe_…): `portico hooks list` shows them"
+        )
     return given
 
 
@@ -220,6 +222,8 @@ def replay(
 
     Example: portico hooks replay whe_4mQ9bX2tLr7VwY1zAbCdEf --since 3d --failed
     """
+    if bool(event) == bool(since):
+        raise typer.BadParameter("give --since or --event, one of them", param_hint="--since")
     now = utc_now()
     given: dict[str, Any] = {"endpoint_id": endpoint_id, "event_id": event, "failed_only": failed}
     if since:

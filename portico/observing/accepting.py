@@ -59,7 +59,7 @@ def read_ids(path: Path) -> list[str]:
     for number, id in enumerate(ids, 1):
         if not ID.fullmatch(id):
             raise BadList(
-                f"{path}: {id[:40]!r}, the {number}. in it, is no ntf_…: expected an id a line"
+                f"{path}: {id[:40]!r}, number {number} in it, is not an email's id (ntf_…): expected one a line"
             )
     if not ids:
         raise BadList(f"{path}: it names no email")

@@ -161,7 +161,7 @@ def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str
     for number, secret in enumerate(entry.webhook_secrets, 1):
         name = f"`webhook_secrets` number {number}"
         if len(secret) < 16:
-            yield f"{name} is {len(secret)} characters long, it needs 16"
+            yield f"{name} is too short ({len(secret)} of at least 16 characters)"
         elif not _VISIBLE.fullmatch(secret):
             yield f"{name} {_HIDDEN}"
         elif is_api_key(secret):

@@ -204,7 +204,7 @@ def _read_stripe(read: Reader) -> StripeSettings:
         read.check(
             "STRIPE_API_KEY",
             value.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")),
-            "is no secret key: it should start with sk_test_, sk_live_, rk_test_ or rk_live_",
+            "is not a secret key: it should start with sk_test_, sk_live_, rk_test_ or rk_live_",
         )
         read.check(
             "STRIPE_API_BASE",
@@ -214,7 +214,7 @@ def _read_stripe(read: Reader) -> StripeSettings:
     read.check(
         "STRIPE_PORTAL_CONFIGURATION",
         configuration in (None, DASHBOARD, PORTICO) or str(configuration).startswith("bpc_"),
-        "is no portal configuration: it should be dashboard, portico, or start with bpc_",
+        "is not a portal configuration: it should be dashboard, portico, or start with bpc_",
     )
     return StripeSettings(
         database_url=database_url,

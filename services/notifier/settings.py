@@ -139,7 +139,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         "SENDGRID_WEBHOOK_PUBLIC_KEY",
         settings.sendgrid_webhook_public_key is None
         or _is_p256(settings.sendgrid_webhook_public_key),
-        "is no P-256 public key as SendGrid's settings page shows it (124 characters of base64)",
+        "is not a P-256 public key as SendGrid's settings page shows it (124 characters of base64)",
     )
     reader.check(
         "HOOKS_ALLOW_LOOPBACK",

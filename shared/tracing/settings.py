@@ -94,7 +94,7 @@ def read_tracing(reader: Reader) -> TracingSettings | None:
     reader.check(
         "OTEL_SERVICE_NAME",
         name is None or bool(NAME.match(name)),
-        "is no name: it should be letters, digits and any of . _ - /",
+        "is not a name: it should be letters, digits and any of . _ - /",
     )
     wanted = exporter == "otlp" or (exporter is None and (base or exact))
     if disabled or not wanted:

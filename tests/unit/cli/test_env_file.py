@@ -230,7 +230,7 @@ def test_a_place_where_nothing_can_be_written_is_told_before(tmp_path: Path) -> 
         (tmp_path / str(number)).symlink_to(target)
         with pytest.raises(BadEnvFile):
             must_be_writable(tmp_path / str(number))
-    with pytest.raises(BadEnvFile, match="is no folder"):
+    with pytest.raises(BadEnvFile, match="is not a folder"):
         must_be_writable(tmp_path / "none" / "portico.env")
     with pytest.raises(BadEnvFile, match="is a folder"):
         must_be_writable(tmp_path)

@@ -251,7 +251,7 @@ def test_without_a_business_it_says_what_to_do(
     [
         (b"", "it names no email"),
         (b"# only a note\n", "it names no email"),
-        (b"in_1\n", "'in_1', the 1. in it, is no ntf_"),
+        (b"in_1\n", "'in_1', number 1 in it, is not an email's id"),
         (b"{}", "it is not what `portico preview --json` writes"),
         (b'{"notifications": [{"notification_id": 1}]}', "it is not what `portico preview"),
         (b'{"notifications": [', "it is not what `portico preview"),

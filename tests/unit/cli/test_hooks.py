@@ -76,4 +76,6 @@ def test_what_can_be_no_endpoint_is_named(
     result = run("hooks", *words, given)
     assert (result.exit_code, services.asked) == (2, [])
     told = " ".join(result.stderr.replace("│", " ").split())
-    assert f"'{given[:40]}' is no whe_…, as `portico hooks list` shows it" in told
+    assert (
+        f"'{given[:40]}' is not an endpoint's id (whe_…): `portico hooks list` shows them" in told
+    )

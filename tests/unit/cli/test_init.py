@@ -84,7 +84,7 @@ def test_a_wrong_form_is_told_and_asked_again(portico: Dialogue, world: World) -
     assert done.exit_code == 0, done.output
     for said in (
         "PUBLIC_URL is not a URL that starts with http or https://",
-        "STRIPE_API_KEY is no secret key",
+        "STRIPE_API_KEY is not a secret key",
         "SENDGRID_API_KEY does not start with 'SG.'",
         "MAIL_FROM is not one email address",
         "MAIL_FROM has a character that not everything that reads env files takes as it stands",

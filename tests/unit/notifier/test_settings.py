@@ -71,7 +71,9 @@ def test_one_message_names_everything_that_is_wrong() -> None:
 def test_a_public_key_with_a_wrong_letter_is_refused(at: int) -> None:
     """It is looked at when the service starts, not when SendGrid's first webhook comes."""
     wrong = PUBLIC[:at] + ("A" if PUBLIC[at] != "A" else "B") + PUBLIC[at + 1 :]
-    with pytest.raises(SettingsError, match="SENDGRID_WEBHOOK_PUBLIC_KEY is no P-256 public key"):
+    with pytest.raises(
+        SettingsError, match="SENDGRID_WEBHOOK_PUBLIC_KEY is not a P-256 public key"
+    ):
         load(GOOD | {"SENDGRID_WEBHOOK_PUBLIC_KEY": wrong})
 
 
