@@ -50,16 +50,15 @@ _STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
 Decoded = TypeVar("Decoded")
 
 
+def is_email(text: str) -> bool:
+    """Whether this is one e-mail address as a whole, of visible characters: marks turn or hide what stands beside them."""
+    return bool(EMAIL.fullmatch(text)) and text.isprintable()
+
+
 def can_be_mailed(address: str) -> bool:
-    """Whether mail can go to this, one address as a whole: no dot at either end of the part before the @, nor two in a row, and no marks,
-    which turn or hide what stands beside them."""
+    """Whether mail can go to this address: no dot at either end of the part before the @, nor two in a row."""
     local = address.partition("@")[0]
-    return bool(
-        len(address) <= LONGEST_ADDRESS
-        and EMAIL.fullmatch(address)
-        and address.isprintable()
-        and all(local.split("."))
-    )
+    return len(address) <= LONGEST_ADDRESS and is_email(address) and all(local.split("."))
 
 
 def clean(text: str) -> str:

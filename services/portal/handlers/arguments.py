@@ -25,7 +25,7 @@ from shared.contracts.rpc.portal import (
 )
 from shared.l10n.locales import parse_locale
 from shared.l10n.palette import COLOR
-from shared.text import EMAIL, without_turns
+from shared.text import is_email, without_turns
 
 HOSTNAME: Final = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -73,7 +73,7 @@ def optional_text(field: str, value: str | None, longest: int) -> str | None:
 def email(field: str, value: str) -> str:
     """An e-mail address."""
     trimmed = text(field, value, 254)
-    if not EMAIL.fullmatch(trimmed):
+    if not is_email(trimmed):
         raise InvalidArgument(f"{field}: expected an e-mail address")
     return trimmed
 

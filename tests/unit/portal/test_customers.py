@@ -310,6 +310,8 @@ def test_the_same_moment_in_another_offset_is_no_change(session: Session) -> Non
         ({"email": "maria"}, "email"),
         ({"email": "maria@nowhere"}, "email"),
         ({"email": "a@b.example\nBcc: x@y.example"}, "email"),
+        ({"email": "ma\u200bria@example.com"}, "email"),
+        ({"email": "\u202emaria@example.com"}, "email"),
         ({"name": " "}, "name"),
         ({"name": "x" * 201}, "name"),
         ({"name": "two\nlines"}, "name"),

@@ -229,12 +229,14 @@ def test_who_cannot_be_written_to_is_told_and_not_enrolled(session: Session) -> 
     enrol(session, seen("cus_1", None, pays="paid"), seen("cus_2", "not an address", pays="paid"))
     enrol(session, seen("cus_3", "three@example.com"))
     enrol(session, seen("cus_4", "four@example.com\x00", pays="paid"))
+    enrol(session, seen("cus_5", "fi\u200bve@example.com", pays="paid"))
     assert rows(session) == {}
     assert standings(session) == {
         "cus_1": ("no_email", None),
         "cus_2": ("bad_email", None),
         "cus_3": ("not_paying", None),
         "cus_4": ("bad_email", None),
+        "cus_5": ("bad_email", None),
     }
 
 
