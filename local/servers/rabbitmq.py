@@ -15,6 +15,17 @@ from pathlib import Path
 from local.servers.children import Child, ServerMissing, StartError, free_port, kept_secret
 from sandbox.private import open_private, private_folder
 
+# A quorum queue is asked itself: what the node knows of one is up to five seconds old.
+QUEUES = """\
+[{{binary_to_list(element(4, amqqueue:get_name(Q))), Found}} || Q <- rabbit_amqqueue:list(<<"{host}">>), {{_, _}} = Found <- [
+  case amqqueue:get_type(Q) of
+    rabbit_quorum_queue ->
+      Look = fun(State) -> {{rabbit_fifo:query_messages_total(State), rabbit_fifo:query_consumer_count(State)}} end,
+      case catch ra:local_query(amqqueue:get_pid(Q), Look) of {{ok, {{_, Counts}}, _}} -> Counts; _ -> {{0, 0}} end;
+    _ ->
+      case catch rabbit_amqqueue:info(Q, [messages, consumers]) of [{{_, M}}, {{_, C}}] -> {{M, C}}; _ -> gone end
+  end]]"""
+
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 # Where packages put the real programs. Debian's scripts of the same names in /usr/sbin insist on the user `rabbitmq`.
@@ -39,10 +50,9 @@ log.console.level = warning
 """
 
 # +sbwt short: a scheduler that looks for work a moment before it sleeps halves the time to start (6.7 -> 3.2 s), for
-# almost no idle CPU. Two schedulers, the distribution on loopback only. Quorum queues report their length at each tick.
+# almost no idle CPU. Two schedulers, the distribution on loopback only.
 ERLANG_FLAGS = (
     "+S 2:2 +sbwt short +sbwtdcpu short +sbwtdio short -kernel inet_dist_use_interface {127,0,0,1}"
-    " -rabbit quorum_tick_interval 200"
 )
 # A command is a node of its own, which asks the server and ends: one scheduler that never spins costs half the CPU.
 CTL_FLAGS = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
@@ -199,11 +209,7 @@ class RabbitMQ:
     def queues(self, vhost: str = "/") -> dict[str, tuple[int, int]]:
         """Each queue's name with its number of messages (ready and unacknowledged) and of consumers."""
         host = "/" if vhost == "/" else _checked(vhost)
-        answer = self._evaluate(
-            "[{binary_to_list(element(4, proplists:get_value(name, Q))), {proplists:get_value(messages, Q),"
-            " proplists:get_value(consumers, Q)}} || Q <- rabbit_amqqueue:info_all("
-            f'<<"{host}">>, [name, messages, consumers])]'
-        )
+        answer = self._evaluate(QUEUES.format(host=host))
         rows = re.findall(r'\{"([^"]*)",\s*\{(\d+),\s*(\d+)\}\}', answer)
         return {name: (int(messages), int(consumers)) for name, messages, consumers in rows}
 

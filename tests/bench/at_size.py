@@ -173,8 +173,8 @@ class Site:
     def wait(
         self, done: Callable[[], bool], within: float, tick: Callable[[], object] = lambda: None
     ) -> float:
-        """Look every second, and `tick`, until it is done twice in a row: a quorum queue tells its length only now and then; the seconds
-        that took. Raises TimeoutError."""
+        """Look every second, and `tick`, until it is done twice in a row: what a service hands on at this moment is in no queue yet; the
+        seconds that took. Raises TimeoutError."""
         began, times = time.monotonic(), 0
         while times < 2:
             times = times + 1 if done() else 0

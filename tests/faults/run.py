@@ -251,7 +251,7 @@ def is_quiet(system: System, forced: set[str], grace: float = 2.0) -> bool:
         }
     if active:
         return False
-    time.sleep(0.6)  # a quorum queue tells its length only now and then
+    time.sleep(0.6)  # what a service hands on at this moment is in no queue yet
     return not any(
         count for name, count in system.waiting().items() if not name.endswith(".dead")
     ) and not system.rows(

@@ -45,8 +45,23 @@ def eventually(check: Callable[[], bool], within: float = 10.0) -> bool:
 def test_a_virtual_host_is_its_tests_own(rabbitmq: RabbitMQ, vhost: str, amqp_uri: str) -> None:
     """A queue declared in one virtual host is seen there and in no other."""
     publish(amqp_uri, "only.here")
-    assert eventually(lambda: rabbitmq.queues(vhost) == {"only.here": (1, 0)})
+    assert rabbitmq.queues(vhost) == {"only.here": (1, 0)}
     assert rabbitmq.queues() == {}
+
+
+def test_what_a_queue_holds_is_told_as_of_now(
+    rabbitmq: RabbitMQ, vhost: str, amqp_uri: str
+) -> None:
+    """Messages count once they are confirmed, those that a consumer has too, and consumers once they are told so; of either kind of queue."""
+    publish(amqp_uri, "held")
+    publish(amqp_uri, "held")
+    assert rabbitmq.queues(vhost) == {"held": (2, 0)}
+    with kombu.Connection(amqp_uri) as connection:
+        channel = connection.channel()
+        channel.queue_declare("classic", exclusive=True)
+        for queue in ("held", "classic"):
+            channel.basic_consume(queue, consumer_tag=queue, callback=lambda _: None)
+        assert rabbitmq.queues(vhost) == {"held": (2, 1), "classic": (0, 1)}
 
 
 def test_a_killed_rabbitmq_keeps_confirmed_messages(servers_folder: Path) -> None:
