@@ -14,11 +14,11 @@ from sandbox.stripe_api.endings import cancel_intent
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import secret
 from sandbox.stripe_api.invoice_objects import (
+    apply_balance,
     default_payment,
     intent_of,
     new_payment,
     subscription_of,
-    take_off_credit,
 )
 from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.store import Object
@@ -46,24 +46,20 @@ def finalize(world: World, invoice: Object) -> None:
         invoice["effective_at"] = now
         invoice["status_transitions"]["finalized_at"] = now
         invoice["automatically_finalizes_at"] = None
-        _apply_balance(world, invoice, customer)
+        apply_balance(invoice, customer)
         invoice["hosted_invoice_url"] = f"{world.public_url}/i/{invoice['id']}/{key}"
         invoice["invoice_pdf"] = f"{world.public_url}/i/{invoice['id']}/{key}/pdf"
         invoice["_secret"] = key
         if invoice["auto_advance"] and invoice["collection_method"] == "charge_automatically":
             invoice["next_payment_attempt"] = now + 3600
+    if invoice["ending_balance"] != customer["balance"]:
+        with world.edit(customer, "customer.updated"):
+            customer["balance"] = invoice["ending_balance"]
     if invoice["amount_remaining"] > 0:
         _new_intent(world, invoice, customer)
     world.emit("invoice.finalized", invoice)
     if invoice["amount_remaining"] <= 0:
         mark_paid(world, invoice)
-
-
-def _apply_balance(world: World, invoice: Object, customer: Object) -> None:
-    """What the customer has in credit is taken off what is due, and used up by that."""
-    if take_off_credit(invoice, customer):
-        with world.edit(customer, "customer.updated"):
-            customer["balance"] = invoice["ending_balance"]
 
 
 def _new_intent(world: World, invoice: Object, customer: Object) -> Object:

@@ -230,14 +230,13 @@ def _left_of(line: Object) -> int:
     return int(line["amount"] - sum(each["amount"] for each in line["discount_amounts"]))
 
 
-def take_off_credit(invoice: Object, customer: Object) -> int:
-    """Take what the customer has in credit (a negative balance) off what is due: how much, in minor units. The customer's balance stays."""
-    used = int(min(max(-customer["balance"], 0), invoice["amount_due"]))
-    invoice["amount_due"] -= used
-    invoice["amount_remaining"] -= used
+def apply_balance(invoice: Object, customer: Object) -> None:
+    """Take what the customer has in credit (a negative balance) off what is due, and add what they owe besides; what the invoice gives
+    back is left as credit (https://docs.stripe.com/billing/customer/balance). The customer's balance stays."""
+    left = invoice["total"] + customer["balance"]
+    invoice["amount_due"] = invoice["amount_remaining"] = max(left, 0)
     invoice["starting_balance"] = customer["balance"]
-    invoice["ending_balance"] = customer["balance"] + used
-    return used
+    invoice["ending_balance"] = min(left, 0)
 
 
 def new_payment(

@@ -6,10 +6,10 @@ from sandbox.stripe_api import discounts, periods, pricing, usage
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
 from sandbox.stripe_api.invoice_objects import (
+    apply_balance,
     new_invoice,
     new_line,
     subscription_parent,
-    take_off_credit,
 )
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, copy
@@ -93,7 +93,7 @@ def _put_item(
     product = world.store.get(price["product"])
     name = product["name"] if product else "Subscription"
     period = (item["current_period_start"], item["current_period_end"])
-    quantity = item.get("quantity") or 1
+    quantity = 1 if item.get("quantity") is None else item["quantity"]
     if pricing.is_metered(price):
         period = (subscription.get("_usage_from") or subscription["start_date"], until)
         quantity = usage.used(world, price, customer, *period)
@@ -177,7 +177,7 @@ def upcoming(world: World, subscription: Object) -> Object:
     for waiting in pending_items(world, customer):
         if waiting["currency"] == invoice["currency"]:
             put_on_invoice(world, copy(waiting), invoice, keep=False)
-    take_off_credit(invoice, customer)
+    apply_balance(invoice, customer)
     invoice["id"] = f"upcoming_{invoice['id']}"
     invoice["created"] = invoice["period_start"] = invoice["period_end"] = start
     invoice["automatically_finalizes_at"] = None

@@ -45,6 +45,32 @@ def test_a_preview_tells_what_a_balance_leaves_to_pay(stripe: Stripe) -> None:
     assert stripe.get(f"/v1/customers/{customer}")["balance"] == -3000
 
 
+def test_what_a_customer_owes_besides_is_asked_for_too(stripe: Stripe) -> None:
+    """A positive balance, with the next invoice."""
+    customer, subscription = subscribed(stripe, price(stripe, unit_amount=4900))
+    stripe.post(f"/v1/customers/{customer}", balance=1000)
+    assert preview(stripe, subscription)["amount_due"] == 5900
+
+
+def test_what_an_invoice_gives_back_is_left_as_credit(stripe: Stripe) -> None:
+    """Nothing is due of it, and less of the next one."""
+    customer, subscription = subscribed(stripe, price(stripe, unit_amount=4900))
+    stripe.post("/v1/invoiceitems", customer=customer, amount=-3000, currency="usd")
+    made = stripe.post("/v1/invoices", customer=customer, pending_invoice_items_behavior="include")
+    given = stripe.post(f"/v1/invoices/{made['id']}/finalize")
+    assert (given["status"], given["total"], given["amount_due"]) == ("paid", -3000, 0)
+    assert stripe.get(f"/v1/customers/{customer}")["balance"] == -3000
+    assert preview(stripe, subscription)["amount_due"] == 1900
+
+
+def test_nothing_of_a_thing_costs_nothing(stripe: Stripe) -> None:
+    """A quantity of 0 is no quantity of 1."""
+    _, subscription = subscribed(stripe, price(stripe, unit_amount=4900))
+    (item,) = stripe.get(f"/v1/subscriptions/{subscription}")["items"]["data"]
+    stripe.post(f"/v1/subscriptions/{subscription}", items=[{"id": item["id"], "quantity": 0}])
+    assert preview(stripe, subscription)["amount_due"] == 0
+
+
 @pytest.mark.parametrize(
     ("params", "quantity", "total"),
     [

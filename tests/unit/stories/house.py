@@ -38,6 +38,7 @@ from services.billing.stripe_events.imports import Run
 from services.billing.stripe_events.translation import ROUTES
 from services.billing.workflows import importing, reconciling, recovery
 from services.billing.workflows import invoice_reports as looking
+from services.billing.workflows.pricing import subscription_prices
 from services.notifier import models as notifier_models
 from services.notifier.adapters.billing import BillingInvoices, fetch_invoices
 from services.notifier.adapters.portal import PortalContacts, fetch_contacts
@@ -51,6 +52,7 @@ from services.portal import serializers as wire
 from services.portal.adapters.billing import RpcBilling
 from services.portal.domain.invoices import SETTLING_FOR
 from services.portal.domain.notice import Notice
+from services.portal.domain.subscribed import ShownSubscriptions, to_ask_about
 from services.portal.handlers import customers as portal_customers
 from services.portal.handlers import events as portal_events
 from services.portal.handlers import evidence, modes, resolved_links
@@ -148,6 +150,16 @@ class BillingRpc:
                 invoice_ids,
                 side_by_side=lambda look, ids: {one: look(one) for one in ids},
                 run_concurrently=lambda ask: ask,
+            )
+        )
+
+    def subscription_prices(self, subscription_ids: list[str]) -> Any:
+        return plain(
+            subscription_prices(
+                self.house.gateway,
+                Budget(1e9),
+                subscription_ids,
+                side_by_side=lambda look, ids: {one: look(one) for one in ids},
             )
         )
 
@@ -542,6 +554,15 @@ class House:
 
     def _learn(self) -> bool:
         return learning.learn_cards(self.portal, RpcBilling(BillingRpc(self)), self.now()).more
+
+    def learn_prices(self) -> None:
+        """The portal asks what the subscriptions cost that the page has shown."""
+        self.settle()
+        shown, now = ShownSubscriptions(), self.now()
+        with self.portal.reading() as session:
+            (snapshot,) = resolved_links.look_many(session, [self.maria], now)
+        shown.add(to_ask_about(snapshot, now), now)
+        learning.learn_prices(self.portal, RpcBilling(BillingRpc(self)), shown, now)
 
     def look_through_unpaid(self) -> None:
         """Billing reads Stripe's log and looks through what is unpaid, as it does once a day."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.stories.house import House
-from tests.unit.stories.steps import renewal_fails
+from tests.unit.stories.steps import renewal, renewal_fails
 
 pytestmark = pytest.mark.whole
 
@@ -86,3 +86,20 @@ def test_a_debit_of_a_part_is_not_taken_for_all(house: House, dollars: int, firs
     assert ("Your payment didn’t go through\n$49.00 due" in text) is part
     assert ("Your payment is being processed\n$49.00" in text) is not part
     assert len(house.mails) == (1 if part else 0)
+
+
+def test_what_an_invoice_gives_back_pays_for_the_next(house: House) -> None:
+    """No payment is announced that the credit covers, no thanks are given for what nobody paid, and nothing counts as failed."""
+    house.subscribe()
+    owed = {"customer": house.customer_id, "currency": "usd"}
+    house.call("/v1/invoiceitems", amount=-10000, description="Missed visits", **owed)
+    renewal(house)
+    house.learn_prices()
+    assert [one["amount_due"] for one in house.invoices()] == [4900, 0]
+    text = house.page().text
+    assert "You’re all set" in text
+    assert "Next payment" not in text
+    house.wait(days=31)
+    house.learn_prices()
+    assert "Next payment on January 2, 2027: $47.00" in house.page().text
+    assert (house.mails, house.stats()["currencies"]) == ([], [])
