@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from portico.cli.rpc import Caller, Fault, ask, read
 from services.notifier.domain.kinds import TO_BUSINESS, occasion
 from shared.contracts.accounts import Account, StripeCustomer, by_merchant, merchant_arguments
-from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.invoices import InvoiceStatus, settlement
 from shared.contracts.rpc import billing, notifier, portal
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.billing import ObservedCharge
@@ -56,7 +56,7 @@ class Invoice(NamedTuple):
     number: str | None
     """The one printed on it."""
     amount: int
-    """What it asks for, in the currency's minor unit; of one that was forgiven, what was."""
+    """In the currency's minor unit: what was paid, forgiven or voided of it, else what remains; of a charge, what was to be charged."""
     currency: str
     end: str
     """What Stripe did with it since, in words."""
@@ -105,8 +105,13 @@ class Mail:
         if self.row.invoice_id is None or told is None:
             return None
         end = meanwhile(told.status, told.amount_paid, told.amount_credited)
-        asked = told.amount_credited if end == FORGIVEN else told.amount_due
-        return Invoice(self.row.invoice_id, told.number, asked, told.currency, end)
+        came_to = {
+            "paid": settlement(told).paid,
+            FORGIVEN: told.amount_credited,
+            "voided": told.amount_due,
+        }
+        amount = came_to.get(end, told.amount_remaining)
+        return Invoice(self.row.invoice_id, told.number, amount, told.currency, end)
 
     def view(self) -> dict[str, Any]:
         """As JSON: what the notifier told, and who it is about."""

@@ -85,7 +85,7 @@ def test_in_a_roll_it_asks_for_one_business_after_the_other(
 def test_money_of_an_invoice_counts_once(run: Run, world: ObservingWorld) -> None:
     """However many emails are about it; currencies are not added up."""
     again = {"invoice_id": "in_1", "stripe_customer_id": "cus_1"}
-    yen = {"currency": "jpy", "amount_due": 500}
+    yen = {"currency": "jpy", "amount_due": 500, "amount_remaining": 500}
     world.mails = [mail(1), mail(2, kind="payment_reminder", **again), mail(3, invoice=yen)]
     totals = json.loads(run("preview", "--json").stdout)["totals"]
     assert (totals["mails"], totals["customers"], totals["owed"]["invoices"]) == (3, 2, 2)
@@ -105,6 +105,23 @@ def test_what_a_credit_note_emptied_is_forgiven_and_not_paid(
     assert [one["meanwhile"] for one in told["notifications"]] == ["forgiven", "paid"]
     amounts = told["totals"]["owed"]["amounts"]["usd"]
     assert amounts == {"total": 29800, "paid": 14900, "forgiven": 14900}
+
+
+def test_of_what_is_paid_in_parts_the_rest_is_open(run: Run, world: ObservingWorld) -> None:
+    """That is what an email would ask for. Of one that was paid elsewhere Stripe may name no amount: what it asked for came in."""
+    part = {"amount_paid": 10000, "amount_remaining": 4900}
+    world.mails = [
+        mail(1, invoice=part),
+        mail(2, invoice=part | {"status": "uncollectible"}),
+        mail(3, invoice=paid(0) | {"amount_due": 7450}),
+    ]
+    totals = json.loads(run("preview", "--json").stdout)["totals"]
+    assert totals["owed"]["amounts"]["usd"] == {
+        "total": 17250,
+        "paid": 7450,
+        "written off": 4900,
+        "still open": 4900,
+    }
 
 
 def test_an_email_about_no_invoice_and_a_customer_whom_nobody_knows_are_told_too(
