@@ -178,10 +178,10 @@ class Connection:
             if not (data := self._receive()):
                 return False
 
-    def _take_turn(self) -> None:
+    def _take_turn(self, *, first: bool = False) -> None:
         """Go on while the turn lasts, then wait for the next one. Raises _Cut."""
         if time.monotonic() > self._turn_ends and not self._cut:
-            self._server.line.wait(self)
+            self._server.line.wait(self, first=first)
             self._turn_ends = time.monotonic() + TURN_SECONDS
         if self._cut:
             raise _Cut
@@ -250,24 +250,33 @@ class Connection:
 
     def read_body(self, request: HttpRequest, room: Room) -> bytes:
         """See `BodyReader`."""
+        room.expect(request.length)
+        try:
+            if not request.whole:
+                self._read_rest(request, room)
+            self._keep(request, room)
+            return room.whole()
+        except (NoRoom, TimeoutError):  # a whole crowd may hear so at once
+            room.free()
+            self.ends = NEVER
+            self._take_turn(first=True)
+            raise
+
+    def _read_rest(self, request: HttpRequest, room: Room) -> None:
         reader = self._reader
         assert reader is not None
-        room.expect(request.length)
-        if not request.whole:
-            self._allow(BODY_SECONDS)
-            with eventlet.Timeout(BODY_SECONDS, TimeoutError()):
-                if request.expects and not request.pieces:
-                    self._sock.sendall(_CONTINUE)
-                while not request.whole:
-                    self._keep(request, room)
-                    if reader.error:
-                        raise ValueError
-                    if not (data := self._receive()):
-                        raise ConnectionError
-                    reader.feed(data)
-            self.since = self.ends = NEVER
-        self._keep(request, room)
-        return room.whole()
+        self._allow(BODY_SECONDS)
+        with eventlet.Timeout(BODY_SECONDS, TimeoutError()):
+            if request.expects and not request.pieces:
+                self._sock.sendall(_CONTINUE)
+            while not request.whole:
+                self._keep(request, room)
+                if reader.error:
+                    raise ValueError
+                if not (data := self._receive()):
+                    raise ConnectionError
+                reader.feed(data)
+        self.since = self.ends = NEVER
 
     @staticmethod
     def _keep(request: HttpRequest, room: Room) -> None:

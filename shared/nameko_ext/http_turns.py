@@ -26,11 +26,14 @@ class Line:
         self._ends = 0.0
         self._planned = False
 
-    def wait(self, who: Hashable) -> None:
-        """Return when it is this green thread's turn: at once, where nobody waits and the pass has time left."""
+    def wait(self, who: Hashable, *, first: bool = False) -> None:
+        """Return when it is this green thread's turn: at once, where nobody waits and the pass has time left. `first`: before those who
+        wait already, since it is about to go."""
         if not self._waiting and time.monotonic() < self._ends:
             return
         self._waiting[who] = eventlet.getcurrent()
+        if first:
+            self.call_up(who)
         self._plan()
         try:
             hubs.get_hub().switch()
