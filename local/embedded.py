@@ -281,7 +281,7 @@ def _say(
         lines += [
             "  Talking to Stripe with your own key. Forward webhooks with Stripe's CLI:",
             f"  stripe listen --forward-to {run.url('billing')}/webhooks/stripe",
-            f"  {run.url('sandbox')}/inbox    the mailbox (mails stay here)",
+            f"  {run.url('sandbox')}/inbox    the mailbox (emails stay here)",
         ]
     if live:
         lines += [

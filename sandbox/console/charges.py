@@ -44,7 +44,7 @@ def _charged(world: AccountApi, customer_id: str, name: str) -> Notice:
             "warn",
         )
     return Notice(
-        f"{name}’s charge of {amount} was declined. A mail with one button is on its way.",
+        f"{name}’s charge of {amount} was declined. An email with one button is on its way.",
         "warn",
         (INBOX,),
     )
@@ -88,7 +88,7 @@ def settle(world: AccountApi, customer_id: str, name: str) -> Notice:
     if len(open_invoices(world, customer_id)) < owed:
         return Notice(f"It is {when} now. The bank has paid: the debit came in.")
     return Notice(
-        f"It is {when} now. The bank has sent {name}’s debit back. A mail with one button is on its way.",
+        f"It is {when} now. The bank has sent {name}’s debit back. An email with one button is on its way.",
         "warn",
         (INBOX,),
     )

@@ -41,15 +41,15 @@ CHOICES: dict[str, Choice] = {
     ),
     "mail-limited": Choice(
         "SendGrid limits us",
-        "The next three mails get a 429.",
+        "The next three emails get a 429.",
         {"match": _MAIL, "status": 429, "times": 3},
-        "Decline a charge: its mail comes a little later, once.",
+        "Decline a charge: its email comes a little later, once.",
     ),
     "mail-lost-answer": Choice(
         "SendGrid’s answer is lost",
-        "The next mail is taken, but its sender gets a time-out.",
+        "The next email is taken, but its sender gets a time-out.",
         {"match": _MAIL, "status": "timeout", "delay_seconds": 30, "times": 1, "after": True},
-        "Decline a charge: the customer still gets one mail, not two.",
+        "Decline a charge: the customer still gets one email, not two.",
     ),
 }
 

@@ -148,7 +148,7 @@ def _inbox(pages: Blueprint, mailbox: Mailbox) -> None:
     def html(mail_id: str) -> AnyResponse:
         mail = mailbox.mail(mail_id)
         if mail is None:
-            return Response("This mail is gone.", 404)
+            return Response("This email is gone.", 404)
         answer = Response(_opening_in_top(mail.html), mimetype="text/html")
         answer.headers["Content-Security-Policy"] = _FRAME_POLICY
         answer.headers["X-Frame-Options"] = "SAMEORIGIN"
@@ -269,7 +269,7 @@ def _controls(pages: Blueprint, mailbox: Mailbox) -> None:
             return jsonify(error='send a JSON object, for example {"duplicate": 2}'), 400
         mail = _subject_of(mailbox, order.get("mail_id"))
         if mail is None:
-            return jsonify(error="there is no such mail"), 404
+            return jsonify(error="there is no such email"), 404
         duplicates = order.get("duplicate", 0)
         event = order.get("event")
         if not isinstance(duplicates, int) or not 0 <= duplicates <= 1000:

@@ -174,7 +174,7 @@ def test_the_page_leads_from_nothing_to_a_payment_that_was_made(
     assert "$120.00" in terminal.run("A payment fails")
     page.goto(f"http://127.0.0.1:{ports['8010']}/inbox")
     page.get_by_role("link", name=re.compile("didn’t go through")).first.click()
-    mail = page.frame_locator("iframe[title='Mail content']")
+    mail = page.frame_locator("iframe[title='Email content']")
     mail.get_by_role("link", name="Update your payment method").click()
     page.wait_for_url("**/me/**")
     page.get_by_role("button", name="Manage payment + subscriptions").click()

@@ -54,7 +54,7 @@ def test_the_whole_loop(embedded: Embedded, demo_links: dict[str, str], page: Pa
     eventually(lambda: subject in subjects(embedded), what="the mail", within=5)
     page.reload()
     page.get_by_role("link", name=re.compile("didn’t go through")).first.click()
-    mail = page.frame_locator("iframe[title='Mail content']")
+    mail = page.frame_locator("iframe[title='Email content']")
     mail.get_by_role("link", name="Update your payment method").click()
 
     page.wait_for_url("**/me/**")
