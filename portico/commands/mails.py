@@ -120,7 +120,7 @@ def send_test(
     from shared.text import can_be_mailed
 
     if not can_be_mailed(to):
-        raise typer.BadParameter("expected an e-mail address, me@example.com", param_hint="--to")
+        raise typer.BadParameter("expected an email address, me@example.com", param_hint="--to")
     if business is not None and not business.strip():
         raise typer.BadParameter(
             "expected the id of a business; without the option none is named",

@@ -37,8 +37,8 @@ HELD_SECONDS: Final = 30.0
 """An import that has read no page for so long says why."""
 TIMEOUT: Final = 120.0
 TOLD: Final = {
-    "no_email": "without an e-mail address: they can't be written to",
-    "same_email": "share an e-mail address with another: look at them before you accept one",
+    "no_email": "without an email address: they can't be written to",
+    "same_email": "share an email address with another: look at them before you accept one",
     "deleted": "deleted at Stripe",
     "long_name": "with a name of over 200 characters, which is cut",
     "unknown_locale": "with a language that nothing is written in",

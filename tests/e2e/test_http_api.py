@@ -158,7 +158,7 @@ def test_the_node_client_tells_what_is_wrong(embedded: Embedded) -> None:
         env={"PATH": os.environ["PATH"], "API": embedded.api_url, "KEY": key_of(embedded)},
         capture_output=True, text=True, timeout=SECONDS, check=True,
     ).stdout  # fmt: skip
-    assert json.loads(told) == [150, "invalid_argument", {"email": "expected an e-mail address"}]
+    assert json.loads(told) == [150, "invalid_argument", {"email": "expected an email address"}]
 
 
 def test_a_businesss_key_is_made_for_the_demo_alone(embedded: Embedded) -> None:
@@ -200,7 +200,7 @@ def test_the_client_tells_what_is_wrong(embedded: Embedded) -> None:
         portico.post("/customers", **{**entries[0], "business_id": "many", "email": "nobody"})
     assert (caught.value.code, caught.value.fields) == (
         "invalid_argument",
-        {"email": "expected an e-mail address"},
+        {"email": "expected an email address"},
     )
 
 

@@ -146,7 +146,7 @@ class Operations(NotifierEntrypoints):
         reports of it later is about nothing of ours. Answers what SendGrid said: within 20 seconds, or 24 where the portal is asked for the
         business. NotFound: `business_id`."""
         if not can_be_mailed(to):
-            raise InvalidArgument("to: expected an e-mail address")
+            raise InvalidArgument("to: expected an email address")
         about = None
         if business_id is not None:
             try:

@@ -74,7 +74,7 @@ def email(field: str, value: str) -> str:
     """An e-mail address."""
     trimmed = text(field, value, 254)
     if not is_email(trimmed):
-        raise InvalidArgument(f"{field}: expected an e-mail address")
+        raise InvalidArgument(f"{field}: expected an email address")
     return trimmed
 
 
@@ -84,7 +84,7 @@ def sender_email(field: str, value: str | None) -> str | None:
         return None
     address = email(field, value)
     if not address.isascii():
-        raise InvalidArgument(f"{field}: expected an e-mail address in ASCII (a domain as xn--…)")
+        raise InvalidArgument(f"{field}: expected an email address in ASCII (a domain as xn--…)")
     return address
 
 

@@ -37,7 +37,7 @@ AT_ONCE: Final = dt.timedelta(seconds=10)
 """What is due is done within this time where all is well."""
 WORDS: Final = {
     "page": "opened the page",
-    "page_from_mail": "opened the page from the e-mail",
+    "page_from_mail": "opened the page from the email",
     "billing_session": "went to Stripe's page: a session was made for this click",
     "billing_unavailable": "clicked, but Stripe's page could not be opened",
     "fresh_link": "asked for a fresh link",

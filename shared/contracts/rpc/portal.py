@@ -482,7 +482,7 @@ class RowError(Answer, frozen=True, kw_only=True):
     row: int
     """Its place in the call, from 0."""
     error: str
-    """What is wrong with it: `email: expected an e-mail address`."""
+    """What is wrong with it: `email: expected an email address`."""
 
 
 class ImportResult(Answer, frozen=True, kw_only=True):

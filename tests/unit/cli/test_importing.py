@@ -105,7 +105,7 @@ def test_every_bad_line_is_told_with_its_number(tmp_path: Path, portal: Portal, 
     assert result.exit_code == 1
     told = errors(file)
     assert sorted(told) == [3, 4, 5, 6, 8, 10, 11, 13, 14, 15]
-    assert "e-mail address" in told[3]
+    assert "email address" in told[3]
     assert "2 cells, expected 6" in told[4]
     assert "not CSV" in told[5]
     assert "one line" in told[6]

@@ -93,7 +93,7 @@ def test_all_is_imported_and_told(
     result = run("stripe", "import", "--yes", "--report", str(file))
     assert result.exit_code == 0, result.output
     assert "own account: 250 customers" in result.stdout
-    assert "2 share an e-mail address with another" in result.stdout
+    assert "2 share an email address with another" in result.stdout
     rows = list(csv.reader(file.read_text().splitlines()))
     assert rows[0] == ["account", "stripe_customer_id", "finding"]
     assert rows[1:] == [

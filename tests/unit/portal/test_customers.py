@@ -207,7 +207,7 @@ def test_a_row_that_cannot_be_read_is_named_by_its_place_and_the_others_are_writ
         3: "expected an array",
         4: "expected an array",
         5: "platform_stripe_customer_id: expected str | null, got int",
-        7: "email: expected an e-mail address",
+        7: "email: expected an email address",
     }
     with pytest.raises(InvalidArgument, match=r"^rows: expected array"):
         check((), {"business_id": "sunrise", "rows": {"0": rows[0]}})
