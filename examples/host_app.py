@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from amqp.exceptions import AccessRefused, ChannelError, NotFound
+from amqp.exceptions import AccessRefused, AMQPError, ChannelError, NotFound
 from kombu import Connection, Consumer, Exchange, Producer, Queue, binding
 
 CALLS = "amq.topic"
@@ -228,10 +228,23 @@ def main(argv: list[str] | None = None) -> int:
     uri = os.environ.get("AMQP_URI")
     if not uri:
         print(
-            "set AMQP_URI to Portico's RabbitMQ, for example amqp://user:password@localhost:5672/"
+            "set AMQP_URI to Portico's RabbitMQ, for example amqp://user:password@localhost:5672/portico",
+            file=sys.stderr,
         )
         return 2
-    if options.listen:
+    try:
+        _run(uri, listening=options.listen)
+    except (OSError, AMQPError) as error:
+        print(
+            f"AMQP_URI: {str(error).rstrip('.')}. Is `make stack` running, and is the address the one in its portico.env?",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _run(uri: str, *, listening: bool) -> None:
+    if listening:
         with suppress(KeyboardInterrupt):
             listen(
                 uri,
@@ -244,10 +257,9 @@ def main(argv: list[str] | None = None) -> int:
                     flush=True,
                 ),
             )
-        return 0
+        return
     with Portico(uri) as portico:
         print(make_data(portico))
-    return 0
 
 
 if __name__ == "__main__":

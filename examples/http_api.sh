@@ -17,6 +17,13 @@ test -n "$KEY" || {
 STRIPE=${STRIPE:-http://127.0.0.1:${SANDBOX_PORT:-8010}}
 EMAIL=${EMAIL:-grace@example.com}
 
+for address in "$API" "$STRIPE"; do
+    curl --silent --output /dev/null --noproxy '*' "$address" || {
+        echo "nothing answers at $address: is make run running there? (API_PORT, SANDBOX_PORT)" >&2
+        exit 1
+    }
+done
+
 portico() { # PATH [JSON]
     path=$1
     shift

@@ -110,7 +110,18 @@ async function main() {
     );
     return 2;
   }
-  const portico = new Portico(api, key);
+  try {
+    await makeData(new Portico(api, key));
+  } catch (error) {
+    const told = error.cause?.message ?? error.message;
+    console.error(`${api}: ${told}${error instanceof PorticoError ? "" : '. Is "make run" running there?'}`);
+    return 1;
+  }
+  return 0;
+}
+
+// A business, a customer, an appointment; prints the customer's link and what happened.
+async function makeData(portico) {
   await portico.post("/businesses", { business_id: "orchard", name: "Orchard Tutors" });
   const customer = await portico.post("/customers", {
     business_id: "orchard",
@@ -125,7 +136,6 @@ async function main() {
   const [events] = await portico.events();
   const ours = events.filter((one) => one.customer_id === customer.customer_id);
   console.log(ours.map((one) => one.type).join("\n"));
-  return 0;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main();

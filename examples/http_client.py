@@ -10,6 +10,7 @@ PORTICO_API and PORTICO_KEY can be set; else it looks where `make run` is, by AP
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import sys
@@ -112,7 +113,20 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    portico = Portico(api, key)
+    try:
+        make_data(Portico(api, key))
+    except PorticoError as error:
+        print(f"{api}: {error}", file=sys.stderr)
+        return 1
+    except (OSError, http.client.InvalidURL) as error:
+        why = getattr(error, "reason", error)
+        print(f"{api}: {why}. Is `make run` running there?", file=sys.stderr)
+        return 1
+    return 0
+
+
+def make_data(portico: Portico) -> None:
+    """A business, a customer, an appointment; prints the customer's link."""
     portico.post("/businesses", business_id="harbor", name="Harbor Gardening")
     customer = portico.post(
         "/customers",
@@ -124,7 +138,6 @@ def main() -> int:
     visit = {"external_id": "a-1", "title": "Spring pruning", "starts_at": "2030-03-01T09:00:00Z"}
     portico.post(f"/customers/{customer}/appointments", appointments=[visit])
     print(portico.get(f"/customers/{customer}/link")["url"])
-    return 0
 
 
 if __name__ == "__main__":
