@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sandbox import faults
 from sandbox.stripe_api.api import StripeApi
-from sandbox.stripe_api.directory import CHOICES
+from sandbox.stripe_api.directory import Choices
 from sandbox.stripe_api.routing import ROUTES
 
 PAGE = (Path(__file__).parents[3] / "docs/sandbox.md").read_text()
@@ -52,4 +52,4 @@ def test_the_page_names_every_control_of_accounts_and_traffic() -> None:
 
 def test_the_page_names_every_choice() -> None:
     """Those of the platform."""
-    assert {name for name in CHOICES if f"`{name}`" not in PAGE} == set()
+    assert {name for name in Choices.__struct_fields__ if f"`{name}`" not in PAGE} == set()
