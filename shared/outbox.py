@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, declared_attr, mapped_column
 
 from shared import events
-from shared.database import Transactions, UtcDateTime, brin_index, partial_index
+from shared.database import Transactions, brin_index, partial_index
 from shared.messaging.amqp import BrokerUnavailable
 from shared.postgresql import WITH_NEXT
 from shared.prepared import prepared
@@ -87,11 +87,11 @@ class OutboxColumns:
     type: Mapped[str] = mapped_column(String(255))
     body: Mapped[str] = mapped_column(Text)
     """The envelope as JSON, exactly what goes over the wire."""
-    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    published_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[dt.datetime]
+    published_at: Mapped[dt.datetime | None]
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     last_error: Mapped[str | None] = mapped_column(Text)
-    next_attempt_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    next_attempt_at: Mapped[dt.datetime]
 
 
 def said_of(

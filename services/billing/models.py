@@ -34,6 +34,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+    type_annotation_map = {dt.datetime: UtcDateTime}  # noqa: RUF012 (SQLAlchemy's own spelling)
 
 
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "billing")
@@ -57,10 +58,10 @@ class InboxEvent(KeyedByAccount, Base):
     """Stripe's id of the event."""
     type: Mapped[str] = mapped_column(String(255))
     api_version: Mapped[str | None] = mapped_column(String(255))
-    livemode: Mapped[bool | None] = mapped_column(Boolean)
+    livemode: Mapped[bool | None]
     created: Mapped[int | None] = mapped_column(BigInteger)
     """Stripe's own time, in seconds since the epoch, as it came."""
-    received_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    received_at: Mapped[dt.datetime]
     status: Mapped[str] = mapped_column(String(16))
     """A `translation.Status`."""
     reason: Mapped[str | None] = mapped_column(Text)
@@ -71,12 +72,12 @@ class InboxEvent(KeyedByAccount, Base):
     stripe_customer_id: Mapped[str | None] = mapped_column(String(255))
     deliveries: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     """How often Stripe delivered it; only the first delivery had an effect."""
-    last_delivered_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    last_delivered_at: Mapped[dt.datetime | None]
     """Of the deliveries after the first."""
     replays: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     """How often somebody had it translated again."""
-    replayed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
-    closed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    replayed_at: Mapped[dt.datetime | None]
+    closed_at: Mapped[dt.datetime | None]
     """When a person last closed it. Whether it still is says `status`: a replay opens it again."""
     closed_reason: Mapped[str | None] = mapped_column(Text)
     closed_by: Mapped[str | None] = mapped_column(String(100))
@@ -102,12 +103,12 @@ class StripeAccount(Base):
     """Stripe's id, `acct_…`."""
     state: Mapped[str] = mapped_column(String(20))
     """A `domain.AccountState`."""
-    livemode: Mapped[bool] = mapped_column(Boolean)
-    changed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    livemode: Mapped[bool]
+    changed_at: Mapped[dt.datetime]
     """When its state last changed."""
-    said_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    said_at: Mapped[dt.datetime | None]
     """When that happened, by Stripe's clock, where a webhook of Stripe's told it; NULL where we changed it ourselves."""
-    watched_until: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    watched_until: Mapped[dt.datetime | None]
     """Until then a payment that failed there may be open, so that it is worth a read what its webhooks did not bring."""
 
 
@@ -120,8 +121,8 @@ class KeyedAccount(Base):
     """Stripe's id, `acct_…`."""
     state: Mapped[str] = mapped_column(String(20))
     """A `domain.AccountState`: connected while its key is there, else disconnected."""
-    livemode: Mapped[bool] = mapped_column(Boolean)
-    changed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    livemode: Mapped[bool]
+    changed_at: Mapped[dt.datetime]
     """When its state last changed."""
 
 
@@ -157,9 +158,9 @@ class StripeImport(Base):
     reads: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     """Pages that were taken in."""
     holder: Mapped[str | None] = mapped_column(String(64))
-    lease_until: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
-    began_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    lease_until: Mapped[dt.datetime | None]
+    began_at: Mapped[dt.datetime]
+    finished_at: Mapped[dt.datetime | None]
 
 
 class StripeImportCustomer(Base):
@@ -174,7 +175,7 @@ class StripeImportCustomer(Base):
     """Equal for equal addresses of one run, whatever their case; None: it has none, or the run has ended."""
     findings: Mapped[str | None] = mapped_column(String(100))
     """What is worth telling, words of `stripe_events.imports.Finding` with spaces between them."""
-    met_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    met_at: Mapped[dt.datetime]
 
 
 class SpentCode(Base):
@@ -184,7 +185,7 @@ class SpentCode(Base):
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     """Its SHA-256."""
-    spent_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    spent_at: Mapped[dt.datetime] = mapped_column(index=True)
 
 
 class DeadLetterAction(Base):
@@ -200,8 +201,8 @@ class DeadLetterAction(Base):
     """`replayed` or `discarded`."""
     reason: Mapped[str] = mapped_column(Text)
     """Why it had been given up."""
-    attempts: Mapped[int] = mapped_column(Integer)
-    at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    attempts: Mapped[int]
+    at: Mapped[dt.datetime]
 
 
 class RecoveryLease(KeyedByAccount, Base):
@@ -211,7 +212,7 @@ class RecoveryLease(KeyedByAccount, Base):
 
     stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     holder: Mapped[str] = mapped_column(String(64))
-    until: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    until: Mapped[dt.datetime]
 
 
 class PaymentMethodChange(KeyedByAccount, Base):
@@ -228,16 +229,16 @@ class PaymentMethodChange(KeyedByAccount, Base):
     """Stripe's id of the event that opened it; our idempotency keys name it."""
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
     payment_method_id: Mapped[str] = mapped_column(String(255))
-    set_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    set_at: Mapped[dt.datetime]
     """By Stripe's clock: when the card was set, for the last time before it was first tried; a renewal by its bank sets none."""
-    opened_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    tried_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    opened_at: Mapped[dt.datetime]
+    tried_at: Mapped[dt.datetime | None]
     """When the card was first tried, or found to have nothing to pay."""
     runs: Mapped[int] = mapped_column(Integer, default=0)
     """How often somebody has worked on it."""
-    due_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[dt.datetime]
     """When somebody goes on with it, if nobody has closed it by then."""
-    closed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    closed_at: Mapped[dt.datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(32))
     """Once it is closed: `done`, `no_card`, `gone` or `observed`."""
 
@@ -254,7 +255,7 @@ class PaymentMethodChangeEvent(KeyedByAccount, Base):
     """Stripe's type of the event."""
     scope: Mapped[str] = mapped_column(String(255))
     """Empty for the customer's default, else the one subscription."""
-    joined_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    joined_at: Mapped[dt.datetime]
 
 
 class PaymentTry(KeyedByAccount, Base):
@@ -274,18 +275,18 @@ class PaymentTry(KeyedByAccount, Base):
     """Counts the keys within the change; a further one follows only when the one before brought no charge about."""
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
     payment_method_id: Mapped[str] = mapped_column(String(255))
-    attempt: Mapped[int] = mapped_column(Integer)
+    attempt: Mapped[int]
     """The invoice's attempt count at the time."""
-    since: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    since: Mapped[dt.datetime]
     """By Stripe's clock: a decline after this moment is the answer."""
-    started_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    sent_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[dt.datetime]
+    sent_at: Mapped[dt.datetime]
     """When Stripe was last asked with this key."""
     key_spent: Mapped[bool] = mapped_column(Boolean, default=False)
     """Stripe replays a server error to this key."""
     outcome: Mapped[str] = mapped_column(String(32))
     detail: Mapped[str | None] = mapped_column(Text)
-    at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    at: Mapped[dt.datetime]
     """When the outcome was learnt; before that, as `sent_at`."""
     amount: Mapped[int | None] = mapped_column(BigInteger)
     """What would have been charged, where the outcome is `observed`; else NULL, as the two that follow."""
@@ -308,7 +309,7 @@ class PlatformRefusal(KeyedByAccount, Base):
     """Who made it, `ca_…`; NULL: the account itself."""
     payment_method_id: Mapped[str | None] = mapped_column(String(255))
     """The new card that it is not charged to, and that is tried when another one fails; NULL: there is none."""
-    refused_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    refused_at: Mapped[dt.datetime]
     """The last time, or when it was last seen that it is charged to another card."""
 
 
@@ -321,7 +322,7 @@ class RecoveryRun(KeyedByAccount, Base):
     payment_method_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     scope: Mapped[str] = mapped_column(String(255), primary_key=True, default="")
     """Empty for everything the customer owes, else the one subscription."""
-    finished_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[dt.datetime]
     """When a bank was last asked; releases before changes were rows wrote the end of the run."""
 
 
@@ -339,7 +340,7 @@ class Recovery(KeyedByAccount, Base):
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
     outcome: Mapped[str] = mapped_column(String(32))
     detail: Mapped[str | None] = mapped_column(Text)
-    at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    at: Mapped[dt.datetime]
 
 
 class StoredConfiguration(KeyedByAccount, Base):
@@ -352,7 +353,7 @@ class StoredConfiguration(KeyedByAccount, Base):
     livemode: Mapped[bool] = mapped_column(Boolean, primary_key=True)
     configuration_id: Mapped[str] = mapped_column(String(255))
     """Empty under `dashboard` where Stripe said that none was ever saved there."""
-    recorded_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    recorded_at: Mapped[dt.datetime]
 
 
 class PortalPermissions(KeyedByAccount, Base):
@@ -365,7 +366,7 @@ class PortalPermissions(KeyedByAccount, Base):
     """Stripe's own time of the last change, in seconds since the epoch: what is older says nothing."""
     content: Mapped[str] = mapped_column(Text)
     """A `domain.PortalConfiguration` as JSON."""
-    learned_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    learned_at: Mapped[dt.datetime]
 
 
 class Reconciliation(KeyedByAccount, Base):
@@ -374,7 +375,7 @@ class Reconciliation(KeyedByAccount, Base):
     __tablename__ = "reconciliations"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    until: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    until: Mapped[dt.datetime]
     """Everything before this moment was seen."""
     holder: Mapped[str | None] = mapped_column(String(64))
-    lease_until: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    lease_until: Mapped[dt.datetime | None]

@@ -15,8 +15,6 @@ from shared.database import InAccount, KeyedByAccount, UtcDateTime, brin_index, 
 from shared.outbox import BigId, OutboxColumns
 from shared.schema import owner_table
 
-Moment = UtcDateTime
-
 
 class Base(DeclarativeBase):
     """The notifier's tables."""
@@ -28,6 +26,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+    type_annotation_map = {dt.datetime: UtcDateTime}  # noqa: RUF012 (SQLAlchemy's own spelling)
 
 
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "notifier")
@@ -53,7 +52,7 @@ class Notification(InAccount, Base):
     """The charge whose failure it tells of, as looked up before it went out."""
     payment_method_id: Mapped[str | None] = mapped_column(String(255))
     """What that charge was made to."""
-    next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
+    next_payment_attempt: Mapped[dt.datetime | None]
     """The date that the failure's event named."""
     stripe_customer_id: Mapped[str | None] = mapped_column(String(255), index=True)
     on_behalf_of: Mapped[str] = mapped_column(String(255), default="", server_default="")
@@ -61,34 +60,34 @@ class Notification(InAccount, Base):
     customer_id: Mapped[str | None] = mapped_column(String(64))
     """Portico's id, where the email was asked for by it (a fresh link)."""
     correlation_id: Mapped[str] = mapped_column(String(255), default="", index=True)
-    created_at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
-    due_at: Mapped[dt.datetime] = mapped_column(Moment)
-    lease_until: Mapped[dt.datetime | None] = mapped_column(Moment)
+    created_at: Mapped[dt.datetime] = mapped_column(index=True)
+    due_at: Mapped[dt.datetime]
+    lease_until: Mapped[dt.datetime | None]
     lease_token: Mapped[str | None] = mapped_column(String(40))
     """Says which sender holds the lease; one that lost it does not post."""
     attempts: Mapped[int] = mapped_column(default=0)
     """Tries that reached for SendGrid or the portal and failed, plus the one that worked."""
     lookups: Mapped[int] = mapped_column(default=0)
     """Times that the portal did not know the customer."""
-    unconfirmed_since: Mapped[dt.datetime | None] = mapped_column(Moment)
+    unconfirmed_since: Mapped[dt.datetime | None]
     """Set before the request to SendGrid, cleared by its answer: still set means "maybe sent"."""
     unconfirmed_posts: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None] = mapped_column(Text)
     provider_message_id: Mapped[str | None] = mapped_column(String(255))
     """SendGrid's name for the message. What it reports without our custom argument is known by it."""
-    sent_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    delivered_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    occurred_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    sent_at: Mapped[dt.datetime | None]
+    delivered_at: Mapped[dt.datetime | None]
+    occurred_at: Mapped[dt.datetime | None]
     """When it happened at Stripe, which may be another clock than ours (`domain.reminders.effective_time`)."""
-    ready_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    ready_at: Mapped[dt.datetime | None]
     """When the reminder policy last let it go, or SendGrid did that held it by a 429; NULL: neither ever held it. Giving up counts from here."""
     told_in: Mapped[str | None] = mapped_column(String(40), index=True)
     """The notification whose email tells of this one too."""
-    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    finished_at: Mapped[dt.datetime | None]
     """When it was suppressed, observed or failed."""
     business_id: Mapped[str | None] = mapped_column(String(100))
     """Whose it was to be, by the host's id; of one that was observed, and of a welcome."""
-    accepted_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    accepted_at: Mapped[dt.datetime | None]
     """When a person wanted it sent though it had been observed."""
     context: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """What whoever asked for it had to say; no address and no link."""
@@ -140,8 +139,8 @@ class Welcome(Base):
     """The host's own id."""
     timezone: Mapped[str | None] = mapped_column(String(64))
     """The customer's, when it was asked for; NULL: the business's."""
-    asked_at: Mapped[dt.datetime] = mapped_column(Moment)
-    released_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    asked_at: Mapped[dt.datetime]
+    released_at: Mapped[dt.datetime | None]
     """When the mail was written down to be sent, or they were taken off the queue; NULL: it waits for its turn."""
     notification_id: Mapped[str | None] = mapped_column(String(40))
     """By which they are told: of a customer who was merged into this one it may be that one's. NULL of who was taken off the queue."""
@@ -165,13 +164,13 @@ class WelcomeRun(Base):
 
     business_id: Mapped[str] = mapped_column(String(100), primary_key=True)
     per_hour: Mapped[int]
-    asked_at: Mapped[dt.datetime] = mapped_column(Moment)
+    asked_at: Mapped[dt.datetime]
     """When customers were last asked for."""
-    due_at: Mapped[dt.datetime] = mapped_column(Moment)
+    due_at: Mapped[dt.datetime]
     """When the next is released, or it is looked whether it can be."""
     held: Mapped[str | None] = mapped_column(String(40))
     """Why nothing was released when it was last due (`domain.welcomes.Held`); NULL: something was."""
-    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    finished_at: Mapped[dt.datetime | None]
     """Since when nobody waits."""
 
 
@@ -197,23 +196,23 @@ class IncidentRow(KeyedByAccount, Base):
     subscription_id: Mapped[str | None] = mapped_column(String(255))
     purpose: Mapped[str | None] = mapped_column(String(LONGEST_PURPOSE))
     purpose_more: Mapped[int] = mapped_column(default=0, server_default="0")
-    finalized_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
-    next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
-    schedule_as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
+    finalized_at: Mapped[dt.datetime | None]
+    as_of: Mapped[dt.datetime | None]
+    next_payment_attempt: Mapped[dt.datetime | None]
+    schedule_as_of: Mapped[dt.datetime | None]
     schedule_changed: Mapped[bool] = mapped_column(server_default=false())
     auto_advance: Mapped[bool | None]
-    auto_advance_as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
+    auto_advance_as_of: Mapped[dt.datetime | None]
     was_advancing: Mapped[bool] = mapped_column(server_default=false())
-    first_failed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    last_failed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    first_failed_at: Mapped[dt.datetime | None]
+    last_failed_at: Mapped[dt.datetime | None]
     last_failure_own: Mapped[bool] = mapped_column(server_default=false())
-    action_required_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    opened_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
-    closed_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
-    last_mailed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    asked_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    failure_heard_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    action_required_at: Mapped[dt.datetime | None]
+    opened_at: Mapped[dt.datetime | None] = mapped_column(index=True)
+    closed_at: Mapped[dt.datetime | None] = mapped_column(index=True)
+    last_mailed_at: Mapped[dt.datetime | None]
+    asked_at: Mapped[dt.datetime | None]
+    failure_heard_at: Mapped[dt.datetime | None]
     end_noted: Mapped[bool] = mapped_column(server_default=false())
 
     __table_args__ = (
@@ -234,7 +233,7 @@ class ProcessedEvent(Base):
     event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     type: Mapped[str] = mapped_column(String(80))
     outcome: Mapped[str] = mapped_column(Text, default="")
-    processed_at: Mapped[dt.datetime] = mapped_column(Moment)
+    processed_at: Mapped[dt.datetime]
 
     __table_args__ = (brin_index("ix_processed_events_processed_at", "processed_at"),)
 
@@ -245,7 +244,7 @@ class DeletedCustomer(KeyedByAccount, Base):
     __tablename__ = "deleted_customers"
 
     stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
-    deleted_at: Mapped[dt.datetime] = mapped_column(Moment)
+    deleted_at: Mapped[dt.datetime]
 
 
 class SuppressedAddress(Base):
@@ -257,7 +256,7 @@ class SuppressedAddress(Base):
     address_hmac: Mapped[str | None] = mapped_column(String(64), index=True)
     """NULL: written without a key, or by a process of the release before; the notifier fills it."""
     reason: Mapped[str] = mapped_column(Text)
-    since: Mapped[dt.datetime] = mapped_column(Moment)
+    since: Mapped[dt.datetime]
     notification_id: Mapped[str | None] = mapped_column(String(40))
 
 
@@ -269,8 +268,8 @@ class SendGridEvent(Base):
     sg_event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     notification_id: Mapped[str] = mapped_column(String(40), index=True)
     event: Mapped[str] = mapped_column(String(40))
-    occurred_at: Mapped[dt.datetime] = mapped_column(Moment)
-    received_at: Mapped[dt.datetime] = mapped_column(Moment)
+    occurred_at: Mapped[dt.datetime]
+    received_at: Mapped[dt.datetime]
 
     __table_args__ = (brin_index("ix_sendgrid_events_received_at", "received_at"),)
 
@@ -293,18 +292,18 @@ class HookEndpoint(Base):
     """Empty: all."""
     enabled: Mapped[bool]
     disabled_because: Mapped[str | None] = mapped_column(String(20))
-    disabled_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    disabled_at: Mapped[dt.datetime | None]
     generation: Mapped[int] = mapped_column(default=1)
     """Of its secret."""
-    rotated_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    rotated_at: Mapped[dt.datetime | None]
     """When this generation began; NULL: with the endpoint."""
     rotated_by: Mapped[str | None] = mapped_column(String(64))
     """By which request, where it said so: the same one does not rotate again."""
-    created_at: Mapped[dt.datetime] = mapped_column(Moment)
+    created_at: Mapped[dt.datetime]
     failures: Mapped[int] = mapped_column(default=0)
     """In a row."""
-    failing_since: Mapped[dt.datetime | None] = mapped_column(Moment)
-    paused_until: Mapped[dt.datetime | None] = mapped_column(Moment)
+    failing_since: Mapped[dt.datetime | None]
+    paused_until: Mapped[dt.datetime | None]
 
 
 class HookEvent(InAccount, Base):
@@ -315,7 +314,7 @@ class HookEvent(InAccount, Base):
     hook_event_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     event_id: Mapped[str] = mapped_column(String(512))
     type: Mapped[str] = mapped_column(String(80))
-    occurred_at: Mapped[dt.datetime] = mapped_column(Moment)
+    occurred_at: Mapped[dt.datetime]
     object_type: Mapped[str] = mapped_column(String(40))
     object_id: Mapped[str] = mapped_column(String(255))
     version: Mapped[int] = mapped_column(BigInteger)
@@ -328,8 +327,8 @@ class HookEvent(InAccount, Base):
     livemode: Mapped[bool | None]
     correlation_id: Mapped[str] = mapped_column(String(255))
     traceparent: Mapped[str] = mapped_column(String(55))
-    received_at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
-    due_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    received_at: Mapped[dt.datetime] = mapped_column(index=True)
+    due_at: Mapped[dt.datetime | None]
     """When it is looked at whose it is; NULL: its deliveries are made."""
     lookups: Mapped[int] = mapped_column(default=0)
 
@@ -344,13 +343,13 @@ class HookDelivery(Base):
     endpoint_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     hook_event_id: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)
     status: Mapped[str] = mapped_column(String(20))
-    due_at: Mapped[dt.datetime] = mapped_column(Moment)
+    due_at: Mapped[dt.datetime]
     lease_token: Mapped[str | None] = mapped_column(String(40))
     attempts: Mapped[int] = mapped_column(default=0)
     """Since it was made, or asked for again."""
-    created_at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
-    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    replayed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    created_at: Mapped[dt.datetime] = mapped_column(index=True)
+    finished_at: Mapped[dt.datetime | None]
+    replayed_at: Mapped[dt.datetime | None]
     """When a person last asked for it once more."""
 
     __table_args__ = (
@@ -368,7 +367,7 @@ class HookAttempt(Base):
     attempt_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     endpoint_id: Mapped[str] = mapped_column(String(40))
     hook_event_id: Mapped[str] = mapped_column(String(40), index=True)
-    at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
+    at: Mapped[dt.datetime] = mapped_column(index=True)
     status: Mapped[int | None]
     milliseconds: Mapped[int]
     error: Mapped[str | None] = mapped_column(String(40))

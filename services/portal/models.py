@@ -10,7 +10,6 @@ from sqlalchemy import (
     BigInteger,
     ForeignKey,
     Index,
-    Integer,
     MetaData,
     String,
     Text,
@@ -267,7 +266,7 @@ class InvoiceRow(KeyedByAccount, Base):
     amount_remaining: Mapped[int] = mapped_column(BigInteger)
     amount_paid: Mapped[int] = mapped_column(BigInteger, server_default="0")
     amount_credited: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    attempt_count: Mapped[int] = mapped_column(Integer)
+    attempt_count: Mapped[int]
     collection_method: Mapped[str] = mapped_column(String(30))
     billing_reason: Mapped[str | None] = mapped_column(String(50))
     number: Mapped[str | None] = mapped_column(String(100))
@@ -530,7 +529,7 @@ class IdempotentRequestRow(Base):
     """SHA-256 of whose it is (the API key), method, address and `Idempotency-Key`."""
     body_digest: Mapped[str] = mapped_column(String(64))
     """SHA-256 of its body: another one under the same key is refused."""
-    began_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    began_at: Mapped[dt.datetime] = mapped_column(index=True)
     status: Mapped[int | None]
     """HTTP status of its answer; NULL: it is not answered yet."""
     answer: Mapped[str | None] = mapped_column(Text)
@@ -577,7 +576,7 @@ class ConnectionRow(Base):
     link_digest: Mapped[str] = mapped_column(String(64), unique=True)
     """Of the secret in the link."""
     created_at: Mapped[dt.datetime]
-    expires_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    expires_at: Mapped[dt.datetime] = mapped_column(index=True)
     """When the link is good for nothing any more; a newer one of the business ends it, too."""
     state_digest: Mapped[str | None] = mapped_column(String(64), unique=True)
     """Of OAuth's `state`, of the latest time that somebody went to Stripe by the link."""
@@ -609,7 +608,7 @@ class ProcessedEventRow(Base):
     __tablename__ = "processed_events"
 
     event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
-    processed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    processed_at: Mapped[dt.datetime] = mapped_column(index=True)
 
 
 class ActivityRow(Base):
@@ -627,6 +626,6 @@ class ActivityRow(Base):
     what: Mapped[str] = mapped_column(String(30))
     """`page`, `page_from_mail`, `billing_session`, `billing_unavailable`, `fresh_link`."""
     bucket: Mapped[dt.datetime]
-    first_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    first_at: Mapped[dt.datetime] = mapped_column(index=True)
     last_at: Mapped[dt.datetime]
-    count: Mapped[int] = mapped_column(Integer)
+    count: Mapped[int]
