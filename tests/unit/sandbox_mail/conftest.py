@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
+
+from sandbox import pages
+from sandbox.config import SandboxConfig
+from sandbox.stripe_api.api import StripeApi
 
 
 class Compiled(BytecodeCache):
@@ -29,3 +37,19 @@ def application() -> Flask:
     made = Flask("test")
     made.jinja_options = {**made.jinja_options, "bytecode_cache": COMPILED}
     return made
+
+
+@pytest.fixture
+def world() -> Iterator[StripeApi]:
+    """A Stripe of the test's own."""
+    made = StripeApi(SandboxConfig(public_url="http://sandbox.test"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def client(world: StripeApi) -> FlaskClient:
+    """A browser on its hosted pages."""
+    app = application()
+    app.register_blueprint(pages.blueprint(world))
+    return app.test_client()

@@ -6,19 +6,10 @@ import re
 import pytest
 
 from sandbox import console, mail
-from sandbox.config import SandboxConfig
 from sandbox.faults import Faults
-from sandbox.stripe_api.api import StripeApi
 from tests.unit.sandbox_mail.conftest import application
 
 LINK = "http://portal.test/me/secret-token"
-
-
-@pytest.fixture
-def world():
-    world = StripeApi(SandboxConfig(public_url="http://sandbox.test"))
-    yield world
-    world.stop()
 
 
 @pytest.fixture

@@ -2,28 +2,10 @@
 
 import pytest
 
-from sandbox import pages
-from sandbox.config import SandboxConfig
-from sandbox.stripe_api.api import StripeApi
 from sandbox.stripe_api.errors import StripeError
-from tests.unit.sandbox_mail.conftest import application
 
 BASE = "http://sandbox.test"
 CARD = {"number": "4242 4242 4242 4242", "expiry": "12 / 34", "cvc": "123"}
-
-
-@pytest.fixture
-def world():
-    world = StripeApi(SandboxConfig(public_url=BASE))
-    yield world
-    world.stop()
-
-
-@pytest.fixture
-def client(world):
-    app = application()
-    app.register_blueprint(pages.blueprint(world))
-    return app.test_client()
 
 
 def invoice(world, card):

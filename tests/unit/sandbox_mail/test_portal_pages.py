@@ -4,10 +4,8 @@ import re
 
 import pytest
 
-from sandbox import pages
 from sandbox.config import SandboxConfig
 from sandbox.stripe_api.api import StripeApi
-from tests.unit.sandbox_mail.conftest import application
 
 CARD = {"number": "4242 4242 4242 4242", "expiry": "12 / 34", "cvc": "123"}
 RETURN = "https://portal.test/me/abc"
@@ -31,13 +29,6 @@ def world(clock):
     world = StripeApi(SandboxConfig(public_url="http://sandbox.test", clock=clock))
     yield world
     world.stop()
-
-
-@pytest.fixture
-def client(world):
-    app = application()
-    app.register_blueprint(pages.blueprint(world))
-    return app.test_client()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from sqlalchemy import inspect
 from shared import migrations, schema
 from shared.database import make_engine
 from shared.migrations import NotUpgraded, _config, upgrade, wait_migrated
-from shared.nameko_ext.runtime import command_line
-from shared.schema import FIRST_TABLES, LAST_KEYS, Schema, Standing, look, needed, revisions
+from shared.schema import FIRST_TABLES, LAST_KEYS, Standing, needed, revisions
+from tests.unit.shared.test_schema import command, seen
 
 pytestmark = pytest.mark.whole
 
@@ -41,21 +40,6 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     for known in (needed, revisions):
         known.cache_clear()
-
-
-def seen(service: str, url: str) -> Schema:
-    engine = make_engine(url)
-    with engine.connect() as connection:
-        found = look(connection, service)
-    engine.dispose()
-    return found
-
-
-def command(service: str, url: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setenv(f"{service.upper()}_DATABASE_URL", url)
-    module = importlib.import_module(f"services.{service}.service")
-    cls = getattr(module, f"{service.title()}Service")
-    return command_line(cls, lambda environ: pytest.fail("not needed"), argv=words)
 
 
 def key_of(service: str, url: str) -> list[str]:

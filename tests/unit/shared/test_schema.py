@@ -47,11 +47,11 @@ def seen(service: str, url: str) -> Schema:
     return found
 
 
-def command(service: str, url: str, word: str, monkeypatch: pytest.MonkeyPatch) -> int:
+def command(service: str, url: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setenv(f"{service.upper()}_DATABASE_URL", url)
     module = importlib.import_module(f"services.{service}.service")
     cls = getattr(module, f"{service.title()}Service")
-    return command_line(cls, lambda environ: pytest.fail("not needed"), argv=[word])
+    return command_line(cls, lambda environ: pytest.fail("not needed"), argv=words)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -89,7 +89,7 @@ def test_nobody_migrates_anothers_schema(
     before = seen(owner, url)
     run(url, f"UPDATE alembic_version SET version_num = '{revisions(service)[-1]}'")
     for word in ("migrate", "wait-migrated"):
-        assert command(service, url, word, monkeypatch) == 2
+        assert command(service, url, monkeypatch, word) == 2
         told = capsys.readouterr().err
         assert f"{service.upper()}_DATABASE_URL is {owner}'s, not {service}'s" in told
         assert "Traceback" not in told
@@ -132,7 +132,7 @@ def test_a_newer_releases_schema_is_left_and_well(
     """An old release that is started, or migrated, again while its successor is rolled out goes on."""
     upgrade(service, url)
     run(url, "UPDATE alembic_version SET version_num = '9999'")
-    assert command(service, url, "migrate", monkeypatch) == 0
+    assert command(service, url, monkeypatch, "migrate") == 0
     assert seen(service, url).revision == "9999"
     assert wait_migrated(service, url, seconds=0) is True
     (found,) = check_database(service, url)
