@@ -32,7 +32,6 @@ from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
 from services.notifier.adapters.sendgrid.time_limit import TimeLimitedMailer
 from services.notifier.domain.addresses import AddressHasher
 from services.notifier.domain.delivery_events import DeliveryEvent
-from services.notifier.domain.sending import SendingPolicy
 from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers import delivery, events, feedback, invoices, subscriptions
 from services.notifier.handlers.results import Result
@@ -118,11 +117,11 @@ def _permanent(outcome: str | Failed) -> str | Failed:
 
 
 def _begin(session: Session, postings: list[delivery.SendRequest]) -> list[Result | None]:
-    return delivery.begin_posts(session, postings, utc_now(), SendingPolicy())
+    return delivery.begin_posts(session, postings, utc_now())
 
 
 def _record(session: Session, answers: list[delivery.Answered]) -> list[Result]:
-    return delivery.record_answers(session, answers, utc_now(), random.random, SendingPolicy())
+    return delivery.record_answers(session, answers, utc_now(), random.random)
 
 
 def _refused(reason: BadWebhook) -> Response:
@@ -179,7 +178,7 @@ class NotifierService(Emails, Operations, Observed, Welcomes, Hooks):
         """An email that is due at once goes to a free sender straight from the transaction that writes it down."""
         now = utc_now()
         reserved = self.places.reserve(now, len(batch))
-        fresh = leases.FreshLeases(reserved, now, SendingPolicy())
+        fresh = leases.FreshLeases(reserved, now)
         if reserved and len(batch) == 1:
             self._ask_early(batch[0])
         leased: list[Leased] = []

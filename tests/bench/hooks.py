@@ -14,7 +14,7 @@ from typing import Any
 
 from examples.host_app import Portico
 from local.processes import fetch
-from services.notifier.domain.hooks import HookPolicy
+from services.notifier.domain.hooks import PER_OWNER
 from tests.bench import report
 from tests.bench.system import System, running
 
@@ -88,7 +88,7 @@ def sent_a_second(system: System, many: int, answer: float) -> float:
 
 def allowed(endpoints: int, answer: float) -> str:
     """What the senders could send if nothing but the hosts took time."""
-    at_once = min(SENDERS, endpoints * HookPolicy().per_owner)
+    at_once = min(SENDERS, endpoints * PER_OWNER)
     return f"{at_once / answer:.0f}" if answer else ""
 
 
@@ -111,7 +111,7 @@ def main() -> int:
         for (endpoints, name), rate in found.items()
     ]
     aims = [report.at_least_of("webhooks a second to one endpoint", AIM, found[1, "at once"])]
-    title = f"{HOOKS:,} webhooks to hosts, one notifier with {SENDERS} senders for them, {HookPolicy().per_owner} at a time to one owner"
+    title = f"{HOOKS:,} webhooks to hosts, one notifier with {SENDERS} senders for them, {PER_OWNER} at a time to one owner"
     report.conclude("hooks", title, aims, COLUMNS, lines)
     return 0
 

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from local.servers import PostgreSQL
 from services.notifier.domain.hook_shares import Rotation
-from services.notifier.domain.hooks import HookPolicy
 from services.notifier.handlers import hooks
 from services.notifier.queries import hook_deliveries, hook_events
 from shared.contracts.accounts import OWN, StripeId
@@ -51,7 +50,7 @@ def notifier(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[E
 
 def _lease(session: Session) -> None:
     later = NOW + dt.timedelta(hours=1)
-    assert len(hook_deliveries.lease_due(session, later, 8, HookPolicy(), {})) == 8
+    assert len(hook_deliveries.lease_due(session, later, 8, {})) == 8
 
 
 def _tell(session: Session) -> None:
@@ -110,6 +109,6 @@ def test_whose_turn_it_is_is_found_by_indexes_among_many_endpoints(
         rotation.after = after
 
         def lease(session: Session, rotation: Rotation = rotation) -> None:
-            assert hook_deliveries.lease_due(session, later, 8, HookPolicy(), {}, rotation=rotation)
+            assert hook_deliveries.lease_due(session, later, 8, {}, rotation=rotation)
 
         assert full_scans(notifier, lease, set()) == []

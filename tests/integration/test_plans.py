@@ -17,7 +17,6 @@ from services.billing.queries.outbox import OUTBOX
 from services.billing.retention import RULES as BILLINGS_RULES
 from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import Status, Translation
-from services.notifier.domain.sending import SendingPolicy
 from services.notifier.handlers.events import handle_invoices
 from services.notifier.queries import observed
 from services.notifier.queries.incidents import note_mailed, store_incidents
@@ -346,7 +345,7 @@ def test_what_is_due_is_found_among_what_was_sent(notifier: Engine) -> None:
     """The sender's question goes by the partial index of what is not over, and takes its incidents by their keys."""
 
     def lease(session: Session) -> None:
-        assert len(lease_due(session, NOW + dt.timedelta(hours=1), 16, SendingPolicy())) == 16
+        assert len(lease_due(session, NOW + dt.timedelta(hours=1), 16)) == 16
 
     found = plans(notifier, lease)
     assert "ix_notifications_due" in found[0]

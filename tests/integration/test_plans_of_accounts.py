@@ -16,7 +16,6 @@ from services.billing.queries import accounts as of_accounts
 from services.billing.queries import inbox, intake
 from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import Status, Translation
-from services.notifier.domain.sending import SendingPolicy
 from services.notifier.queries.incidents import lock_incidents
 from services.notifier.queries.leases import Beside, lease_due
 from services.portal.queries import customers as people
@@ -187,7 +186,7 @@ def test_an_email_and_its_incident_are_found_by_account_and_id(notifier: Engine)
     def lease(**beside: Any) -> Callable[[Session], None]:
         def ask(session: Session) -> None:
             later = NOW + dt.timedelta(hours=1)
-            assert len(lease_due(session, later, 16, SendingPolicy(), **beside)) == 16
+            assert len(lease_due(session, later, 16, **beside)) == 16
             assert len(lock_incidents(session, [StripeId(ACCOUNT, "in_3")])) == 1
 
         return ask

@@ -232,7 +232,7 @@ def test_two_batches_with_the_ids_of_the_same_two_persons(postgresql: House) -> 
     def post(*ids: str) -> list[str]:
         requests = [wants_to_go(house, leased[id]) for id in ids]
         with house.db.transaction() as session:
-            results = delivery.begin_posts(session, requests, house.clock(), house.desk.policy)
+            results = delivery.begin_posts(session, requests, house.clock())
         return ["posted" if one is None else one.outcome for one in results]
 
     with ThreadPoolExecutor(2) as pool:

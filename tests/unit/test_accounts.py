@@ -40,7 +40,6 @@ from services.billing.stripe_events.translation import Status, Translation
 from services.notifier import models as notifier
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import Kind
-from services.notifier.domain.sending import SendingPolicy
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.queries.leases import Leased, lease_due
 from services.portal import models as portal
@@ -394,7 +393,6 @@ PLAIN: Final[dict[str, Any]] = {
     "besides": (),
     "reason": Reason.PAID,
     "reasons": tuple(Reason),
-    "policy": SendingPolicy(),
     "delivered": True,
     "status": None,
     "state": "disconnected",
@@ -655,7 +653,7 @@ def test_an_email_tells_of_no_invoice_of_another_account(world: World) -> None:
     """A lease brings the incident of its notification's account."""
     with world.made(notifier.Base.metadata, objects=True).transaction() as session:
         session.execute(update(notifier.Notification).values(account=world.asked))
-        (leased,) = lease_due(session, NOW, 9, SendingPolicy())
+        (leased,) = lease_due(session, NOW, 9)
         assert (leased.account, leased.invoice_id) == (world.asked, "in_1")
         assert leased.incident is None
 

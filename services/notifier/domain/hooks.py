@@ -61,49 +61,42 @@ def answered(status: int, milliseconds: int, retry_after: dt.timedelta | None = 
     return Answered(status, error, milliseconds, retry_after if error else None)
 
 
-_SECONDS: Final = (5, 60, 300, 1800, 7200, 18000, 36000, 50400, 64800, 79200)
+LEASE: Final = dt.timedelta(seconds=60)
+"""Longer than one attempt with its two transactions."""
+WAITS: Final = tuple(
+    dt.timedelta(seconds=one) for one in (5, 60, 300, 1800, 7200, 18000, 36000, 50400, 64800, 79200)
+)
+"""Before the second try of a webhook, the third, …: three days in all."""
+JITTER: Final = 0.2
+"""Each wait is longer or shorter by up to this part of it."""
+LONGEST_RETRY_AFTER: Final = dt.timedelta(hours=12)
+PER_OWNER: Final = 4
+"""Requests to the endpoints of one business, or to one of the installation's, at the same time, a process."""
+FAILURES_IN_A_ROW: Final = 5
+"""After as many, an endpoint is tried with one delivery at a time, and less and less often."""
+FIRST_PAUSE: Final = dt.timedelta(seconds=5)
+LONGEST_PAUSE: Final = dt.timedelta(minutes=15)
+OFF_AFTER: Final = dt.timedelta(days=5)
+"""An endpoint at which all has failed for so long is switched off."""
 
 
-@dataclass(frozen=True)
-class HookPolicy:
-    """How long and how often a webhook is tried, and what an endpoint that fails costs."""
+def next_try(
+    attempts: int, now: dt.datetime, jitter: float, retry_after: dt.timedelta | None
+) -> dt.datetime | None:
+    """When a delivery that has failed so many times is tried again; None: no more. `jitter` is uniform in [0, 1)."""
+    if attempts > len(WAITS):
+        return None
+    wait = WAITS[attempts - 1] * (1 + JITTER * (2 * jitter - 1))
+    asked = min(retry_after or dt.timedelta(), LONGEST_RETRY_AFTER)
+    return now + max(wait, asked)
 
-    lease: dt.timedelta = dt.timedelta(seconds=60)
-    """Longer than one attempt with its two transactions."""
-    waits: tuple[dt.timedelta, ...] = tuple(dt.timedelta(seconds=one) for one in _SECONDS)
-    """Before the second try, the third, …: three days in all."""
-    jitter: float = 0.2
-    """Each wait is longer or shorter by up to this part of it."""
-    longest_retry_after: dt.timedelta = dt.timedelta(hours=12)
-    per_owner: int = 4
-    """Requests to the endpoints of one business, or to one of the installation's, at the same time, a process."""
-    failures_in_a_row: int = 5
-    """After as many, an endpoint is tried with one delivery at a time, and less and less often."""
-    first_pause: dt.timedelta = dt.timedelta(seconds=5)
-    longest_pause: dt.timedelta = dt.timedelta(minutes=15)
-    off_after: dt.timedelta = dt.timedelta(days=5)
-    """An endpoint at which all has failed for so long is switched off."""
 
-    def next_try(
-        self, attempts: int, now: dt.datetime, jitter: float, retry_after: dt.timedelta | None
-    ) -> dt.datetime | None:
-        """When a delivery that has failed so many times is tried again; None: no more. `jitter` is uniform in [0, 1)."""
-        if attempts > len(self.waits):
-            return None
-        wait = self.waits[attempts - 1] * (1 + self.jitter * (2 * jitter - 1))
-        asked = min(retry_after or dt.timedelta(), self.longest_retry_after)
-        return now + max(wait, asked)
-
-    def pause(
-        self, failures: int, now: dt.datetime, jitter: float, retry_after: dt.timedelta | None
-    ) -> dt.datetime | None:
-        """Until when an endpoint is left alone after so many failures in a row, or as it asks; None: it isn't."""
-        wait = min(retry_after or dt.timedelta(), self.longest_retry_after)
-        if failures >= self.failures_in_a_row:
-            doubled = self.first_pause * 2 ** min(failures - self.failures_in_a_row, 20)
-            wait = max(wait, min(doubled, self.longest_pause) * (0.5 + jitter / 2))
-        return now + wait if wait else None
-
-    def is_hopeless(self, failing_since: dt.datetime, now: dt.datetime) -> bool:
-        """Whether an endpoint that fails once more is switched off."""
-        return now - failing_since >= self.off_after
+def pause(
+    failures: int, now: dt.datetime, jitter: float, retry_after: dt.timedelta | None
+) -> dt.datetime | None:
+    """Until when an endpoint is left alone after so many failures in a row, or as it asks; None: it isn't."""
+    wait = min(retry_after or dt.timedelta(), LONGEST_RETRY_AFTER)
+    if failures >= FAILURES_IN_A_ROW:
+        doubled = FIRST_PAUSE * 2 ** min(failures - FAILURES_IN_A_ROW, 20)
+        wait = max(wait, min(doubled, LONGEST_PAUSE) * (0.5 + jitter / 2))
+    return now + wait if wait else None

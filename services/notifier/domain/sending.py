@@ -54,40 +54,32 @@ class MaybeSent:
 Outcome = Accepted | RateLimited | Unavailable | Refused | MaybeSent
 
 
-@dataclass(frozen=True)
-class SendingPolicy:
-    """How long and how often one email is tried."""
-
-    lease: dt.timedelta = dt.timedelta(seconds=45)
-    """Longer than everything between taking a row and posting it; how long a customer waits when a sender dies."""
-    grace: dt.timedelta = dt.timedelta(minutes=15)
-    """How long a message whose delivery is unconfirmed is left alone before it is sent once more."""
-    first_wait: dt.timedelta = dt.timedelta(seconds=2)
-    longest_wait: dt.timedelta = dt.timedelta(minutes=15)
-    give_up_after: dt.timedelta = dt.timedelta(hours=24)
-    unknown_posts: int = 2
-    """Posts without an answer that one email may have."""
-    lookup_waits: tuple[dt.timedelta, ...] = tuple(
-        dt.timedelta(seconds=seconds) for seconds in (5, 15, 40, 90, 180)
-    )
-    """Waits for a customer whom the portal does not know yet: the link between ours and Stripe's may come
-    moments after the failed charge."""
-    longest_lookup_wait: dt.timedelta = dt.timedelta(days=1)
-    """Whoever owes is asked about hourly after that, then less and less often, at the least once in this time."""
-    unknown_for: dt.timedelta = dt.timedelta(days=60)
-    """How long somebody who owes may stay unknown: longer than any of Stripe's retry schedules. What Stripe closes
-    meanwhile ends the wait."""
-    longest_rate_limit: dt.timedelta = dt.timedelta(hours=1)
+LEASE: Final = dt.timedelta(seconds=45)
+"""Longer than everything between taking a row and posting it; how long a customer waits when a sender dies."""
+GRACE: Final = dt.timedelta(minutes=15)
+"""How long a message whose delivery is unconfirmed is left alone before it is sent once more."""
+FIRST_WAIT: Final = dt.timedelta(seconds=2)
+LONGEST_WAIT: Final = dt.timedelta(minutes=15)
+GIVE_UP_AFTER: Final = dt.timedelta(hours=24)
+UNKNOWN_POSTS: Final = 2
+"""Posts without an answer that one email may have."""
+LOOKUP_WAITS: Final = tuple(dt.timedelta(seconds=seconds) for seconds in (5, 15, 40, 90, 180))
+"""Waits for a customer whom the portal does not know yet: the link between ours and Stripe's may come moments after the failed charge."""
+LONGEST_LOOKUP_WAIT: Final = dt.timedelta(days=1)
+"""Whoever owes is asked about hourly after that, then less and less often, at the least once in this time."""
+UNKNOWN_FOR: Final = dt.timedelta(days=60)
+"""How long somebody who owes may stay unknown: longer than any of Stripe's retry schedules. What Stripe closes meanwhile ends the wait."""
+LONGEST_RATE_LIMIT: Final = dt.timedelta(hours=1)
 
 
-def backoff(tries: int, jitter: float, policy: SendingPolicy) -> dt.timedelta:
+def backoff(tries: int, jitter: float) -> dt.timedelta:
     """How long to wait after the `tries`-th failure (from 1): doubling, capped, jittered.
 
     `jitter` is uniform in [0, 1). Half of the wait is certain, half random, so that rows which failed together
     don't come back together.
     """
     exponent = min(max(tries, 1) - 1, 30)
-    longest = min(policy.first_wait * (1 << exponent), policy.longest_wait)
+    longest = min(FIRST_WAIT * (1 << exponent), LONGEST_WAIT)
     return longest * (0.5 + jitter / 2)
 
 
@@ -107,26 +99,26 @@ class Stop:
 
 
 def after_unavailable(
-    created_at: dt.datetime, tries: int, now: dt.datetime, jitter: float, policy: SendingPolicy
+    created_at: dt.datetime, tries: int, now: dt.datetime, jitter: float
 ) -> Again | Stop:
     """What follows when the email certainly did not go out but may later."""
-    if now - created_at >= policy.give_up_after:
+    if now - created_at >= GIVE_UP_AFTER:
         return Stop(status=Status.FAILED, reason=Reason.GAVE_UP)
-    return Again(due_at=now + backoff(tries, jitter, policy))
+    return Again(due_at=now + backoff(tries, jitter))
 
 
 def after_unknown_customer(
-    kind: Kind, created_at: dt.datetime, lookups: int, now: dt.datetime, policy: SendingPolicy
+    kind: Kind, created_at: dt.datetime, lookups: int, now: dt.datetime
 ) -> Again | Stop:
     """What follows when the portal knows nobody with this Stripe customer; `lookups` counts the times so far.
 
     An email about a debt waits while its invoice lives: the host may register the customer tomorrow. Anything
     else would be stale by then.
     """
-    soon = len(policy.lookup_waits)
+    soon = len(LOOKUP_WAITS)
     if lookups <= soon:
-        return Again(due_at=now + policy.lookup_waits[max(lookups, 1) - 1])
-    if kind not in ABOUT_DEBT or now - created_at >= policy.unknown_for:
+        return Again(due_at=now + LOOKUP_WAITS[max(lookups, 1) - 1])
+    if kind not in ABOUT_DEBT or now - created_at >= UNKNOWN_FOR:
         return Stop(status=Status.SUPPRESSED, reason=Reason.NO_SUCH_CUSTOMER)
     hours = dt.timedelta(hours=2 ** min(lookups - soon - 1, 10))
-    return Again(due_at=now + min(hours, policy.longest_lookup_wait))
+    return Again(due_at=now + min(hours, LONGEST_LOOKUP_WAIT))

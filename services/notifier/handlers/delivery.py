@@ -27,7 +27,7 @@ from services.notifier.domain.notification_rules import (
     recheck,
 )
 from services.notifier.domain.reminders import Go, Hold, Timing, effective_time, gather_until, when
-from services.notifier.domain.sending import Accepted, Outcome, SendingPolicy
+from services.notifier.domain.sending import GRACE, LEASE, UNKNOWN_POSTS, Accepted, Outcome
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers import subscriptions, unreachable, welcomes
 from services.notifier.handlers.accepted_mails import (
@@ -125,7 +125,7 @@ class _Known:
 
 
 def begin_posts(
-    session: Session, postings: Sequence[SendRequest], now: dt.datetime, policy: SendingPolicy
+    session: Session, postings: Sequence[SendRequest], now: dt.datetime
 ) -> list[Result | None]:
     """Mark the rows "about to post", of those that may still go out, and go out now; None: post it.
 
@@ -174,7 +174,7 @@ def begin_posts(
     results = []
     begun: set[StripeId] = set()
     for posting in postings:
-        result = _begin(session, posting, known, now, policy)
+        result = _begin(session, posting, known, now)
         results.append(result)
         leased = posting.leased
         if result is None and leased.kind in DUNNING:
@@ -220,13 +220,13 @@ def _locked(
 
 
 def _begin(
-    session: Session, posting: SendRequest, known: _Known, now: dt.datetime, policy: SendingPolicy
+    session: Session, posting: SendRequest, known: _Known, now: dt.datetime
 ) -> Result | None:
     leased, mail = posting.leased, posting.mail
     row = known.rows.get(leased.notification_id)
     if row is None or not leased.holds(row):
         return Result(leased.kind, "lease_lost")
-    if row.unconfirmed_posts >= policy.unknown_posts:
+    if row.unconfirmed_posts >= UNKNOWN_POSTS:
         finish(row, Status.FAILED, Reason.UNCONFIRMED_TWICE, now)
         return Result(leased.kind, "unconfirmed", Reason.UNCONFIRMED_TWICE)
     incident = look_up(known.incidents, leased.invoice)
@@ -256,7 +256,7 @@ def _begin(
     row.charge_id, row.payment_method_id = failure.charge_id, failure.payment_method_id
     if posting.observed is not None:
         return _observe(posting, known, row, failure, now)
-    _mark_begun(posting, row, incident, now, policy)
+    _mark_begun(posting, row, incident, now)
     return None
 
 
@@ -275,7 +275,6 @@ def _mark_begun(
     row: Row,
     incident: Incident | None,
     now: dt.datetime,
-    policy: SendingPolicy,
 ) -> None:
     leased = posting.leased
     if leased.kind is Kind.COLLECTION_ENDED:
@@ -287,8 +286,8 @@ def _mark_begun(
     row.unconfirmed_since = now
     row.unconfirmed_posts += 1
     row.attempts += 1
-    row.lease_until = now + policy.lease
-    row.due_at = now + policy.grace
+    row.lease_until = now + LEASE
+    row.due_at = now + GRACE
 
 
 def _observe(
@@ -393,7 +392,6 @@ def record_answers(
     answers: Sequence[Answered],
     now: dt.datetime,
     jitter: Callable[[], float],
-    policy: SendingPolicy,
 ) -> list[Result]:
     """Write down what SendGrid answered to each email, or that it did not."""
     incidents, rows = _locked(session, [answer.leased for answer in answers])
@@ -417,7 +415,7 @@ def record_answers(
         elif not leased.holds(row):
             results.append(Result(kind, "lease_lost"))
         else:
-            results.append(record_failure(row, kind, outcome, now, jitter(), policy))
+            results.append(record_failure(row, kind, outcome, now, jitter()))
             incident = look_up(incidents, leased.invoice)
             if row.unconfirmed_since is None and incident is not None:
                 # It certainly did not reach anybody, so what fails next need not wait for others.

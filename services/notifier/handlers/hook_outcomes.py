@@ -11,11 +11,14 @@ from sqlalchemy.orm import Session
 
 from services.notifier import metrics
 from services.notifier.domain.hooks import (
+    FAILURES_IN_A_ROW,
     OBSERVED,
+    OFF_AFTER,
     Answered,
     DeliveryStatus,
     DisabledBecause,
-    HookPolicy,
+    next_try,
+    pause,
 )
 from services.notifier.domain.keys import webhooks_stopped_key
 from services.notifier.domain.kinds import Kind
@@ -39,7 +42,6 @@ def record_attempt(
     answer: Answered,
     now: dt.datetime,
     jitter: float,
-    policy: HookPolicy,
 ) -> str:
     """Write down what an attempt has come to, with what follows for its delivery and its endpoint; in a word."""
     hook_deliveries.add_attempt(
@@ -61,7 +63,7 @@ def record_attempt(
     if row is not None:
         row.attempts += 1
         row.lease_token = None
-        again = None if answer.gone else policy.next_try(row.attempts, now, jitter, answer.retry_after)  # fmt: skip
+        again = None if answer.gone else next_try(row.attempts, now, jitter, answer.retry_after)
         if answer.delivered:
             row.status, row.finished_at = DeliveryStatus.DELIVERED, now
         elif again is None:
@@ -74,7 +76,7 @@ def record_attempt(
         hook_endpoints.note_success(session, lease.endpoint_id)
         return outcome
     if endpoint is not None:
-        _note_failure(session, endpoint, answer, now, jitter, policy)
+        _note_failure(session, endpoint, answer, now, jitter)
     return outcome
 
 
@@ -84,21 +86,20 @@ def _note_failure(
     answer: Answered,
     now: dt.datetime,
     jitter: float,
-    policy: HookPolicy,
 ) -> None:
-    pause = policy.pause(endpoint.failures + 1, now, jitter, answer.retry_after)
-    if endpoint.failures < policy.failures_in_a_row:
+    paused = pause(endpoint.failures + 1, now, jitter, answer.retry_after)
+    if endpoint.failures < FAILURES_IN_A_ROW:
         # Others are under way at the same time: none of them shortens what the host has asked for.
-        asked_for = (one for one in (endpoint.paused_until, pause) if one is not None)
-        pause = max(asked_for, default=None)
+        asked_for = (one for one in (endpoint.paused_until, paused) if one is not None)
+        paused = max(asked_for, default=None)
     endpoint.failures += 1
     endpoint.failing_since = endpoint.failing_since or now
-    endpoint.paused_until = pause
+    endpoint.paused_until = paused
     if not endpoint.enabled:
         return
     if answer.gone:
         _switch_off(session, endpoint, DisabledBecause.GONE, now)
-    elif policy.is_hopeless(endpoint.failing_since, now):
+    elif now - endpoint.failing_since >= OFF_AFTER:
         _switch_off(session, endpoint, DisabledBecause.FAILING, now)
 
 

@@ -9,6 +9,8 @@ from typing import Final
 
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.sending import (
+    GRACE,
+    LONGEST_RATE_LIMIT,
     OUT_OF_CREDITS,
     RATE_LIMITED,
     Again,
@@ -16,7 +18,6 @@ from services.notifier.domain.sending import (
     Outcome,
     RateLimited,
     Refused,
-    SendingPolicy,
     Stop,
     Unavailable,
     after_unavailable,
@@ -46,13 +47,12 @@ def record_failure(
     outcome: Outcome,
     now: dt.datetime,
     jitter: float,
-    policy: SendingPolicy,
 ) -> Result:
     """SendGrid did not take the email, or did not say. Its row, whose lease is held, says when it is tried again, if at all."""
     if isinstance(outcome, MaybeSent):
         _begin_day(row, now)
         row.status, row.lease_until, row.last_error = Status.PENDING.value, None, outcome.why
-        row.due_at = now + policy.grace
+        row.due_at = now + GRACE
         return Result(kind, "maybe_sent", outcome.why)
     # Certainly not taken: this post is known. An earlier one whose delivery is unconfirmed stays unknown.
     row.unconfirmed_posts -= 1
@@ -64,13 +64,13 @@ def record_failure(
     if isinstance(outcome, RateLimited):
         # However long that goes on: SendGrid works, and takes no more than so many. The email is looked at again before it goes out, so
         # that late is not wrong; to give it up would cost whoever is last in a long line their email.
-        until = min(outcome.until, now + policy.longest_rate_limit)
+        until = min(outcome.until, now + LONGEST_RATE_LIMIT)
         # Spread by up to five seconds: the whole backlog must not come back in one instant.
         spread = dt.timedelta(seconds=5 * jitter)
         retry(row, Again(due_at=max(until, now) + spread), outcome.why)
         return Result(kind, "rate_limited", outcome.why, pause_until=until)
     if isinstance(outcome, Unavailable):
-        return retry_or_give_up(row, kind, "unavailable", outcome.why, now, jitter, policy)
+        return retry_or_give_up(row, kind, "unavailable", outcome.why, now, jitter)
     raise TypeError(f"not an outcome of sending: {outcome!r}")
 
 
@@ -81,13 +81,12 @@ def retry_or_give_up(
     why: str,
     now: dt.datetime,
     jitter: float,
-    policy: SendingPolicy,
 ) -> Result:
     """The email certainly did not go out: `row` is tried again later, until its day is over."""
     _begin_day(row, now)
     # What the reminder policy held has a day of its own from then on.
     ready_at = max(row.created_at, row.ready_at or row.created_at)
-    follows = after_unavailable(ready_at, row.attempts, now, jitter, policy)
+    follows = after_unavailable(ready_at, row.attempts, now, jitter)
     if isinstance(follows, Stop):
         finish(row, follows.status, follows.reason, now)
         row.last_error = why

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.hook_events import HostEvent
 from services.notifier.domain.hook_shares import NOBODY_SLOW, Rotation, Slow
-from services.notifier.domain.hooks import DeliveryStatus, HookPolicy
+from services.notifier.domain.hooks import FAILURES_IN_A_ROW, LEASE, PER_OWNER, DeliveryStatus
 from services.notifier.models import HookAttempt, HookDelivery, HookEndpoint, HookEvent
 from services.notifier.queries import hook_endpoints
 from services.notifier.queries.hook_events import as_told
@@ -62,7 +62,6 @@ def lease_due(
     session: Session,
     now: dt.datetime,
     limit: int,
-    policy: HookPolicy,
     under_way: Mapping[str, int],
     slow: Slow = NOBODY_SLOW,
     rotation: Rotation | None = None,
@@ -73,7 +72,7 @@ def lease_due(
 
     The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
     """
-    full = {id for id, count in under_way.items() if count >= policy.per_owner}
+    full = {id for id, count in under_way.items() if count >= PER_OWNER}
     if slow.places <= 0:
         full |= slow.owners
     rotation = rotation or Rotation()
@@ -86,17 +85,17 @@ def lease_due(
         owner = _owner(endpoint)
         if endpoint.business_id is not None and number < owners:
             rotation.after = endpoint.business_id
-        most = min(max(1, left // (len(waiting) - number)), policy.per_owner - shares[owner])
+        most = min(max(1, left // (len(waiting) - number)), PER_OWNER - shares[owner])
         if owner in slow.owners:
             most = min(most, left_for_slow)
         if most <= 0:
             continue
-        if endpoint.failures >= policy.failures_in_a_row:
-            until = now + policy.lease
+        if endpoint.failures >= FAILURES_IN_A_ROW:
+            until = now + LEASE
             if not hook_endpoints.take_probe(session, endpoint.endpoint_id, now, until):
                 continue
             most = 1
-        found = _lease_of(session, endpoint, now, most, policy)
+        found = _lease_of(session, endpoint, now, most)
         taken += found
         shares[owner] += len(found)
         if owner in slow.owners:
@@ -144,7 +143,7 @@ def _owner(endpoint: HookEndpoint) -> str:
 
 
 def _lease_of(
-    session: Session, endpoint: HookEndpoint, now: dt.datetime, most: int, policy: HookPolicy
+    session: Session, endpoint: HookEndpoint, now: dt.datetime, most: int
 ) -> list[HookLease]:
     rows = session.execute(
         select(HookDelivery.hook_event_id, HookDelivery.replayed_at)
@@ -165,7 +164,7 @@ def _lease_of(
         .where(
             HookDelivery.endpoint_id == endpoint.endpoint_id, HookDelivery.hook_event_id.in_(ids)
         )
-        .values(lease_token=token, due_at=now + policy.lease)
+        .values(lease_token=token, due_at=now + LEASE)
         .execution_options(synchronize_session=False)
     )
     found = session.scalars(select(HookEvent).where(HookEvent.hook_event_id.in_(ids)))

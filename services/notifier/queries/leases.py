@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.keys import is_manual_resend
 from services.notifier.domain.kinds import Kind
-from services.notifier.domain.sending import SendingPolicy
+from services.notifier.domain.sending import LEASE
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from services.notifier.queries.incidents import read_incidents
@@ -174,10 +174,10 @@ class FreshLeases:
     """Leases of notifications that are written down just now. They are a sender's from the start, which costs no transaction
     of its own: nobody else can contend for what nobody has seen."""
 
-    def __init__(self, most: int, now: dt.datetime, policy: SendingPolicy) -> None:
+    def __init__(self, most: int, now: dt.datetime) -> None:
         """`most` is how many this process can send at once."""
         self._most = most
-        self._lease = Lease(new_token(), now + policy.lease)
+        self._lease = Lease(new_token(), now + LEASE)
         self.taken: list[Leased] = []
         """What is this process's once the transaction is committed."""
         self.others_due = False
@@ -306,7 +306,6 @@ def lease_due(
     session: Session,
     now: dt.datetime,
     limit: int,
-    policy: SendingPolicy,
     beside: Beside | None = None,
 ) -> list[Leased]:
     """Take up to `limit` due notifications, oldest first; with `beside` those that it allows, which passes over all
@@ -321,23 +320,19 @@ def lease_due(
     else:
         wanted |= {"accounts": sorted(beside.accounts), "each": beside.each}
         rows = _DUE_OF_OTHERS.run(session, wanted).all()
-    return _take(session, rows, now, policy)
+    return _take(session, rows, now)
 
 
-def lease_welcomes(
-    session: Session, now: dt.datetime, limit: int, policy: SendingPolicy
-) -> list[Leased]:
+def lease_welcomes(session: Session, now: dt.datetime, limit: int) -> list[Leased]:
     """The same of welcomes alone: they come in thousands, and stand in front of nothing."""
     found = _WELCOMES_DUE.run(session, {"now": now, "most": limit})
-    return _take(session, found.all(), now, policy)
+    return _take(session, found.all(), now)
 
 
-def _take(
-    session: Session, rows: Sequence[Any], now: dt.datetime, policy: SendingPolicy
-) -> list[Leased]:
+def _take(session: Session, rows: Sequence[Any], now: dt.datetime) -> list[Leased]:
     if not rows:
         return []
-    lease = Lease(new_token(), now + policy.lease)
+    lease = Lease(new_token(), now + LEASE)
     _TAKING.run(
         session,
         {

@@ -18,7 +18,7 @@ from services.notifier.adapters.known_modes import KnownModes, PortalModes
 from services.notifier.adapters.portal import PortalOwners
 from services.notifier.domain.hook_shares import HookShares
 from services.notifier.domain.hook_signing import Signer
-from services.notifier.domain.hooks import OBSERVED, HookPolicy
+from services.notifier.domain.hooks import OBSERVED, PER_OWNER
 from services.notifier.handlers import hooks as handlers
 from services.notifier.handlers.hooks import HookRules
 from services.notifier.queries import hook_deliveries, hook_endpoints
@@ -62,7 +62,7 @@ class HostsOfProcess:
         self.hosts = hosts
         self.there = hosts is not None
         """Whether some host has an endpoint, as of the last look: until the first one it may."""
-        self.shares = HookShares(places, HookPolicy().per_owner)
+        self.shares = HookShares(places, PER_OWNER)
         self.modes = KnownModes()
 
     @property

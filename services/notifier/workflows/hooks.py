@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from services.notifier.domain.hook_addresses import BadUrl, read_url
 from services.notifier.domain.hook_events import HostEvent, body_of
 from services.notifier.domain.hook_shares import NOBODY_SLOW, Rotation, Slow
 from services.notifier.domain.hook_signing import Signer
-from services.notifier.domain.hooks import OBSERVED, Answered, HookPolicy
+from services.notifier.domain.hooks import OBSERVED, Answered
 from services.notifier.domain.observing import happened_at, observed_because
 from services.notifier.handlers import hook_outcomes
 from services.notifier.models import HookEvent
@@ -55,7 +55,6 @@ class HookContext:
     loopback: bool = False
     observes: bool = False
     """Whether the whole installation does."""
-    policy: HookPolicy = field(default_factory=HookPolicy)
 
 
 def tell_round(desk: HookContext) -> bool:
@@ -118,9 +117,7 @@ def lease(
 ) -> list[HookLease]:
     """Take up to `limit` deliveries that are due, of each owner its share, and of the businesses whose turn it is."""
     with desk.db.transaction() as session:
-        return hook_deliveries.lease_due(
-            session, desk.now(), limit, desk.policy, under_way, slow, rotation
-        )
+        return hook_deliveries.lease_due(session, desk.now(), limit, under_way, slow, rotation)
 
 
 def send_one(desk: HookContext, lease: HookLease) -> tuple[str, Answered]:
@@ -137,9 +134,7 @@ def send_one(desk: HookContext, lease: HookLease) -> tuple[str, Answered]:
         return OBSERVED.error or "", OBSERVED
     answer = _post(desk, lease)
     with desk.db.transaction() as session:
-        outcome = hook_outcomes.record_attempt(
-            session, lease, answer, desk.now(), desk.jitter(), desk.policy
-        )
+        outcome = hook_outcomes.record_attempt(session, lease, answer, desk.now(), desk.jitter())
     return outcome, answer
 
 

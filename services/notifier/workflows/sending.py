@@ -31,7 +31,7 @@ from services.notifier.domain.kinds import KINDS, TO_BUSINESS, Action, Kind
 from services.notifier.domain.notification_rules import STOPPED_BECAUSE, how_it_ended, recheck
 from services.notifier.domain.observing import happened_at, observed_because
 from services.notifier.domain.reminders import schedule
-from services.notifier.domain.sending import Again, SendingPolicy, Stop, after_unknown_customer
+from services.notifier.domain.sending import LEASE, Again, Stop, after_unknown_customer
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.domain.welcomes import AFTER_ASKING
 from services.notifier.emails.rendering import Renderer
@@ -94,19 +94,18 @@ class SendContext(msgspec.Struct, frozen=True, kw_only=True):
     run_concurrently: RunConcurrently
     observes: bool = False
     """Whether the whole installation observes."""
-    policy: SendingPolicy = SendingPolicy()
 
 
 def lease(desk: SendContext, limit: int, beside: Beside | None = None) -> list[Leased]:
     """Take up to `limit` notifications that are due; with `beside`, of some accounts alone."""
     with desk.db.transaction() as session:
-        return leases.lease_due(session, desk.now(), limit, desk.policy, beside)
+        return leases.lease_due(session, desk.now(), limit, beside)
 
 
 def lease_welcomes(desk: SendContext, limit: int) -> list[Leased]:
     """Take up to `limit` welcomes that are due."""
     with desk.db.transaction() as session:
-        return leases.lease_welcomes(session, desk.now(), limit, desk.policy)
+        return leases.lease_welcomes(session, desk.now(), limit)
 
 
 def send_one(desk: SendContext, leased: Leased) -> Result:
@@ -322,12 +321,12 @@ def _not_now(desk: SendContext, leased: Leased, word: str, why: str) -> Result:
         row = leases.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")
-        if row.unconfirmed_since is not None and row.due_at > desk.now() + desk.policy.lease:
+        if row.unconfirmed_since is not None and row.due_at > desk.now() + LEASE:
             # It was about to be posted, or was: the grace period decides, not the backoff.
             row.last_error = why
             return Result(leased.kind, word, why)
         row.attempts += 1
-        return retry_or_give_up(row, leased.kind, word, why, desk.now(), desk.jitter(), desk.policy)
+        return retry_or_give_up(row, leased.kind, word, why, desk.now(), desk.jitter())
 
     return _transact(desk, body)
 
@@ -338,9 +337,7 @@ def _unknown_customer(desk: SendContext, leased: Leased) -> Result:
         if row is None:
             return Result(leased.kind, "lease_lost")
         row.lookups += 1
-        follows = after_unknown_customer(
-            leased.kind, row.created_at, row.lookups, desk.now(), desk.policy
-        )
+        follows = after_unknown_customer(leased.kind, row.created_at, row.lookups, desk.now())
         if isinstance(follows, Stop):
             finish(row, follows.status, follows.reason, desk.now())
             if leased.kind is Kind.WELCOME:  # erased: nobody's place is kept for good

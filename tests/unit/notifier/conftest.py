@@ -12,7 +12,6 @@ from sqlalchemy import select
 
 from scripts import mails_page
 from services.notifier.domain.addresses import AddressHasher
-from services.notifier.domain.sending import SendingPolicy
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import events
 from services.notifier.handlers.results import Result
@@ -40,7 +39,6 @@ class House:
     mailer: FakeMailer = field(default_factory=FakeMailer)
     portal: FakePortal = field(default_factory=lambda: FakePortal({"cus_1": a_contact()}))
     billing: FakeBilling = field(default_factory=FakeBilling)
-    policy: SendingPolicy = field(default_factory=SendingPolicy)
     observes: bool = False
     """Whether the installation does."""
     hasher: AddressHasher = field(default_factory=lambda: AddressHasher([ADDRESS_KEY]))
@@ -61,18 +59,17 @@ class House:
             pause=lambda seconds: None,
             run_concurrently=lambda ask: ask,
             observes=self.observes,
-            policy=self.policy,
         )
 
     def begin(self, one: posting.SendRequest) -> Result | None:
         """Mark one email in a transaction of its own."""
         with self.db.transaction() as session:
-            return posting.begin_posts(session, [one], self.clock(), self.policy)[0]
+            return posting.begin_posts(session, [one], self.clock())[0]
 
     def record(self, one: posting.Answered) -> Result:
         """Record one answer in a transaction of its own."""
         with self.db.transaction() as session:
-            return posting.record_answers(session, [one], self.clock(), lambda: 0.5, self.policy)[0]
+            return posting.record_answers(session, [one], self.clock(), lambda: 0.5)[0]
 
     def hear(self, event: contract.Event) -> str:
         """Handle one event as the entrypoint does: one transaction."""

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from services.notifier.domain.hook_addresses import Target
 from services.notifier.domain.hook_signing import Signer
-from services.notifier.domain.hooks import Answered, HookPolicy, answered
+from services.notifier.domain.hooks import Answered, answered
 from services.notifier.handlers import events, hooks
 from services.notifier.handlers.hooks import HookRules
 from services.notifier.models import (
@@ -94,7 +94,6 @@ class World:
     signer: Signer = field(default_factory=lambda: Signer([KEY]))
     jitter: Callable[[], float] = lambda: 0.5
     observes: bool = False
-    policy: HookPolicy = field(default_factory=HookPolicy)
 
     @property
     def desk(self) -> sending.HookContext:
@@ -107,7 +106,6 @@ class World:
             signer=self.signer,
             now=self.clock,
             jitter=self.jitter,
-            policy=self.policy,
         )
 
     @property

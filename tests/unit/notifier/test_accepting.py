@@ -166,11 +166,11 @@ def test_an_accepted_email_beside_a_new_failure_of_its_invoice_is_one(
     first, second = sending.lease(watched.desk, 10)
     with watched.db.transaction() as session:
         wanted = [wanting(watched, first), wanting(watched, second)]
-        now, policy = watched.clock(), watched.policy
+        now = watched.clock()
         if together:
-            results = delivery.begin_posts(session, wanted, now, policy)
+            results = delivery.begin_posts(session, wanted, now)
         else:
-            results = [delivery.begin_posts(session, [one], now, policy)[0] for one in wanted]
+            results = [delivery.begin_posts(session, [one], now)[0] for one in wanted]
     posted = [one.outcome if one else "posted" for one in results]
     assert posted == ["posted", "suppressed"]
 

@@ -16,7 +16,7 @@ from tests.unit.notifier.fakes import a_contact
 
 def hear(house: House, *batch: Any, free: int = 8) -> FreshLeases:
     """Handle events that came together, with so many senders free."""
-    fresh = FreshLeases(free, house.clock(), house.policy)
+    fresh = FreshLeases(free, house.clock())
     with house.db.transaction() as session:
         events.handle_invoices(session, list(batch), house.clock(), fresh)
     return fresh

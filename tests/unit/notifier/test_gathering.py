@@ -9,7 +9,7 @@ import pytest
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.reminders import GATHER_FOR
-from services.notifier.domain.sending import MaybeSent, Refused
+from services.notifier.domain.sending import GRACE, LEASE, MaybeSent, Refused
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import requests
 from services.notifier.models import IncidentRow, Notification
@@ -156,7 +156,7 @@ def test_a_sender_that_dies_after_gathering_loses_nobody(house: House) -> None:
     house.clock.forward(minutes=10)
     (lead, *_) = sending.lease(house.desk, 1)
     sending._gather(house.desk, lead)
-    house.clock.forward(seconds=house.policy.lease.total_seconds())
+    house.clock.forward(seconds=LEASE.total_seconds())
     assert house.work() == ["sent"]
     assert {"SUN-2", "SUN-3"} <= set(house.mailer.inbox[-1].text.split()) | {
         word.rstrip(":") for word in house.mailer.inbox[-1].text.split()
@@ -176,7 +176,7 @@ def test_everybody_who_was_told_hears_that_it_is_paid(house: House) -> None:
     house.clock.forward(minutes=10)
     house.mailer.answers = [MaybeSent("no answer")]
     house.work()
-    house.clock.forward(seconds=house.policy.grace.total_seconds())
+    house.clock.forward(seconds=GRACE.total_seconds())
     assert house.work() == ["sent"]
     mailed = {row.invoice_id for row in house.table(IncidentRow) if row.last_mailed_at}
     assert mailed == {"in_1", "in_2", "in_3"}

@@ -14,7 +14,7 @@ from services.notifier.domain.hook_shares import (
     HookShares,
     Rotation,
 )
-from services.notifier.domain.hooks import HookPolicy
+from services.notifier.domain.hooks import PER_OWNER
 from services.notifier.models import Base, HookEndpoint
 from services.notifier.queries import hook_deliveries, hook_events
 from services.notifier.queries.hook_deliveries import HookLease
@@ -71,9 +71,7 @@ def begin(db: Transactions, shares: HookShares, clock: float = 0.0) -> list[Hook
     """What a round of the process's senders begins with the places that are free."""
     free = PLACES - shares.under_way.total()
     with db.transaction() as session:
-        leased = hook_deliveries.lease_due(
-            session, NOW, free, HookPolicy(), shares.under_way, shares.slow(clock)
-        )
+        leased = hook_deliveries.lease_due(session, NOW, free, shares.under_way, shares.slow(clock))
     for one in leased:
         shares.took(one.owner, more=one.more)
     return leased
@@ -89,7 +87,7 @@ def test_a_business_with_twenty_endpoints_has_one_share(db: Transactions) -> Non
     """They hang, each of them, and answer 200 at the last moment, so that none ever counts as failing."""
     endpoints(db, "mallory", 20)
     shares = HookShares(PLACES, 4)
-    assert len(begin(db, shares)) == HookPolicy().per_owner
+    assert len(begin(db, shares)) == PER_OWNER
     assert begin(db, shares) == []
     endpoints(db, "sunrise", 1)
     assert {one.owner for one in begin(db, shares)} == {"sunrise"}
@@ -105,9 +103,7 @@ def test_each_business_has_its_turn_before_anybodys_next(db: Transactions) -> No
 
     def turns(limit: int) -> list[str]:
         with db.transaction() as session:
-            leased = hook_deliveries.lease_due(
-                session, NOW, limit, HookPolicy(), {}, rotation=rotation
-            )
+            leased = hook_deliveries.lease_due(session, NOW, limit, {}, rotation=rotation)
         return [one.owner for one in leased]
 
     assert [turns(2) for _ in range(5)] == [
@@ -129,7 +125,7 @@ def test_a_business_with_one_endpoint_is_not_behind_one_with_twenty(db: Transact
     endpoints(db, "mallory", 20)
     endpoints(db, "sunrise", 1)
     with db.transaction() as session:
-        leased = hook_deliveries.lease_due(session, NOW, 2, HookPolicy(), {})
+        leased = hook_deliveries.lease_due(session, NOW, 2, {})
     assert sorted(one.owner for one in leased) == ["mallory", "sunrise"]
 
 
@@ -175,7 +171,7 @@ def test_a_host_that_answers_before_the_next_lease_is_through_is_not_left_to_the
 ) -> None:
     """Its attempts end while it is leased for, so that it never again has all that one may have under way: all goes on at once."""
     endpoints(db, "sunrise", 1)
-    shares = HookShares(PLACES, HookPolicy().per_owner)
+    shares = HookShares(PLACES, PER_OWNER)
     under_way = begin(db, shares)
     assert [one.more for one in under_way] == [True] * 4
     sent = 0
@@ -183,9 +179,7 @@ def test_a_host_that_answers_before_the_next_lease_is_through_is_not_left_to_the
         sent += len(under_way)
         woken = [shares.gave_back(one.owner) for one in under_way[:2]]
         with db.transaction() as session:
-            leased = hook_deliveries.lease_due(
-                session, NOW, 4, HookPolicy(), dict(shares.under_way)
-            )
+            leased = hook_deliveries.lease_due(session, NOW, 4, dict(shares.under_way))
         woken += [shares.gave_back(one.owner) for one in under_way[2:]]
         for one in leased:
             shares.took(one.owner, more=one.more)

@@ -51,12 +51,12 @@ def hear_three(house: House) -> list[Leased]:
 def begin(house: House, leases: list[Leased]) -> list[Result | None]:
     with house.db.transaction() as session:
         postings = [wanting(house, leased) for leased in leases]
-        return posting.begin_posts(session, postings, house.clock(), house.policy)
+        return posting.begin_posts(session, postings, house.clock())
 
 
 def record(house: House, answers: list[posting.Answered]) -> list[Result]:
     with house.db.transaction() as session:
-        return posting.record_answers(session, answers, house.clock(), lambda: 0.5, house.policy)
+        return posting.record_answers(session, answers, house.clock(), lambda: 0.5)
 
 
 @contextmanager

@@ -12,13 +12,14 @@ from sqlalchemy import select
 from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
 from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.sending import (
+    LEASE,
+    LONGEST_WAIT,
     OUT_OF_CREDITS,
     RATE_LIMITED,
     Accepted,
     MaybeSent,
     RateLimited,
     Refused,
-    SendingPolicy,
     Unavailable,
     backoff,
 )
@@ -470,11 +471,10 @@ def test_an_account_with_more_than_are_looked_at_comes_first_and_makes_room(hous
 
 def test_pauses_grow_are_jittered_and_capped() -> None:
     """2 s doubling to a quarter of an hour, between half and all of it."""
-    policy = SendingPolicy()
-    assert backoff(1, 0.0, policy) == dt.timedelta(seconds=1)
-    assert backoff(1, 1.0, policy) == dt.timedelta(seconds=2)
-    assert backoff(4, 1.0, policy) == dt.timedelta(seconds=16)
-    assert backoff(10_000, 1.0, policy) == policy.longest_wait
+    assert backoff(1, 0.0) == dt.timedelta(seconds=1)
+    assert backoff(1, 1.0) == dt.timedelta(seconds=2)
+    assert backoff(4, 1.0) == dt.timedelta(seconds=16)
+    assert backoff(10_000, 1.0) == LONGEST_WAIT
 
 
 @pytest.mark.whole
@@ -589,5 +589,5 @@ def test_a_database_that_goes_away_in_the_middle_costs_no_try(house: House) -> N
     assert ended == [leased]
     row = house.row()
     assert (row.status, row.attempts, row.last_error) == ("sending", 0, None)
-    house.clock.forward(seconds=SendingPolicy().lease.total_seconds() + 1)
+    house.clock.forward(seconds=LEASE.total_seconds() + 1)
     assert house.work() == ["sent"]

@@ -9,7 +9,7 @@ import pytest
 from services.billing import service as billing
 from services.billing.rpc import invoice_reports as looking_service
 from services.notifier.adapters.sendgrid.time_limit import POST_SECONDS
-from services.notifier.domain.sending import SendingPolicy
+from services.notifier.domain.sending import LEASE
 from services.notifier.service import NotifierService
 from services.portal.service import PortalService
 from shared.contracts import deadlines
@@ -40,7 +40,7 @@ def test_services_wait_as_the_table_says() -> None:
 def test_an_email_is_sent_and_recorded_within_its_lease() -> None:
     """One sender looks up contact and invoice, sends and records before another may take the email for abandoned."""
     looked_up = deadlines.NOTIFIER_WAITS_FOR_PORTAL + deadlines.NOTIFIER_WAITS_FOR_BILLING
-    assert looked_up + POST_SECONDS < SendingPolicy().lease.total_seconds()
+    assert looked_up + POST_SECONDS < LEASE.total_seconds()
 
 
 def test_requests_are_answered_before_the_process_ends() -> None:
