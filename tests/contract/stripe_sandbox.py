@@ -12,32 +12,17 @@ from typing import Any
 
 import requests
 import stripe  # noqa: TID251  (the real client judges the stand-in)
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from sandbox.stripe_api import StripeApi
+from tests.fixtures.serving import serving
 
 KEY = "sk_test_0123456789ab"
 PUBLIC = "http://sandbox.test"
 PLATFORM = "acct_1PorticoSandbox00"
 SECRET = "whsec_contract"
-
-
-class Quiet(WSGIRequestHandler):
-    """No access log."""
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        pass
-
-
-def serve(app: Any) -> tuple[BaseWSGIServer, threading.Thread]:
-    """A WSGI application on a free loopback port."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    return server, thread
 
 
 @dataclass
@@ -92,16 +77,6 @@ class Sandbox:
         assert answer.status_code == 200, answer.text
         shown: dict[str, Any] = answer.json()
         return shown
-
-
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """The address of a WSGI application that runs meanwhile."""
-    server, thread = serve(app)
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from sandbox.mail import Mailbox, blueprint
 from sandbox.mail.events import encode
@@ -37,6 +35,7 @@ from services.notifier.domain.sending import (
     Unavailable,
 )
 from services.notifier.ports import Mail, Mailer
+from tests.fixtures.serving import running, serving
 from tests.unit.notifier.fakes import FakeMailer
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -85,13 +84,8 @@ def mailbox() -> Mailbox:
 def sandbox(mailbox: Mailbox) -> Iterator[str]:
     app = Flask(__name__)
     app.register_blueprint(blueprint(mailbox))
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(app) as base:
+        yield base
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -302,8 +296,6 @@ class Answers:
 
 @pytest.fixture
 def answering() -> Iterator[Callable[[Answers], str]]:
-    servers: list[ThreadingHTTPServer] = []
-
     def start(answers: Answers) -> str:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -331,15 +323,11 @@ def answering() -> Iterator[Callable[[Answers], str]]:
             def log_message(self, *args: Any) -> None:
                 return None
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        server = servers.enter_context(running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)))
         return f"http://127.0.0.1:{server.server_port}"
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with contextlib.ExitStack() as servers:
+        yield start
 
 
 def _outcome(base: str) -> Outcome:

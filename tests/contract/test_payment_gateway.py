@@ -11,7 +11,6 @@ import inspect
 import json
 import re
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +19,9 @@ from typing import Any
 import pytest
 import requests
 from prometheus_client import REGISTRY
-from werkzeug.serving import make_server
 
 from local.python_process import REPOSITORY
+from local.servers import free_port
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from services.billing.adapters.stripe import gateway as stripe_gateway
@@ -61,6 +60,7 @@ from tests.contract.payment_worlds import (
     World,
 )
 from tests.contract.stripe_sandbox import PLATFORM
+from tests.fixtures.serving import serving
 from tests.unit.billing.fakes import Trouble
 
 KEY = "sk_test_0123456789abcdef"
@@ -70,18 +70,10 @@ BACK = "http://127.0.0.1:8000/me/token"
 @contextmanager
 def running(**settings: Any) -> Iterator[str]:
     """A sandbox on a port of its own; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    base = f"http://127.0.0.1:{port}"
-    app = create_app(SandboxConfig(public_url=base, **settings))
-    server = make_server("127.0.0.1", port, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield base
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    port = free_port()
+    app = create_app(SandboxConfig(public_url=f"http://127.0.0.1:{port}", **settings))
+    with serving(app, port) as base:
+        yield base
     app.extensions["world"].stop()
 
 
@@ -770,18 +762,10 @@ class Guarded:
 @contextmanager
 def guarded(account: str) -> Iterator[tuple[str, Guarded]]:
     """A server of one account, on a port of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    base = f"http://127.0.0.1:{port}"
-    guard = Guarded(base, account)
-    server = make_server("127.0.0.1", port, guard, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield base, guard
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    port = free_port()
+    guard = Guarded(f"http://127.0.0.1:{port}", account)
+    with serving(guard, port) as base:
+        yield base, guard
     guard.app.extensions["world"].stop()
 
 

@@ -19,8 +19,8 @@ from tests.contract.stripe_sandbox import (
     on,
     own,
     running,
-    serving,
 )
+from tests.fixtures.serving import serving
 
 
 @pytest.fixture

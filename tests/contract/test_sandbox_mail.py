@@ -1,7 +1,6 @@
 """The stand-in for SendGrid, judged by SendGrid's own library over a real socket."""
 
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +18,9 @@ from sendgrid.helpers.mail import (  # noqa: TID251
     Mail,
     TrackingSettings,
 )
-from werkzeug.serving import BaseWSGIServer, make_server
 
 from sandbox import mail
+from tests.fixtures.serving import serving
 
 
 class Receiver:
@@ -41,19 +40,11 @@ class Receiver:
         return [event for body, _ in self.seen for event in json.loads(body)]
 
 
-def serving(app: Flask) -> BaseWSGIServer:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
 @pytest.fixture
 def receiver() -> Iterator[tuple[Receiver, str]]:
     receiver = Receiver()
-    server = serving(receiver.app)
-    yield receiver, f"http://127.0.0.1:{server.port}/hook"
-    server.shutdown()
-    server.server_close()
+    with serving(receiver.app) as base:
+        yield receiver, f"{base}/hook"
 
 
 @pytest.fixture
@@ -65,10 +56,8 @@ def mailbox(receiver: tuple[Receiver, str]) -> mail.Mailbox:
 def host(mailbox: mail.Mailbox) -> Iterator[str]:
     app = Flask("mail")
     app.register_blueprint(mail.blueprint(mailbox))
-    server = serving(app)
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    server.server_close()
+    with serving(app) as base:
+        yield base
 
 
 def message(**changes: Any) -> Mail:

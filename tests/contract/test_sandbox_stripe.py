@@ -17,41 +17,34 @@ from flask import Flask
 from sandbox.config import SandboxConfig
 from sandbox.faults import Faults
 from sandbox.stripe_api import StripeApi, blueprint
-from tests.contract.stripe_sandbox import KEY, SECRET, Listener, Sandbox, serve, subscribed
+from tests.contract.stripe_sandbox import KEY, SECRET, Listener, Sandbox, subscribed
+from tests.fixtures.serving import serving
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     listener = Listener()
-    hook_server, hook_thread = serve(listener)
-    listener.url = f"http://127.0.0.1:{hook_server.server_port}/hook"
-    world = StripeApi(
-        SandboxConfig(
-            public_url="http://sandbox.test",
-            webhook_endpoints=((listener.url, SECRET),),
-            webhook_retry_delays=(0.05, 0.05),
-        )
-    )
     app = Flask("sandbox-contract")
-    Faults().install(app)
-    app.register_blueprint(blueprint(world))
-    server, thread = serve(app)
-    world.start()
-    session = requests.Session()
-    stripe.enable_telemetry = False
-    url = f"http://127.0.0.1:{server.server_port}"
-    client = stripe.StripeClient(
-        KEY,
-        base_addresses={"api": url},
-        http_client=stripe.RequestsClient(timeout=10, session=session),
-    )
-    yield Sandbox(url, world, client, listener)
-    session.close()
-    world.stop()
-    for running, runner in ((server, thread), (hook_server, hook_thread)):
-        running.shutdown()
-        runner.join()
-        running.server_close()
+    with serving(listener) as hook, serving(app) as url, requests.Session() as session:
+        listener.url = f"{hook}/hook"
+        world = StripeApi(
+            SandboxConfig(
+                public_url="http://sandbox.test",
+                webhook_endpoints=((listener.url, SECRET),),
+                webhook_retry_delays=(0.05, 0.05),
+            )
+        )
+        Faults().install(app)
+        app.register_blueprint(blueprint(world))
+        world.start()
+        stripe.enable_telemetry = False
+        client = stripe.StripeClient(
+            KEY,
+            base_addresses={"api": url},
+            http_client=stripe.RequestsClient(timeout=10, session=session),
+        )
+        yield Sandbox(url, world, client, listener)
+        world.stop()
 
 
 def test_the_whole_story_with_stripe_python(sandbox: Sandbox) -> None:

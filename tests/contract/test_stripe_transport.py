@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -15,6 +14,7 @@ import urllib3
 from services.billing.adapters.stripe.client import stripe_client
 from services.billing.adapters.stripe.transport import PooledClient
 from shared.http_client import HttpPool
+from tests.fixtures.serving import running
 
 KEY = "sk_test_0123456789abcdef"
 INVOICE = b'{"id": "in_1", "object": "invoice"}'
@@ -56,12 +56,8 @@ class _Answering(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Stripe]:
-    with Stripe() as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with running(Stripe()) as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
 @contextlib.contextmanager

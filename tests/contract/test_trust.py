@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,6 +15,7 @@ from services.notifier.adapters.hosts.caller import HostCaller
 from services.notifier.domain.hook_addresses import Target
 from shared.http_client import HttpPool
 from tests.fixtures.certificates import make_certificate
+from tests.fixtures.serving import running
 
 Asking = Callable[[str, Path, pytest.MonkeyPatch], Callable[[], int]]
 """What asks the server at an address, trusting the certificates in a file; it gives the status."""
@@ -42,13 +42,10 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     certificate, key = make_certificate(tmp_path, "stripe.example.com")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with HTTPServer(("127.0.0.1", 0), _Answering) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    server = HTTPServer(("127.0.0.1", 0), _Answering)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with running(server):
         yield f"https://127.0.0.1:{server.server_port}", certificate
-        server.shutdown()
-        thread.join()
 
 
 def by_pool(base: str, trusted: Path, patch: pytest.MonkeyPatch) -> Callable[[], int]:
