@@ -20,9 +20,7 @@ class SandboxConfig:
     sendgrid_webhook_url: where the mailbox reports what became of a mail, or None.
     clock: seconds since the epoch; tests bring their own.
     webhook_retry_delays: seconds before each further delivery after a failure. Stripe takes days for it.
-    webhook_timeout: seconds that an endpoint has to answer.
     max_events: how many events are kept; older ones are forgotten.
-    retry_delays: seconds between the attempts at an unpaid invoice, as Stripe's smart retries space them.
     settlement_delay: seconds until a bank debit has settled.
     """
 
@@ -35,9 +33,7 @@ class SandboxConfig:
     sendgrid_webhook_url: str | None = None
     clock: Callable[[], float] = time.time
     webhook_retry_delays: tuple[float, ...] = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60, 300, 300, 300)
-    webhook_timeout: float = 10.0
     max_events: int = 20_000
-    retry_delays: tuple[int, ...] = (3 * 86_400, 5 * 86_400, 7 * 86_400)
     settlement_delay: int = 4 * 86_400
 
 

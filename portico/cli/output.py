@@ -84,7 +84,7 @@ def agree(question: str) -> bool:
     return bool(typer.confirm(printable(question), default=False))
 
 
-def prompt(question: str, default: str | None = None, *, hidden: bool = False) -> str:
+def prompt(question: str, default: str | None, *, hidden: bool = False) -> str:
     """Ask for a line. Enter takes the default where there is one, and asks again where there is none (None). `hidden`: neither what is
     typed is shown, nor the default."""
     return str(
@@ -254,7 +254,7 @@ def print_list(
     *,
     as_json: bool,
     empty: str,
-    under: int = 0,
+    under: int,
 ) -> None:
     """A list as JSON, or as a table for people with a `row` of each; `empty` and `under` as in `print_table`."""
     if as_json:

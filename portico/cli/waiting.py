@@ -19,9 +19,7 @@ ENDS_OF_A_DEAD_ONE: Final = 2
 Answer = TypeVar("Answer")
 
 
-def when_free(
-    call: Callable[[], Answer], running: type[RpcError], account: str = "own account"
-) -> Answer:
+def when_free(call: Callable[[], Answer], running: type[RpcError], account: str) -> Answer:
     """Make a call that `running` refuses while another run has what it needs; the refusal says until when. That of a run that was killed
     stands, so it is waited for, which is told; that of one that lives moves on. Raises Stop for such a one, Fault, Unavailable."""
     told: set[str] = set()

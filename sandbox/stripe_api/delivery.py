@@ -24,6 +24,8 @@ from sandbox.stripe_api.store import Object, Store, encode
 from sandbox.stripe_api.versions import render_for
 
 WORKERS = 8
+ANSWER_SECONDS = 10
+"""What an endpoint has to answer."""
 SHUFFLE_WINDOW = 0.5
 """Seconds within which shuffled deliveries change places."""
 
@@ -221,7 +223,7 @@ class Delivery:
                 url,
                 data=body,
                 headers=headers,
-                timeout=self._config.webhook_timeout,
+                timeout=ANSWER_SECONDS,
                 allow_redirects=False,
             )
             delivered = 200 <= answer.status_code < 300

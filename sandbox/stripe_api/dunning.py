@@ -13,6 +13,9 @@ from sandbox.stripe_api.invoice_objects import subscription_of
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
+RETRY_DAYS = (3, 5, 7)
+"""Between the attempts at an unpaid invoice, as Stripe's smart retries space them."""
+
 
 def collected_by_stripe(invoice: Object) -> bool:
     """Whether Stripe goes on by itself with an open invoice."""
@@ -42,11 +45,11 @@ def plan_next(world: World, invoice: Object) -> None:
     invoice["next_payment_attempt"] = None
     if not collected_by_stripe(invoice):
         return
-    delays = world.config.retry_delays
-    if not 0 < invoice["attempt_count"] <= len(delays):
-        invoice["_exhausted"] = invoice["attempt_count"] > len(delays)
+    tries = invoice["attempt_count"]
+    if not 0 < tries <= len(RETRY_DAYS):
+        invoice["_exhausted"] = tries > len(RETRY_DAYS)
         return
-    invoice["next_payment_attempt"] = world.now_for(invoice) + delays[invoice["attempt_count"] - 1]
+    invoice["next_payment_attempt"] = world.now_for(invoice) + RETRY_DAYS[tries - 1] * 86_400
 
 
 def plan_after_debit(world: World, invoice: Object, method: Object | None, reason: str) -> None:

@@ -6,7 +6,6 @@ https://docs.stripe.com/rate-limits: 100 a second in live mode, 25 in a sandbox,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,8 +42,7 @@ class RateLimits:
     fills could not be verified: this is the strict reading. `of` has limits of single accounts.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._buckets: dict[tuple[str, ...], _Bucket] = {}
         self.limits: dict[str, float | None] = dict.fromkeys(REASONS)
         self.of: dict[str, float] = {}
@@ -62,7 +60,7 @@ class RateLimits:
     def _take(self, kind: str, whose: tuple[str, ...], rate: float | None) -> None:
         if not rate:
             return
-        now = self._clock()
+        now = time.monotonic()
         bucket = self._buckets.setdefault((kind, *whose), _Bucket(max(rate, 1.0), now))
         bucket.left = min(max(rate, 1.0), bucket.left + (now - bucket.at) * rate)
         bucket.at = now

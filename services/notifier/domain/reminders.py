@@ -41,11 +41,11 @@ class ReminderPolicy:
     interval: dt.timedelta = dt.timedelta(days=3)
     """Least time between two emails about the same invoice."""
     quiet_hours: QuietHours | None = None
-    patience: dt.timedelta = dt.timedelta(days=1)
-    """A reminder that comes too early by no more than this waits; one that is earlier still is left to the next
-    failure. Stripe retries "about every three days": without it, three days less a minute would be told on day six."""
 
 
+PATIENCE: Final = dt.timedelta(days=1)
+"""A reminder that comes too early by no more than this waits; one that is earlier still is left to the next
+failure. Stripe retries "about every three days": without it, three days less a minute would be told on day six."""
 GATHER_FOR: Final = dt.timedelta(minutes=10)
 """After an email that asked a customer for money: what of theirs fails in this time is told together, in one more."""
 
@@ -153,7 +153,7 @@ def _since_the_last(incident: Incident | None, timing: Timing) -> Hold | Suppres
     if last is not None and not timing.answer:
         missing = last + timing.policy.interval - timing.story_now
         if missing > dt.timedelta(0):
-            if timing.planned is Retry.OVER or missing <= timing.policy.patience:
+            if timing.planned is Retry.OVER or missing <= PATIENCE:
                 return Hold(missing, Reason.WAITS_FOR_INTERVAL)
             return Suppress(Reason.REMINDED_RECENTLY)
         undecided = timing.planned is Retry.UNKNOWN and timing.readable

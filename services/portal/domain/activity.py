@@ -39,8 +39,7 @@ def click(customer_id: str, what: str, now: dt.datetime) -> PageActivity:
 class ActivityBuffer:
     """Looks that are not written yet."""
 
-    def __init__(self, limit: int = MOST_WAITING) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._waiting: dict[tuple[str, str, dt.datetime], PageActivity] = {}
 
     def add(self, customer_id: str, now: dt.datetime, *, from_mail: bool) -> None:
@@ -49,7 +48,7 @@ class ActivityBuffer:
         key = (customer_id, what, hour_of(now))
         known = self._waiting.get(key)
         if known is None:
-            if len(self._waiting) < self._limit:
+            if len(self._waiting) < MOST_WAITING:
                 self._waiting[key] = PageActivity(customer_id, what, key[2], now, now, 1)
         else:
             self._waiting[key] = PageActivity(
@@ -58,7 +57,7 @@ class ActivityBuffer:
 
     def add_click(self, look: PageActivity) -> None:
         """Note one click that has no transaction of its own."""
-        if len(self._waiting) < self._limit:
+        if len(self._waiting) < MOST_WAITING:
             self._waiting[(look.customer_id, look.what, look.bucket)] = look
 
     def take(self) -> list[PageActivity]:

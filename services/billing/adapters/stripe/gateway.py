@@ -18,6 +18,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -379,7 +380,7 @@ class StripeGateway:
         with self.errors(customer=stripe_customer_id):
             # Without a status Stripe lists all that are not canceled.
             found = self._work.subscriptions.list({"customer": stripe_customer_id, "limit": PAGE})
-            return [to_subscription(one) for one in _up_to(MAX_INVOICES, found)]
+            return [to_subscription(one) for one in islice(found.auto_paging_iter(), MAX_INVOICES)]
 
     def open_invoices(
         self, stripe_customer_id: str, subscription_id: str | None = None
@@ -394,7 +395,7 @@ class StripeGateway:
             params["subscription"] = subscription_id
         with self.errors(customer=stripe_customer_id):
             found = self._work.invoices.list(params)
-            return [to_invoice(one) for one in _up_to(MAX_INVOICES, found)]
+            return [to_invoice(one) for one in islice(found.auto_paging_iter(), MAX_INVOICES)]
 
     def events_since(
         self, since: dt.datetime, types: Sequence[str], most_pages: int
@@ -512,10 +513,3 @@ def _after(start: str | None) -> dict[str, str]:
 
 class _Missing(Exception):
     """Stripe has no such object."""
-
-
-def _up_to(limit: int, page: Any) -> Iterator[Any]:
-    for number, one in enumerate(page.auto_paging_iter()):
-        if number >= limit:
-            return
-        yield one

@@ -15,14 +15,13 @@ trickles in byte by byte never meets them."""
 
 
 class TimeLimitedMailer:
-    """A `Mailer` with an end: whatever happens, one message takes no longer than `seconds`."""
+    """A `Mailer` with an end: whatever happens, one message takes no longer than `POST_SECONDS`."""
 
-    def __init__(self, mailer: Mailer, seconds: float = POST_SECONDS) -> None:
+    def __init__(self, mailer: Mailer) -> None:
         self._mailer = mailer
-        self._seconds = seconds
 
     def send(self, mail: Mail) -> Outcome:
         """See `Mailer.send`."""
-        with eventlet.Timeout(self._seconds, False):
+        with eventlet.Timeout(POST_SECONDS, False):
             return self._mailer.send(mail)
         return MaybeSent("no whole answer from SendGrid in time")
