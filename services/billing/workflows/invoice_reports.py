@@ -26,6 +26,7 @@ from services.billing.stripe_events.payloads import (
     parse_event,
 )
 from services.billing.stripe_events.translation import translate_served
+from shared.concurrency import RunConcurrently
 from shared.contracts.accounts import Account
 from shared.contracts.invoices import Invoice, SubscriptionState, payment_under_way
 from shared.contracts.observations import merge, observe
@@ -42,7 +43,6 @@ SUBSCRIPTION_NEWS: Final = (
 """What tells how a subscription stands, in the order in which it lives."""
 
 Seen = TypeVar("Seen")
-Answer = TypeVar("Answer")
 
 
 class SideBySide(Protocol):
@@ -51,14 +51,6 @@ class SideBySide(Protocol):
     def __call__(
         self, look: Callable[[str], Seen | None], ids: Sequence[str]
     ) -> Mapping[str, Seen | None]: ...
-
-
-class RunConcurrently(Protocol):
-    """Ask something in the background, while something else is asked."""
-
-    def __call__(self, ask: Callable[[], Answer]) -> Callable[[], Answer]:
-        """Gives what to call for the answer: it waits for it, and raises what `ask` raised."""
-        ...
 
 
 def invoice_states(

@@ -19,7 +19,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -53,6 +53,7 @@ from services.notifier.ports import (
 from services.notifier.queries import business_news, leases, welcomes
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries.leases import Beside, Leased
+from shared.concurrency import RunConcurrently
 from shared.contracts.invoices import owed
 from shared.database import DatabaseUnavailable, Transactions
 
@@ -63,14 +64,6 @@ RECORD_PAUSES: Final = (0.2, 1.0, 3.0, 8.0)
 
 ALERT_OUTCOMES: Final = frozenset({"refused", "gave_up", "unconfirmed", "stumbled"})
 """Outcomes that a person should look at."""
-
-
-class RunConcurrently(Protocol):
-    """Ask something in the background, while something else is asked."""
-
-    def __call__(self, ask: Callable[[], T]) -> Callable[[], T]:
-        """Gives what to call for the answer: it waits for it, and raises what `ask` raised."""
-        ...
 
 
 class SendContext(msgspec.Struct, frozen=True, kw_only=True):
