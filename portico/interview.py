@@ -47,12 +47,12 @@ class Question:
 
 QUESTIONS: Final = (
     Question("PUBLIC_URL", "Where customers will reach Portico (https://me.example.com)"),
-    Question("STRIPE_API_KEY", "Stripe key, sk_… or rk_… (it is not shown)", secret=True),
+    Question("STRIPE_API_KEY", "Stripe key, sk_… or rk_…", secret=True),
     Question(
         "MODE",
         "observe (takes in and decides everything, mails and charges nobody) or live",
     ),
-    Question("SENDGRID_API_KEY", "SendGrid key, SG.… (it is not shown)", secret=True),
+    Question("SENDGRID_API_KEY", "SendGrid key, SG.…", secret=True),
     Question("MAIL_FROM", "Address that mails come from, verified at SendGrid"),
     Question(
         "SENDGRID_WEBHOOK_PUBLIC_KEY",
@@ -177,10 +177,11 @@ class Interview:
     def _ask(self, question: Question, default: str | None) -> str:
         if question.url:
             return _ask_url(question, default)
+        hidden = " (it is not shown)" if question.secret else ""
         there = " [Enter: the one that is there]" if question.secret and default else ""
         if default is None and question.optional:
             default = ""
-        return prompt(question.words + there, default, hidden=question.secret)
+        return prompt(question.words + hidden + there, default, hidden=question.secret)
 
     def _look_at(self, question: Question, answer: str, *, once: bool = False) -> Iterator[Finding]:
         """Tell what is seen of an answer; gives what speaks against it. `once`: another setting, for which this one can't be looked at, is

@@ -193,7 +193,15 @@ def _read(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _played_by(sandbox: str | None) -> dict[str, str]:
-    return dict.fromkeys(CARRIED, sandbox.strip().rstrip("/")) if sandbox else {}
+    """Raises BadParameter."""
+    if sandbox is None:
+        return {}
+    address = sandbox.strip().rstrip("/")
+    if not address.startswith(("http://", "https://")):
+        raise typer.BadParameter(
+            "expected the sandbox's address, such as http://127.0.0.1:8010", param_hint="--sandbox"
+        )
+    return dict.fromkeys(CARRIED, address)
 
 
 def _must_be_well(interview: Interview, *, unchecked: bool) -> None:

@@ -296,6 +296,16 @@ def test_the_file_may_be_named_before_or_after_the_command(
 
 
 @pytest.mark.whole
+@pytest.mark.parametrize("address", ["", "127.0.0.1:8010", "sandbox"])
+def test_an_address_of_the_sandbox_that_is_none_is_named(
+    address: str, portico: Dialogue, tmp_path: Path
+) -> None:
+    """By the option that was typed, and not by the three settings that it stands for."""
+    done = portico("init", "--yes", "--sandbox", address)
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "--sandbox: expected the sandbox's address, such as" in " ".join(done.output.split())
+
+
 def test_the_sandbox_stands_in_for_both_vendors(portico: Dialogue, tmp_path: Path) -> None:
     """--sandbox sets all three addresses, and the endpoint is at this machine."""
     words = ("--sandbox", "http://127.0.0.1:8010/", "--public-url", "http://localhost:8000")
