@@ -117,7 +117,7 @@ def disconnect(
     with context_of(ctx).calling() as call:
         name = account or _account_of(call, str(business))
         if not yes:
-            confirm(f"Stop all mails and charges of {name}?")
+            confirm(f"Stop all emails and charges of {name}?")
         try:
             done = ask(call, billing.DISCONNECT_ACCOUNT, account=name)
         except Fault as fault:

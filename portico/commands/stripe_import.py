@@ -21,6 +21,7 @@ from portico.cli.output import check_file, confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, Fault, ask
 from portico.cli.waiting import when_free
 from portico.commands.connect import account_pages
+from portico.figures import number_of
 from shared.contracts.accounts import OWN, account_argument
 from shared.contracts.rpc import imports
 from shared.contracts.rpc.errors import ImportRunning
@@ -139,11 +140,16 @@ def _left_out(account: str, left: list[str] | None) -> Iterator[None]:
         left.append(account)
 
 
+def _objects(customers: int, subscriptions: int, invoices: int) -> str:
+    counts = ((customers, "customer"), (subscriptions, "subscription"), (invoices, "open invoice"))
+    return ", ".join(number_of(count, thing) for count, thing in counts)
+
+
 def _show(done: list[dict[str, Any]], report: Path | None) -> None:
     for each in done:
         say(
-            f"{_shown(each['account'])}: {each['customers']:,} customers, {each['subscriptions']:,} subscriptions, "
-            f"{each['invoices']:,} open invoices, with {each['reads']:,} reads"
+            f"{_shown(each['account'])}: {_objects(each['customers'], each['subscriptions'], each['invoices'])}, "
+            f"with {number_of(each['reads'], 'read')}"
         )
         for word, number in sorted(each["findings"].items()):
             say(f"  {number:,} {TOLD.get(word, word)}")
@@ -174,14 +180,16 @@ def _plan(call: Caller, account: str) -> imports.ImportPlan:
     owner = "its own key's" if plan.own_key else "the month's"
     allowance = "" if plan.own_key else f" of {plan.pool:,}, of which {plan.pool_used:,} are used"
     complain(
-        f"{_shown(account)} ({mode} mode), by how fast they came: about {plan.customers:,} customers, {plan.subscriptions:,} subscriptions and "
-        f"{plan.invoices:,} open invoices. To import them takes about {plan.reads:,} reads of {owner} allowance{allowance}; "
+        f"{_shown(account)} ({mode} mode), by how fast they came: about "
+        f"{_objects(plan.customers, plan.subscriptions, plan.invoices)}. To import them takes about {number_of(plan.reads, 'read')} of {owner} allowance{allowance}; "
         f"Portico then looks once at each open invoice, within STRIPE_LOOK_RATE."
     )
     if not plan.own_key and plan.reads + plan.invoices > plan.pool - plan.pool_used:
         complain("That is more than is left of the allowance: Stripe may refuse further reads.")
     if plan.unfinished is not None:
-        complain(f"It goes on where it was, after {plan.unfinished.customers:,} customers.")
+        complain(
+            f"It goes on where it was, after {number_of(plan.unfinished.customers, 'customer')}."
+        )
     return plan
 
 

@@ -267,3 +267,12 @@ def test_what_is_left_of_the_allowance_may_be_too_little(run: Run, services: Fak
 def test_an_account_and_all_are_not_given_together(run: Run) -> None:
     """One of them."""
     assert run("stripe", "import", "--all", "--account", "acct_1").exit_code == 2
+
+
+def test_one_of_a_thing_is_told_as_one(run: Run, services: FakeServices) -> None:
+    """Before an import and after it."""
+    counts = {"customers": 1, "subscriptions": 1, "invoices": 1, "reads": 1}
+    services.answers["billing", "import_plan"] = PLAN | counts
+    result = run("stripe", "import", input="n\n")
+    assert "about 1 customer, 1 subscription, 1 open invoice. " in result.stderr
+    assert "about 1 read of the month's allowance" in result.stderr
