@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
+from eventlet.semaphore import Semaphore
+
 from services.portal.settings import Settings
 from services.portal.tokens.connecting import LINK_SALT, STATE_SALT, SignedSecrets
 from services.portal.tokens.links import Links
@@ -32,3 +36,5 @@ class Components:
         self.limiter = Limiter()
         self.known_keys = KnownKeys()
         self.api_limiter = Limiter(most=settings.api_rate, remembered=MOST_KEYS)
+        self.bulks: defaultdict[str, Semaphore] = defaultdict(Semaphore)
+        """Whose turn it is among the bulk requests of a key of the API."""

@@ -6,10 +6,12 @@ import email
 import inspect
 import json
 import urllib.parse
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from eventlet.semaphore import Semaphore
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
@@ -105,6 +107,7 @@ class ApiHost:
             api_mode="test",
             api_limiter=Limiter(most=100_000),
             known_keys=KnownKeys(),
+            bulks=defaultdict(Semaphore),
         )
         self.notifier, self.billing = Others(), Others()
         self.portal.notifier = self.portal.erasing_notifier = self.notifier

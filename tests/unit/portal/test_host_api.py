@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import eventlet
 import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
@@ -20,7 +21,7 @@ from services.portal.models import (
     CustomerRow,
     IdempotentRequestRow,
 )
-from services.portal.web.api.entrypoints import SAME_TIME
+from services.portal.web.api.entrypoints import SAME_TIME, WAITING_BULKS
 from services.portal.web.api.problems import CODES
 from services.portal.web.entrypoints import NOTHING_HERE_SECONDS
 from services.portal.web.limiter import Limiter
@@ -118,6 +119,27 @@ def test_a_key_is_limited_and_told_when_to_come_back(host: ApiHost, key: str) ->
     refused(told, "rate_limited")
     assert 1 <= int(told.headers["Retry-After"]) <= 61
     host.ok("GET", "/businesses", other)
+
+
+def test_of_a_keys_bulk_requests_one_is_done_at_a_time(host: ApiHost, key: str) -> None:
+    """Few wait for it, each with a worker; more are told to come back. Its other requests and other keys' bulk are not concerned."""
+    bulk = {"business_id": "sunrise", "customers": []}
+    host.ok("POST", "/customers/bulk", key, bulk)
+    (turns,) = host.portal.wiring.bulks.values()
+    with turns:  # one is under way
+        waiting = [
+            eventlet.spawn(host.send, "POST", "/customers/bulk", key, bulk)
+            for _ in range(WAITING_BULKS)
+        ]
+        eventlet.sleep(0)
+        told = host.send("POST", "/customers/bulk", key, bulk)
+        refused(told, "rate_limited")
+        assert told.headers["Retry-After"] == "1"
+        host.ok("GET", "/businesses", key)
+        host.ok("POST", "/customers/bulk", host.key(), bulk)
+        assert not any(one.dead for one in waiting)
+    assert [one.wait().status for one in waiting] == [200] * WAITING_BULKS
+    host.ok("POST", "/customers/bulk", key, bulk)
 
 
 def test_what_tells_nothing_takes_the_same_time(host: ApiHost, ada: str) -> None:

@@ -55,6 +55,7 @@ class ApiCustomers(ApiEntrypoints):
         "customers:write",
         body=CustomersArguments,
         answer=ImportResult,
+        bulk=True,
         audited=("business_id", "customers"),
     )
     def api_upsert_customers(self, session: Session, call: Call) -> Reply:

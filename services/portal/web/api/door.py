@@ -52,6 +52,9 @@ class Route:
     again: str | None = None
     """Its answer opens something, so it is not kept: the method that makes it anew for a request that is repeated. What it `asks` is
     asked again before: with `Call.request_id`, by which the other service knows what it has done."""
+    bulk: bool = False
+    """Whether it may write so much that all who decide about links, of any business, wait for it: of a key's requests one is done at a
+    time."""
     audited: tuple[str, ...] | None = None
     """What of the body stands in each request's line of the audit log, beside what the address names; None: it has none. As with
     `audited_rpc`."""

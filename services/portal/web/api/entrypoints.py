@@ -11,7 +11,8 @@ import datetime as dt
 import functools
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -48,6 +49,8 @@ from shared.text import clean
 
 IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 JSON: Final = (("Content-Type", "application/json"),)
+WAITING_BULKS: Final = 3
+"""How many bulk requests of a key wait for their turn in this process: each has a worker."""
 SAME_TIME: Final = (401, 403, 404)
 """What is answered after the same time, whatever the reason: so that time doesn't tell a revoked key from an unknown one, or somebody
 else's customer from nobody."""
@@ -154,7 +157,8 @@ class ApiEntrypoints(PortalEntrypoints):
                 with self.db.reading() as session:
                     reply = self._run(session, handler, call)
                 return _answer(reply.status, _json(reply.answer))
-            return self._change(route, handler, request, call)
+            with self._turn(route, credential):
+                return self._change(route, handler, request, call)
         except Exception as error:
             outcome, refusal = _told(error)
             if refusal is None:
@@ -167,6 +171,20 @@ class ApiEntrypoints(PortalEntrypoints):
                     f"portal.api.{handler.__name__.removeprefix('api_')}",
                     who=credential.key_id, came_by="api", outcome=outcome, **values, **facts,
                 )  # fmt: skip
+
+    @contextmanager
+    def _turn(self, route: Route, credential: Credential) -> Iterator[None]:
+        """Of a key's bulk requests one is done at a time, and few wait. Raises Refused."""
+        if not route.bulk:
+            yield
+            return
+        turns = self.wiring.bulks[credential.key_id]
+        if turns.balance <= -WAITING_BULKS:
+            raise Refused(
+                "rate_limited", "Too many bulk requests at once with this key.", Retry_After="1"
+            )
+        with turns:
+            yield
 
     def _read(
         self, route: Route, credential: Credential, request: Any, values: Mapping[str, str]
