@@ -95,17 +95,17 @@ def _claim_block() -> list[int]:
     raise StartError("no free port found on 127.0.0.1")
 
 
-def own_folder(kind: str) -> Path:
-    """A new temporary folder for servers' data, named after this process.
+def own_folder(kind: str, root: Path | None = None) -> Path:
+    """A new temporary folder for servers' data, named after this process, in `root` instead of where temporary folders are.
 
     Folders that a killed run left behind are removed first: their process is gone, so nobody uses them.
     """
-    root = Path(tempfile.gettempdir())
+    root = root or Path(tempfile.gettempdir())
     for left in root.glob("portico-*"):
         named = re.fullmatch(r"portico-[a-z]+-(\d+)-\w+", left.name)
         if named and not Path("/proc", named[1]).exists() and ON_LINUX:
             shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"portico-{kind}-{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=f"portico-{kind}-{os.getpid()}-", dir=root))
 
 
 def kept_secret(file: Path) -> str:

@@ -210,12 +210,9 @@ def test_a_program_that_begins_loaded_is_a_process_of_its_own() -> None:
             connection.close()
 
 
-def test_servers_end_with_a_killed_run_and_the_next_one_clears_up(
-    servers_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_servers_end_with_a_killed_run_and_the_next_one_clears_up(servers_folder: Path) -> None:
     """SIGKILL on the process that owns them ends both servers; its folder is removed by the next run."""
     # Where no other run of tests looks for what was left.
-    monkeypatch.setattr(tempfile, "tempdir", str(servers_folder))
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNS_SERVERS],
         cwd=REPOSITORY,
@@ -230,7 +227,7 @@ def test_servers_end_with_a_killed_run_and_the_next_one_clears_up(
     owner.stdout.close()
     assert eventually(lambda: all(is_free(int(port)) for port in ports))
     assert Path(folder).exists()
-    own_folder("next").rmdir()
+    own_folder("next", servers_folder).rmdir()
     assert not Path(folder).exists()
 
 
