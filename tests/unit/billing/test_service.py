@@ -428,9 +428,8 @@ def test_a_card_of_a_business_that_observes_is_counted_and_not_charged(
     assert one.invoice_id == "in_1"
     with pytest.raises(BusinessObserves):
         billing.collect_invoice(invoice_id="in_1", request_id="one")
-    for wrong in ({"since": NOW, "limit": 0}, {"since": NOW.replace(tzinfo=None)}):
-        with pytest.raises(InvalidArgument):
-            billing.observed_charges(**wrong)
+    with pytest.raises(InvalidArgument):
+        billing.observed_charges(since=NOW, limit=0)
 
 
 def test_a_customer_in_other_hands_does_not_stop_the_loop(
