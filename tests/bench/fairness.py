@@ -26,8 +26,8 @@ FLOOD = int(os.environ.get("FLOOD", "2500"))
 LOUD, QUIET = "acct_1", "acct_2"
 ACCOUNTS = 2
 WARM = 10
-CROWD = 50
-"""Mails of the flood that wait: beside fewer, nothing is told of who goes before whom."""
+CROWD = 150
+"""Mails of the flood that wait: fewer go while one mail is looked up, drawn and posted, so that they tell nothing of who goes before whom."""
 ALONE = 40
 """Failures of the quiet account without a flood."""
 EVERY_SECONDS = 0.25

@@ -39,7 +39,7 @@ def test_it_says_what_it_needs(
     """Without a broker's address it says which variable to set."""
     monkeypatch.delenv("AMQP_URI", raising=False)
     assert host_app.main([]) == 2
-    assert "AMQP_URI" in capsys.readouterr().out
+    assert "AMQP_URI" in capsys.readouterr().err
 
 
 def test_it_hears_events(story: Story, stack: Stack) -> None:
