@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import eventlet
 from babel import Locale
+from eventlet.semaphore import Semaphore
 from jinja2 import FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
@@ -26,6 +27,8 @@ from shared.templating import TranslatedEnvironment, trusted
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 SELF: Final = "'self'"
 NONE: Final = "'none'"
+_MAKING: Final = Semaphore()
+"""Whose turn it is to make templates ready."""
 _SEAM: Final = b"\0"
 """Stands in a drawn template between parts that do not belong together. No text that is kept has it (`shared.text.clean`)."""
 LONG: Final = 32
@@ -134,7 +137,7 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
 
 def parts(texts: Texts) -> Any:
     """The macros of `parts.html` in a language."""
-    return _environment(texts.spoken).get_template("parts.html").module
+    return _template(texts.spoken, "parts.html").module
 
 
 def _drawn_icon(path: str) -> Markup:
@@ -148,6 +151,12 @@ def _drawn_icon(path: str) -> Markup:
 
 @lru_cache(maxsize=512)
 def _template(catalogue_name: str, name: str) -> Template:
+    with _MAKING:  # whoever wants the same meanwhile waits for it, and finds it made
+        return _made(catalogue_name, name)
+
+
+@lru_cache(maxsize=512)
+def _made(catalogue_name: str, name: str) -> Template:
     eventlet.sleep(0)
     return _environment(catalogue_name).get_template(name)
 

@@ -34,10 +34,23 @@ BUTTON = "Manage payment + subscriptions"
 HOSTILE = ("<script>alert(1)</script>\"'><b> \u202e{{ 7*7 }} %(name)s مرحبا " * 5)[:200]
 
 
+def forget_templates() -> None:
+    for made in (texts_in, frame._environment, frame._made, frame._template, frame._frame):
+        made.cache_clear()
+
+
+def test_a_crowd_of_first_pages_makes_the_templates_once() -> None:
+    """Whoever comes while they are made waits for them: each making them for itself would hold everybody up."""
+    forget_templates()
+    crowd = [eventlet.spawn(draw) for _ in range(20)]
+    assert len({one.wait().html for one in crowd}) == 1
+    assert frame._environment.cache_info().misses == 1
+    assert frame._made.cache_info().misses == 4  # frame, private part, page, macros
+
+
 def test_others_take_turns_while_the_first_page_in_a_language_is_made() -> None:
     """Catalogue and templates are read one after the other: each takes tens of milliseconds, once."""
-    for made in (texts_in, frame._environment, frame._template, frame._frame):
-        made.cache_clear()
+    forget_templates()
     turns = 0
 
     def other() -> None:
