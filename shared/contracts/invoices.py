@@ -29,6 +29,8 @@ class InvoiceStatus(StrEnum):
     PAID = "paid"
 
 
+SENT: Final = "send_invoice"
+"""Stripe's word for how an invoice is collected that its customer is sent, and pays by hand."""
 MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
 """Reasons of invoices that Stripe makes, and begins to collect, by itself."""
 
@@ -371,7 +373,7 @@ def ending(
     )
     if not (unpaid and failed and invoice.amount_remaining > 0):
         return None
-    if invoice.collection_method == "send_invoice":
+    if invoice.collection_method == SENT:
         return None
     date = invoice.next_payment_attempt
     if date is not None and date > now:

@@ -16,7 +16,7 @@ from services.billing.stripe_events.payment_methods import (
 )
 from services.billing.stripe_events.seen import PAID, paying_seen
 from shared import events
-from shared.contracts.invoices import settlement
+from shared.contracts.invoices import SENT, settlement
 
 
 def own_retry_key(event: StripeEvent) -> str | None:
@@ -108,8 +108,6 @@ RELEVANT_INVOICE_CHANGES: Final = AMOUNTS | {
     "collection_method",
     "auto_advance",
 }
-
-SENT: Final = "send_invoice"
 
 
 def invoice_finalized(event: StripeEvent) -> Iterator[EventDraft]:

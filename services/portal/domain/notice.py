@@ -10,7 +10,7 @@ from typing import Final
 
 from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, Invoice
 from services.portal.domain.snapshot import OwnedInvoice, Subscription
-from shared.contracts.invoices import InvoiceStatus, payment_under_way, settlement
+from shared.contracts.invoices import SENT, InvoiceStatus, payment_under_way, settlement
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
 
@@ -224,7 +224,7 @@ def _is_sent(owned: OwnedInvoice) -> bool:
     invoice = owned.invoice
     return (
         invoice.status == InvoiceStatus.OPEN
-        and invoice.collection_method == "send_invoice"
+        and invoice.collection_method == SENT
         and invoice.amount_remaining > 0
         and not payment_under_way(invoice)
     )

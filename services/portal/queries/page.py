@@ -34,6 +34,7 @@ from services.portal.queries import subscriptions
 from services.portal.queries.behalves import counts_for
 from services.portal.queries.customers import DISCONNECTED
 from services.portal.queries.subscriptions import NOT_TOLD, SubscriptionRecord
+from shared.contracts.invoices import SENT
 from shared.database import UtcDateTime
 from shared.json_documents import Documents, as_text, json_list, json_object
 from shared.prepared import prepared
@@ -93,7 +94,7 @@ def _invoices() -> Select[Any]:
     )
     failed = _invoice.c.first_failed_at.is_not(None)
     thanked_for = (_invoice.c.status == "paid") & (_invoice.c.closed_at > _moment("thanks_after"))
-    sent = (_invoice.c.status == "open") & (_invoice.c.collection_method == "send_invoice")
+    sent = (_invoice.c.status == "open") & (_invoice.c.collection_method == SENT)
     worth_telling = failed & ((_invoice.c.status == "open") | thanked_for) | sent
     return (
         select(document.label("document"))
